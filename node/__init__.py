@@ -1,0 +1,1 @@
+"""Vostro: the ledger that banks run together. Start reading in node/app.py, or in node/ledger/ledger.py for the rules."""

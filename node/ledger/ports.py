@@ -1,0 +1,76 @@
+"""What the ledger asks of the world, as small Protocols. storage/ and keys/ implement them; app.py plugs them in.
+
+The ledger never learns where bytes live or which library verifies a signature, and a test can hand it plain dictionaries.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from node.ledger.types import BlockRecord
+
+
+class Check(NamedTuple):
+    """One question to a Verifier: did the holder of ``public_key`` sign ``message``?"""
+
+    algorithm: str
+    public_key: bytes
+    message: bytes
+    signature: bytes
+
+
+class Verifier(Protocol):
+    """Decides signatures. The same question has the same answer on every node of a release."""
+
+    def verify(self, checks: Sequence[Check]) -> Sequence[bool]:
+        """Answer each check, in order. A list, so that batch verification can come in without a change."""
+
+    def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
+        """Whether a public key may be registered (formats.md, "Suites, hashes, keys")."""
+
+
+class Spent(NamedTuple):
+    """Who spent a request id: the transaction and where its receipt stands."""
+
+    tx_id: bytes
+    height: int
+    index: int
+
+
+class Reader(Protocol):
+    """Records of the state at one height, in bytes."""
+
+    @property
+    def height(self) -> int:
+        """Height of the last block whose writes are in view; 0 before genesis."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The record's encoding, or None."""
+
+    def scan(self, prefix: bytes, start: bytes = b"", *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Records whose key begins with ``prefix``, in order of keys, from ``start`` on (inclusive; a full key; empty = from the end
+        of the range where the direction begins). With ``reverse``, downwards from ``start``."""
+
+
+class Store(Reader, Protocol):
+    """The state as the next block sees it, and the block log. ``get`` and ``scan`` see everything staged."""
+
+    def stage(self, record: BlockRecord) -> None:
+        """Take a finished block: its writes are visible to ``get`` at once, durable after ``sync``."""
+
+    def sync(self) -> int:
+        """Make every staged block durable, each by one synced log record; return the durable height."""
+
+    def snapshot(self) -> Reader:
+        """A view of the last durable block, unmoved by later ones."""
+
+    def spent(self, member: str, request_id: bytes) -> Spent | None:
+        """Who spent this request id, if anybody did within the transaction lifetime; staged blocks included."""
+
+    def tree_scan(self, low: bytes, high: bytes | None) -> Iterable[tuple[bytes, bytes]]:
+        """The state tree's pairs (K, V) with ``low <= K < high``, ascending; no upper bound where ``high`` is None. Staged blocks included."""
+
+    def history_node(self, level: int, index: int) -> bytes | None:
+        """A complete node of the history tree (merkle.History), staged blocks included."""
+
+    def head(self) -> BlockRecord | None:
+        """The last staged block without its bodies, receipts and writes (header, certificate); None before genesis."""

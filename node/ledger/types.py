@@ -1,0 +1,184 @@
+"""The nouns of the ledger: what is hashed, signed, stored and handed out. No logic lives here.
+
+Every struct is written as an array of its fields in declared order (formats.md, "Encoding"). The types are closed and bounded, so
+that nesting, maps, floats and absent values are refused by decoding itself. Amounts are minor units of their asset.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+INTEGER_MAX: Final = 2**63 - 1
+AMOUNT_MAX: Final = 10**18
+OPERATIONS_MAX: Final = 100
+SIGNATURES_MAX: Final = 16
+EVENTS_MAX: Final = 4_096
+AUTHORITY_MAX: Final = 1_024
+TRANSACTION_BYTES_MAX: Final = 128 * 1024
+BUNDLE_BYTES_MAX: Final = 512 * 1024
+BUNDLE_ITEMS_MAX: Final = 4_096
+REQUEST_ID_BYTES: Final = 16
+SIGNATURE_BYTES: Final = 64
+
+Integer = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
+Height = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
+TimeMs = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
+Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Code = Annotated[int, Meta(ge=0, le=2**16 - 1)]
+Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX)]
+Balance = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+ChainPrefix = Annotated[bytes, Meta(min_length=8, max_length=8)]
+KeyId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+RequestId = Annotated[bytes, Meta(min_length=REQUEST_ID_BYTES, max_length=REQUEST_ID_BYTES)]
+Signature = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+PublicKey = Annotated[bytes, Meta(min_length=32, max_length=33)]
+Algorithm = Annotated[str, Meta(min_length=1, max_length=16)]
+MemberId = Annotated[str, Meta(min_length=1, max_length=16)]
+AssetId = Annotated[str, Meta(min_length=1, max_length=16)]
+AccountId = Annotated[str, Meta(min_length=3, max_length=52)]
+Name = Annotated[str, Meta(min_length=1, max_length=32)]
+Arguments = Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)]
+Fields = Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)]
+
+
+class Record(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """Base of everything that has an encoding: an array of fields, immutable, compared by value."""
+
+
+class Operation(Record):
+    """One call of a contract method."""
+
+    contract: Name
+    method: Name
+    arguments: Arguments
+
+
+class Transaction(Record):
+    """A member's request: operations that are applied together or not at all."""
+
+    version: Literal[1]
+    chain: ChainPrefix
+    member: MemberId
+    request_id: RequestId
+    valid_until_ms: TimeMs
+    operations: Annotated[tuple[Operation, ...], Meta(min_length=1, max_length=OPERATIONS_MAX)]
+
+
+class KeySignature(Record):
+    """A signature and the key that is said to have made it."""
+
+    key_id: KeyId
+    signature: Signature
+
+
+class SignedTransaction(Record):
+    """A transaction's bytes, as received, and its signatures in ascending order of distinct key ids."""
+
+    transaction: Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)]
+    signatures: Annotated[tuple[KeySignature, ...], Meta(min_length=1, max_length=SIGNATURES_MAX)]
+
+
+class Bundle(Record):
+    """Signed transactions carried as one through consensus, signed by the node that accepted them."""
+
+    version: Literal[1]
+    node: KeyId
+    sequence: Integer
+    items: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)], ...], Meta(min_length=1, max_length=BUNDLE_ITEMS_MAX)
+    ]
+    signature: Signature
+
+
+class Event(Record):
+    """A fact emitted by an applied transaction; ``fields`` is the encoding of the event's own record."""
+
+    contract: Name
+    event: Name
+    fields: Fields
+
+
+class Receipt(Record):
+    """The decided outcome of a transaction. ``code`` 0 is applied; a refused one has no events."""
+
+    version: Literal[1]
+    tx_id: Hash
+    height: Height
+    index: Count
+    codespace: Annotated[str, Meta(max_length=32)]
+    code: Code
+    failed_operation: Code
+    events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
+
+
+class Leaf(Record):
+    """A transaction as the transactions root commits to it."""
+
+    tx_id: Hash
+    member: Annotated[str, Meta(max_length=16)]
+    request_id: RequestId
+    signed_hash: Hash
+
+
+class Header(Record):
+    """A block's commitments; its hash is the app hash."""
+
+    version: Literal[1]
+    chain: Hash
+    protocol: Count
+    height: Height
+    time_ms: TimeMs
+    previous_app_hash: Hash
+    history_root: Hash
+    transaction_count: Count
+    transactions_root: Hash
+    receipts_root: Hash
+    state_root: Hash
+    authority_root: Hash
+
+
+class Authority(Record):
+    """One key whose signature certifies headers, with its power."""
+
+    algorithm: Algorithm
+    public_key: PublicKey
+    power: Annotated[int, Meta(ge=1, le=2**40)]
+
+
+Write = tuple[bytes, bytes | None]
+"""A record's key and its new encoding; None deletes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What an engine hands to ``Ledger.finalize_block``: an order of signed transactions at a height and a time."""
+
+    height: int
+    time_ms: int
+    items: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRecord:
+    """A finished block as the store keeps it.
+
+    header: its encoding; app_hash: its hash. leaves, bodies, receipts: encodings, equally many, in order (the body of a system
+    receipt is empty). writes: ascending by key. tree: the pairs (K, V) that the writes change in the state tree, V None where the
+    record is gone. history: nodes completed in the history tree, as (level, index, hash). certificate: the sequencer's signature
+    of the header; empty where consensus certifies it elsewhere.
+    """
+
+    height: int
+    time_ms: int
+    app_hash: bytes
+    header: bytes
+    leaves: tuple[bytes, ...] = ()
+    bodies: tuple[bytes, ...] = ()
+    receipts: tuple[bytes, ...] = ()
+    writes: tuple[Write, ...] = ()
+    tree: tuple[Write, ...] = ()
+    history: tuple[tuple[int, int, bytes], ...] = ()
+    spent: tuple[tuple[str, bytes, bytes, int], ...] = field(default=())
+    certificate: bytes = b""
