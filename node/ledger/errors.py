@@ -66,6 +66,10 @@ class InvariantViolated(Exception):  # noqa: N818 - names the fact
     """Something that always holds does not. The node stops; it must never be caught."""
 
 
+class StoreFailed(Exception):  # noqa: N818 - names the fact
+    """Base of what a Store raises when the disk fails it. It passes through the ledger untouched: degrade or stop is not ours to say."""
+
+
 class LedgerError:
     """Refusals of the ledger itself: what is wrong with a transaction before, or apart from, what its operations do."""
 

@@ -28,6 +28,19 @@ class Verifier(Protocol):
         """Whether a public key may be registered (formats.md, "Suites, hashes, keys")."""
 
 
+class Proofs(Protocol):
+    """What a contract may ask of cryptography: pure, the same on every node of a release."""
+
+    def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
+        """Whether the chain's suite admits this public key."""
+
+    def key_id(self, algorithm: str, public_key: bytes) -> bytes:
+        """The 16 bytes that name it."""
+
+    def unique_id(self, tx_id: bytes, operation: int) -> bytes:
+        """32 bytes that name what an operation of a transaction made; anybody who has the transaction can compute them."""
+
+
 class Spent(NamedTuple):
     """Who spent a request id: the transaction and where its receipt stands."""
 
@@ -71,6 +84,10 @@ class Store(Reader, Protocol):
 
     def history_node(self, level: int, index: int) -> bytes | None:
         """A complete node of the history tree (merkle.History), staged blocks included."""
+
+    @property
+    def header_count(self) -> int:
+        """How many headers there are, the staged ones and that of genesis included."""
 
     def head(self) -> BlockRecord | None:
         """The last staged block without its bodies, receipts and writes (header, certificate); None before genesis."""

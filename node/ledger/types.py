@@ -4,7 +4,7 @@ Every struct is written as an array of its fields in declared order (formats.md,
 that nesting, maps, floats and absent values are refused by decoding itself. Amounts are minor units of their asset.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -147,6 +147,56 @@ class Authority(Record):
     power: Annotated[int, Meta(ge=1, le=2**40)]
 
 
+class AdministratorKey(Record):
+    """A key of the consortium's administrators, and who holds it."""
+
+    algorithm: Algorithm
+    public_key: PublicKey
+    holder: Name
+
+
+class Limits(Record):
+    """Constants of a chain: no governance changes them, because every node must judge a bundle alike before it knows the state.
+
+    lifetime_ms: how long a transaction lives from its creation. heartbeat_ms: how stale block time may become. block_work_max and
+    block_bytes_max: what one block may hold, in units of work (transactions.py) and bytes of signed transactions.
+    """
+
+    lifetime_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)]
+    heartbeat_ms: Annotated[int, Meta(ge=10, le=60_000)]
+    block_work_max: Annotated[int, Meta(ge=100_000, le=INTEGER_MAX)]
+    block_bytes_max: Annotated[int, Meta(ge=BUNDLE_BYTES_MAX, le=64 * 1024 * 1024)]
+
+
+class Activation(Record):
+    """From which height a contract acts."""
+
+    contract: Name
+    height: Height
+
+
+class Genesis(Record):
+    """What a chain begins with. The hash of its encoding is the chain's identity.
+
+    administrator: the member id under which ``administrators`` sign, ``threshold`` of their holders together. authority: whose
+    signatures certify headers. nodes: keys that may sign bundles. contracts: which act from which height; their order is the order
+    of scheduled work.
+    """
+
+    version: Literal[1]
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    suite: Name
+    protocol: Count
+    time_ms: TimeMs
+    limits: Limits
+    administrator: MemberId
+    threshold: Annotated[int, Meta(ge=1, le=SIGNATURES_MAX)]
+    administrators: Annotated[tuple[AdministratorKey, ...], Meta(min_length=1, max_length=64)]
+    authority: Annotated[tuple[Authority, ...], Meta(min_length=1, max_length=AUTHORITY_MAX)]
+    nodes: Annotated[tuple[AdministratorKey, ...], Meta(max_length=AUTHORITY_MAX)]
+    contracts: Annotated[tuple[Activation, ...], Meta(min_length=1, max_length=64)]
+
+
 Write = tuple[bytes, bytes | None]
 """A record's key and its new encoding; None deletes it."""
 
@@ -166,8 +216,9 @@ class BlockRecord:
 
     header: its encoding; app_hash: its hash. leaves, bodies, receipts: encodings, equally many, in order (the body of a system
     receipt is empty). writes: ascending by key. tree: the pairs (K, V) that the writes change in the state tree, V None where the
-    record is gone. history: nodes completed in the history tree, as (level, index, hash). certificate: the sequencer's signature
-    of the header; empty where consensus certifies it elsewhere.
+    record is gone. history: nodes completed in the history tree, as (level, index, hash). spent: (member, request id, tx id, index)
+    of each transaction, as the leaves say it. certificate: the sequencer's signature of the header; empty where consensus certifies
+    it elsewhere.
     """
 
     height: int
@@ -180,5 +231,5 @@ class BlockRecord:
     writes: tuple[Write, ...] = ()
     tree: tuple[Write, ...] = ()
     history: tuple[tuple[int, int, bytes], ...] = ()
-    spent: tuple[tuple[str, bytes, bytes, int], ...] = field(default=())
+    spent: tuple[tuple[str, bytes, bytes, int], ...] = ()
     certificate: bytes = b""

@@ -1,0 +1,16 @@
+"""Everything that changes state. The list's order is part of consensus: scheduled work runs in it. Members come first, always."""
+
+from contracts.assets import Assets
+from contracts.members import Members
+from contracts.scenarios.blacklist import Blacklist
+from contracts.transfers import Transfers
+from node.ledger.contract import Contract
+
+
+def assemble() -> tuple[Contract, ...]:
+    """One set of all contracts of this release, each given the contracts it uses."""
+    members = Members()
+    assets = Assets(members)
+    transfers = Transfers(assets)
+    blacklist = Blacklist()
+    return members, assets, transfers, blacklist

@@ -1,0 +1,408 @@
+"""Members: the institutions of the consortium, their keys, and what each demands of its own officers.
+
+A member is admitted, changed and suspended by the consortium's administrators (a member themselves, named in genesis, whose policy
+asks for k of n holders). Its keys and its signing policy are its own business: no administrator can sign for a bank, only help one
+that has lost every key.
+
+State       institution / member -> Institution        key / member, key id -> Key        owner / key id -> Owner
+            policy / member -> Policy
+Invariants  M1 a key belongs to one member for ever and its id names it.  M2 a key signs from ``active_from`` until ``retires_at`` and
+            never once revoked.  M3 a policy never asks for more officers than there are holders of active keys when it is set.
+            M4 only administrators admit, change, suspend, resume or recover a member.
+Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key holders. Use functions or
+            initials as holders, not people's names.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+from msgspec.structs import replace
+
+from node.ledger.contract import Category, Context, Contract, Fact, Rejected, Signatory, error, method, query, table
+from node.ledger.errors import LedgerError
+from node.ledger.types import Algorithm, Genesis, Height, KeyId, MemberId, Name, PublicKey, Record
+
+ADMINISTRATOR: Final = "administrator"
+ROLES: Final = (ADMINISTRATOR, "issuer", "participant", "observer", "regulator")
+KEYS_MAX: Final = 64
+RULES_MAX: Final = 64
+
+FullName = Annotated[str, Meta(min_length=1, max_length=140)]
+Bic = Annotated[str, Meta(max_length=11, pattern=r"\A([A-Z0-9]{8}([A-Z0-9]{3})?)?\Z")]
+NewMemberId = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[A-Z0-9][A-Z0-9-]*\Z")]
+Role = Literal["administrator", "issuer", "participant", "observer", "regulator"]
+Roles = Annotated[tuple[Role, ...], Meta(min_length=1, max_length=len(ROLES))]
+Scope = Annotated[str, Meta(min_length=1, max_length=65, pattern=r"\A(\*|[a-z_]+(\.[a-z_]+)?)\Z")]
+Scopes = Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=32)]
+Holder = Annotated[str, Meta(min_length=1, max_length=32)]
+Officers = Annotated[int, Meta(ge=1, le=16)]
+Reason = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Institution(Record):
+    """A member as the others know it."""
+
+    full_name: FullName
+    bic: Bic
+    roles: Roles
+    status: Literal["active", "suspended"]
+    admitted_height: Height
+
+
+class Key(Record):
+    """A key and its life, in heights of blocks. ``retires_at`` and ``revoked_at`` 0: not."""
+
+    algorithm: Algorithm
+    public_key: PublicKey
+    holder: Holder
+    scopes: Scopes
+    active_from: Height
+    retires_at: Height
+    revoked_at: Height
+
+
+class NewKey(Record):
+    """A key to be registered."""
+
+    algorithm: Algorithm
+    public_key: PublicKey
+    holder: Holder
+    scopes: Scopes
+
+
+class Owner(Record):
+    """Whose key an id names."""
+
+    member: MemberId
+
+
+class Rule(Record):
+    """Who must sign: for ``contract`` and ``method`` (``*`` any) and ``asset`` (empty any), from this amount on (0: without one, too)."""
+
+    contract: Name
+    method: Name
+    asset: Annotated[str, Meta(max_length=16)]
+    from_amount: Annotated[int, Meta(ge=0, le=10**18)]
+    officers: Officers
+
+
+class Policy(Record):
+    """A member's signing policy; the strictest rule that fits decides, one officer where none does."""
+
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
+
+
+class Admitted(Fact):
+    """A member joined."""
+
+    member: MemberId
+    full_name: FullName
+    roles: Roles
+
+
+class Changed(Fact):
+    """A member's name, BIC or roles changed."""
+
+    member: MemberId
+    full_name: FullName
+    roles: Roles
+
+
+class Suspended(Fact):
+    """A member may not sign until it is resumed."""
+
+    member: MemberId
+    reason: Reason
+
+
+class Resumed(Fact):
+    """A suspended member may sign again."""
+
+    member: MemberId
+
+
+class KeyRegistered(Fact):
+    """A member has one more key."""
+
+    member: MemberId
+    key_id: KeyId
+    holder: Holder
+
+
+class KeyRetired(Fact):
+    """A key signs no more from this height on."""
+
+    member: MemberId
+    key_id: KeyId
+    retires_at: Height
+
+
+class KeyRevoked(Fact):
+    """A key signs no more from the next transaction on."""
+
+    member: MemberId
+    key_id: KeyId
+
+
+class PolicySet(Fact):
+    """A member's signing policy was replaced."""
+
+    member: MemberId
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
+
+
+class MemberKey(Record):
+    """A key with its id and its state at the height that was asked."""
+
+    key_id: KeyId
+    key: Key
+    active: Annotated[int, Meta(ge=0, le=1)]
+
+
+class Member(Record):
+    """A member as a whole."""
+
+    member: MemberId
+    institution: Institution
+    keys: Annotated[tuple[MemberKey, ...], Meta(max_length=4_096)]
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
+
+
+class Members(Contract):
+    """See the module's docstring."""
+
+    name = "members"
+    facts = (Admitted, Changed, Suspended, Resumed, KeyRegistered, KeyRetired, KeyRevoked, PolicySet)
+
+    NOT_ADMINISTRATOR = error(1, Category.PERMISSION_DENIED, "Only the consortium's administrators may do this.")
+    MEMBER_UNKNOWN = error(2, Category.NOT_FOUND, "No such member.")
+    MEMBER_EXISTS = error(3, Category.ALREADY_EXISTS, "The member id is taken.")
+    ADMINISTRATOR_FIXED = error(4, Category.PERMISSION_DENIED, "The administrators can be neither suspended nor given other roles here.")
+    STATUS_UNCHANGED = error(5, Category.PRECONDITION, "The member has that status already.")
+    KEY_INVALID = error(6, Category.INVALID, "The public key is not admissible in the chain's suite.")
+    KEY_KNOWN = error(7, Category.ALREADY_EXISTS, "The key is registered already: make a new one.")
+    KEY_UNKNOWN = error(8, Category.NOT_FOUND, "The member has no such key.")
+    KEY_ENDED = error(9, Category.PRECONDITION, "The key is retired or revoked already.")
+    TOO_MANY_KEYS = error(10, Category.OVERLOADED, "A member may have 64 keys in use: retire one first.")
+    RETIRES_IN_THE_PAST = error(11, Category.INVALID, "A key retires at a later height than the present one.")
+    POLICY_UNMEETABLE = error(12, Category.PRECONDITION, "The policy would ask for more officers than the member has holders of active keys.")
+    KEYS_REMAIN = error(13, Category.PRECONDITION, "The member still has an active key: it registers others itself.")
+
+    institution = table(Institution, member=MemberId)
+    key = table(Key, member=MemberId, key_id=KeyId)
+    owner = table(Owner, key_id=KeyId)
+    policy = table(Policy, member=MemberId)
+
+    def on_genesis(self, ctx: Context, genesis: Genesis) -> None:
+        """The administrators are a member like any other, whose policy asks for ``threshold`` holders."""
+        member = genesis.administrator
+        self.institution.put(Institution("Administrators", "", (ADMINISTRATOR,), "active", 0), member)
+        for entry in genesis.administrators:
+            self._register(ctx, member, NewKey(entry.algorithm, entry.public_key, entry.holder, ("*",)))
+        self._set_policy(ctx, member, (Rule("*", "*", "", 0, genesis.threshold),))
+
+    # --- by the administrators ------------------------------------------------------------------------------------------------------
+
+    @method
+    def admit(
+        self,
+        ctx: Context,
+        member: NewMemberId,
+        full_name: FullName,
+        bic: Bic,
+        roles: Roles,
+        keys: Annotated[tuple[NewKey, ...], Meta(min_length=1, max_length=16)],
+    ) -> None:
+        """Admit a member with its first keys."""
+        self._check_administrator(ctx)
+        if self.institution.get(member):
+            raise Rejected(self.MEMBER_EXISTS, member=member)
+        if ADMINISTRATOR in roles:
+            raise Rejected(self.ADMINISTRATOR_FIXED)
+        self.institution.put(Institution(full_name, bic, roles, "active", ctx.height), member)
+        ctx.emit(Admitted(member, full_name, roles))
+        for key in keys:
+            self._register(ctx, member, key)
+
+    @method
+    def change(self, ctx: Context, member: MemberId, full_name: FullName, bic: Bic, roles: Roles) -> None:
+        """Change a member's name, BIC or roles."""
+        self._check_administrator(ctx)
+        institution = self._require_institution(member)
+        if ADMINISTRATOR in roles or ADMINISTRATOR in institution.roles:
+            raise Rejected(self.ADMINISTRATOR_FIXED)
+        self.institution.put(replace(institution, full_name=full_name, bic=bic, roles=roles), member)
+        ctx.emit(Changed(member, full_name, roles))
+
+    @method
+    def suspend(self, ctx: Context, member: MemberId, reason: Reason) -> None:
+        """Keep a member from signing; its accounts can still be credited."""
+        self._check_administrator(ctx)
+        self._set_status(member, "suspended")
+        ctx.emit(Suspended(member, reason))
+
+    @method
+    def resume(self, ctx: Context, member: MemberId) -> None:
+        """Let a suspended member sign again."""
+        self._check_administrator(ctx)
+        self._set_status(member, "active")
+        ctx.emit(Resumed(member))
+
+    @method
+    def recover(self, ctx: Context, member: MemberId, key: NewKey) -> None:
+        """Give a key to a member that has none left that signs."""
+        self._check_administrator(ctx)
+        self._require_institution(member)
+        if any(_is_active(known, ctx.height) for _, known in self.key.scan(member)):
+            raise Rejected(self.KEYS_REMAIN, member=member)
+        self._register(ctx, member, key)
+
+    # --- by the member itself ---------------------------------------------------------------------------------------------------------
+
+    @method
+    def register_key(self, ctx: Context, key: NewKey) -> None:
+        """Add a key; it signs from the next transaction on."""
+        self._register(ctx, ctx.member, key)
+
+    @method
+    def retire_key(self, ctx: Context, key_id: KeyId, retires_at: Height) -> None:
+        """Let a key end at a later height."""
+        self._retire(ctx, key_id, retires_at)
+
+    @method
+    def rotate_key(self, ctx: Context, old: KeyId, retires_at: Height, new: NewKey) -> None:
+        """Register a key and let the old one end at a later height; both sign in between."""
+        self._register(ctx, ctx.member, new)
+        self._retire(ctx, old, retires_at)
+
+    @method
+    def revoke_key(self, ctx: Context, key_id: KeyId) -> None:
+        """End a key at once, for example because others may know it. A policy that it leaves unmeetable needs ``recover``."""
+        key = self._require_key(ctx, key_id)
+        if key.revoked_at:
+            raise Rejected(self.KEY_ENDED)
+        self.key.put(replace(key, revoked_at=ctx.height), ctx.member, key_id)
+        ctx.emit(KeyRevoked(ctx.member, key_id))
+
+    @method
+    def set_policy(self, ctx: Context, rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]) -> None:
+        """Replace the member's signing policy; it binds from the next transaction on."""
+        self._set_policy(ctx, ctx.member, rules)
+
+    # --- what the ledger and other contracts ask --------------------------------------------------------------------------------------
+
+    def require_signatory(self, member: str, key_id: bytes, height: int) -> Signatory:
+        """The key, if it may sign for this member now. Raises Rejected with a ledger refusal."""
+        institution = self.institution.get(member)
+        if institution is None:
+            raise Rejected(LedgerError.UNKNOWN_MEMBER, member=member)
+        if institution.status != "active":
+            raise Rejected(LedgerError.MEMBER_SUSPENDED, member=member)
+        key = self.key.get(member, key_id)
+        if key is None:
+            raise Rejected(LedgerError.UNKNOWN_KEY, key_id=key_id.hex())
+        if not _is_active(key, height):
+            raise Rejected(LedgerError.KEY_NOT_ACTIVE, key_id=key_id.hex())
+        return Signatory(key.algorithm, key.public_key, key.holder, key.scopes)
+
+    def required_officers(self, member: str, contract: str, method: str, asset: str, amount: int) -> int:
+        """How many distinct officers must sign: the strictest rule that fits, 1 where none does."""
+        policy = self.policy.get(member)
+        required = 1
+        if policy:
+            for rule in policy.rules:
+                if (
+                    rule.officers > required
+                    and amount >= rule.from_amount
+                    and rule.contract in ("*", contract)
+                    and rule.method in ("*", method)
+                    and rule.asset in ("", asset)
+                ):
+                    required = rule.officers
+        return required
+
+    def has_role(self, member: str, role: str) -> bool:
+        """Whether the member has the role."""
+        institution = self.institution.get(member)
+        return institution is not None and role in institution.roles
+
+    # --- queries ------------------------------------------------------------------------------------------------------------------------
+
+    @query
+    def get_member(self, ctx: Context, member: MemberId) -> Member:
+        """A member with its keys and its policy."""
+        return self._member(ctx, member, self._require_institution(member))
+
+    @query
+    def list_members(self, ctx: Context, after: Annotated[str, Meta(max_length=16)]) -> tuple[Member, ...]:
+        """Up to 100 members, ascending by id, from behind ``after`` on."""
+        members: list[Member] = []
+        for (member,), institution in self.institution.scan(start=(after,)):
+            if member != after:
+                members.append(self._member(ctx, str(member), institution))
+            if len(members) == 100:
+                break
+        return tuple(members)
+
+    def _member(self, ctx: Context, member: str, institution: Institution) -> Member:
+        keys = tuple([MemberKey(bytes(parts[1]), key, int(_is_active(key, ctx.height))) for parts, key in self.key.scan(member)])  # type: ignore[arg-type]
+        policy = self.policy.get(member)
+        return Member(member, institution, keys, policy.rules if policy else ())
+
+    # --- effects ------------------------------------------------------------------------------------------------------------------------
+
+    def _check_administrator(self, ctx: Context) -> None:
+        if not self.has_role(ctx.member, ADMINISTRATOR):
+            raise Rejected(self.NOT_ADMINISTRATOR)
+
+    def _require_institution(self, member: str) -> Institution:
+        institution = self.institution.get(member)
+        if institution is None:
+            raise Rejected(self.MEMBER_UNKNOWN, member=member)
+        return institution
+
+    def _require_key(self, ctx: Context, key_id: bytes) -> Key:
+        key = self.key.get(ctx.member, key_id)
+        if key is None:
+            raise Rejected(self.KEY_UNKNOWN, key_id=key_id.hex())
+        return key
+
+    def _register(self, ctx: Context, member: str, new: NewKey) -> None:
+        if not ctx.proofs.is_valid_key(new.algorithm, new.public_key):
+            raise Rejected(self.KEY_INVALID, algorithm=new.algorithm)
+        key_id = ctx.proofs.key_id(new.algorithm, new.public_key)
+        if self.owner.get(key_id):
+            raise Rejected(self.KEY_KNOWN, key_id=key_id.hex())
+        if sum(_is_active(key, ctx.height) for _, key in self.key.scan(member)) >= KEYS_MAX:
+            raise Rejected(self.TOO_MANY_KEYS)
+        self.owner.put(Owner(member), key_id)
+        self.key.put(Key(new.algorithm, new.public_key, new.holder, new.scopes, ctx.height, 0, 0), member, key_id)
+        ctx.emit(KeyRegistered(member, key_id, new.holder))
+
+    def _retire(self, ctx: Context, key_id: bytes, retires_at: int) -> None:
+        key = self._require_key(ctx, key_id)
+        if key.revoked_at or key.retires_at:
+            raise Rejected(self.KEY_ENDED)
+        if retires_at <= ctx.height:
+            raise Rejected(self.RETIRES_IN_THE_PAST, height=ctx.height)
+        self.key.put(replace(key, retires_at=retires_at), ctx.member, key_id)
+        ctx.emit(KeyRetired(ctx.member, key_id, retires_at))
+
+    def _set_policy(self, ctx: Context, member: str, rules: tuple[Rule, ...]) -> None:
+        holders = dict.fromkeys(key.holder for _, key in self.key.scan(member) if _is_active(key, ctx.height) and not key.retires_at)
+        if any(rule.officers > len(holders) for rule in rules):
+            raise Rejected(self.POLICY_UNMEETABLE, holders=len(holders))
+        self.policy.put(Policy(rules), member)
+        ctx.emit(PolicySet(member, rules))
+
+    def _set_status(self, member: str, status: Literal["active", "suspended"]) -> None:
+        institution = self._require_institution(member)
+        if ADMINISTRATOR in institution.roles:
+            raise Rejected(self.ADMINISTRATOR_FIXED)
+        if institution.status == status:
+            raise Rejected(self.STATUS_UNCHANGED, status=status)
+        self.institution.put(replace(institution, status=status), member)
+
+
+def _is_active(key: Key, height: int) -> bool:
+    return key.active_from <= height and not key.revoked_at and (not key.retires_at or height < key.retires_at)

@@ -1,0 +1,1 @@
+"""The Python SDK: connect, sign, submit, wait, follow."""

@@ -1,0 +1,67 @@
+"""The engine as the services see it: something that orders signed transactions and answers each with its outcome.
+
+``embedded.py`` is one in-process sequencer; a Byzantine fault tolerant engine stands beside it behind the same Protocol.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from node.ledger.errors import ErrorCode
+from node.ledger.types import Receipt
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to one submitted transaction.
+
+    receipt: the decision, applied or refused; then ``error`` is None. Otherwise ``error`` says why there is none, ``decided`` whether that
+    is final for these bytes (dead by time, another chain, id spent by other content), ``height`` where it was judged.
+    """
+
+    receipt: Receipt | None = None
+    error: ErrorCode | None = None
+    details: dict[str, str | int] = field(default_factory=dict)
+    decided: bool = False
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """Where the engine stands. ``time_ms`` is block time, fresh within a heartbeat; ``pending`` what waits to be decided."""
+
+    engine: str
+    serving: bool
+    height: int
+    time_ms: int
+    app_hash: bytes
+    pending: int
+    pending_max: int
+    alarms: tuple[str, ...]
+
+
+class Engine(Protocol):
+    """Orders transactions. All calls from the event loop's thread."""
+
+    async def start(self) -> None:
+        """Begin to decide."""
+
+    async def stop(self) -> None:
+        """Decide what was accepted, make it durable, end."""
+
+    async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
+        """Decide signed transactions; outcomes in the same order, each after its block is durable. Never raises for an item's sake."""
+
+    def status(self) -> EngineStatus:
+        """The last durable block and the queue."""
+
+    def find(self, tx_id: bytes) -> tuple[int, int] | None:
+        """(height, index) of a decided transaction's receipt."""
+
+    def heights(self, after: int) -> AsyncIterator[int]:
+        """Heights of headers above ``after``, each once it is durable; waits for more."""
+
+    async def between_blocks(self, read: Callable[[], T]) -> T:
+        """Run ``read`` while no block is in progress and what is committed is durable: for proofs against the last header."""

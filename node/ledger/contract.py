@@ -1,0 +1,228 @@
+"""The SDK: what a contract's file is written with.
+
+A contract declares its refusals (``error``), its tables (``table``), its facts (``Fact``), and its methods. A method's annotations are
+the wire types: arguments are decoded once, canonically, before anything else sees them, so that a method's guards speak of the business
+alone. A method changes state through its tables and tells the world through ``ctx.emit``; it raises ``Rejected`` to refuse, and then
+nothing that its transaction did remains.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, get_args, get_origin, overload
+
+import msgspec
+
+from node.ledger import codec
+from node.ledger.errors import Category, ErrorCode, LedgerError, Rejected
+from node.ledger.ports import Proofs
+from node.ledger.state import Part, State, Table, table
+from node.ledger.types import EVENTS_MAX, Event, Genesis, Record
+
+__all__ = ["Category", "Context", "Contract", "Fact", "Method", "Movement", "Part", "Rejected", "error", "method", "query", "table"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WORK_PER_BYTE: Final = 1
+"""Units of work that a byte of arguments costs unless its method says more (transactions.py says what a unit is)."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+class Movement(NamedTuple):
+    """What a fact did to one account, for the index: amount is signed, in minor units."""
+
+    account: str
+    asset: str
+    amount: int
+    counterparty: str
+    reference: str
+
+
+class Fact(Record):
+    """Base of a contract's events: a record whose name and fields stand in the receipt."""
+
+    def movements(self) -> Iterable[Movement]:
+        """The changes of posted balances that this fact tells of."""
+        return ()
+
+
+@dataclass(slots=True)
+class Context:
+    """One transaction's surroundings, as a method sees them.
+
+    member: who signed. tx_id: 32 bytes. operation: its number, from 1. height and time_ms: of the block. proofs: keys and heavy
+    cryptography. Nothing here differs between nodes.
+    """
+
+    member: str
+    tx_id: bytes
+    height: int
+    time_ms: int
+    proofs: Proofs
+    names: dict[type[Fact], tuple[str, str]]
+    operation: int = 0
+    events: list[Event] | None = None
+
+    def emit(self, fact: Fact) -> None:
+        """Tell a fact; it stands in the receipt if the transaction is applied."""
+        contract, name = self.names[type(fact)]
+        if self.events is None:
+            self.events = []
+        if len(self.events) == EVENTS_MAX:
+            raise Rejected(LedgerError.TOO_MANY_EVENTS)
+        self.events.append(Event(contract, name, codec.encode(fact)))
+
+
+class Contract:
+    """Base of all contracts. An instance is bound to one state; a contract that uses another takes it in its constructor."""
+
+    name: ClassVar[str]
+    facts: ClassVar[tuple[type[Fact], ...]] = ()
+    methods: ClassVar[dict[str, "Method"]] = {}
+    queries: ClassVar[dict[str, "Method"]] = {}
+    errors: ClassVar[tuple[ErrorCode, ...]] = ()
+    tables: ClassVar[dict[str, Table[Any]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """Collect what the class declares, in its order."""
+        declared = vars(cls).items()
+        cls.methods = {n: v for n, v in declared if isinstance(v, Method) and v.writes}
+        cls.queries = {n: v for n, v in declared if isinstance(v, Method) and not v.writes}
+        cls.errors = tuple(v for _, v in declared if isinstance(v, ErrorCode))
+        cls.tables = {n: v for n, v in declared if isinstance(v, Table)}
+        if len({e.code for e in cls.errors}) != len(cls.errors):
+            raise TypeError(f"{cls.name}: two refusals share a code")
+
+    def bind(self, state: State) -> None:
+        """Put every table over ``state``."""
+        for name, declared in self.tables.items():
+            setattr(self, name, declared.bound(state))
+
+    def on_genesis(self, ctx: Context, genesis: Genesis) -> None:
+        """Write what the genesis document says of this contract."""
+
+    def on_block(self, ctx: Context) -> None:
+        """Do what falls due, before the block's transactions. A method tests expiry itself all the same."""
+
+
+class Signatory(NamedTuple):
+    """A key that may sign for a member now, and the officer who holds it."""
+
+    algorithm: str
+    public_key: bytes
+    holder: str
+    scopes: tuple[str, ...]
+
+
+class Signatories(Protocol):
+    """What the ledger asks of the contract that keeps members and keys."""
+
+    def require_signatory(self, member: str, key_id: bytes, height: int) -> Signatory:
+        """The key, if it may sign for this member at this height; otherwise Rejected with a LedgerError."""
+
+    def required_officers(self, member: str, contract: str, method: str, asset: str, amount: int) -> int:
+        """How many distinct officers of the member must sign for this method, asset and amount (0 where the method has none)."""
+
+
+class Method:
+    """A contract's method or query: a function with its wire types.
+
+    arguments: name -> annotation, in order. amount, asset: which argument the signing policy looks at, as positions; -1 none.
+    work: units an argument byte costs.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, writes: bool, amount: str, asset: str, work: int) -> None:
+        signature = inspect.signature(function, eval_str=True)
+        self.function = function
+        self.writes = writes
+        self.work = work
+        self.name = function.__name__
+        self.arguments = {p.name: p.annotation for p in list(signature.parameters.values())[2:]}
+        self.result = signature.return_annotation
+        names = list(self.arguments)
+        self.amount = names.index(amount) if amount else -1
+        self.asset = names.index(asset) if asset else -1
+        self._decode = codec.decoder(tuple[tuple(self.arguments.values())] if names else tuple[()])  # type: ignore[misc]
+        self._texts = [(at, read) for at, read in enumerate(map(_texts, self.arguments.values())) if read]
+
+    @property
+    def sentence(self) -> str:
+        """The first line of the docstring, for people."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def decode(self, data: bytes) -> tuple[Any, ...]:
+        """Arguments from their encoding. Raises Rejected BAD_ARGUMENTS or BAD_TEXT."""
+        try:
+            arguments: tuple[Any, ...] = self._decode(data)
+        except codec.NotCanonical as reason:
+            raise Rejected(LedgerError.BAD_ARGUMENTS, method=self.name, reason=str(reason)) from reason
+        text = "".join([part for at, read in self._texts for part in read(arguments[at])])
+        if not (text.isascii() and text.isprintable()) and _CONTROL.search(text):
+            raise Rejected(LedgerError.BAD_TEXT, method=self.name)
+        return arguments
+
+    def __call__(self, contract: Contract, ctx: Context, *arguments: Any) -> Any:  # noqa: ANN401 - typed by the method
+        return self.function(contract, ctx, *arguments)
+
+    def __get__(self, contract: Contract | None, owner: type | None = None) -> Any:  # noqa: ANN401 - a bound method, or itself
+        return self if contract is None else self.function.__get__(contract, owner)
+
+
+@overload
+def method(function: F) -> F: ...
+@overload
+def method(*, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE) -> Callable[[F], F]: ...
+def method(function: Any = None, *, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE) -> Any:
+    """Declare a method. amount, asset: the arguments that the signing policy weighs. work: units an argument byte costs."""
+
+    def declare(function: Callable[..., Any]) -> Method:
+        return Method(function, writes=True, amount=amount, asset=asset, work=work)
+
+    return declare if function is None else declare(function)
+
+
+def query(function: F) -> F:
+    """Declare a query: reads the state at one height, answers a record or a tuple of records."""
+    return Method(function, writes=False, amount="", asset="", work=0)  # type: ignore[return-value] - a descriptor that calls it
+
+
+def error(code: int, category: Category, sentence: str) -> ErrorCode:
+    """Declare a refusal of this contract, permanent from then on."""
+    return ErrorCode(code, category, sentence)
+
+
+def check_page(limit: int, limit_max: int) -> int:
+    """A page's size: what was asked for, the maximum where that is 0 or more than the maximum."""
+    return limit if 0 < limit < limit_max else limit_max
+
+
+def _base(annotation: Any) -> Any:  # noqa: ANN401
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+Texts = Callable[[Any], Iterable[str]]
+
+
+def _texts(annotation: Any) -> Texts | None:  # noqa: ANN401
+    """A function that reads every text in a value of this type, for the check for control characters; None where there is none."""
+    base = _base(annotation)
+    if base is str:
+        return lambda value: (value,)
+    if get_origin(base) is tuple:
+        item = _texts(get_args(base)[0])
+        if item is None or _base(get_args(base)[0]) is str:
+            return item and (lambda values: values)
+        return lambda values: [text for value in values for text in item(value)]
+    if isinstance(base, type) and issubclass(base, Record):
+        fields = [(field.name, field.type, _texts(field.type)) for field in msgspec.structs.fields(base)]
+        readers = [(name, reader) for name, _, reader in fields if reader]
+        plain = [name for name, type_, _ in fields if _base(type_) is str]
+        if readers and len(plain) == len(readers):
+            return attrgetter(*plain, plain[0])  # two names at least, so that it gives a tuple
+        return lambda record: [text for name, read in readers for text in read(getattr(record, name))] if readers else ()
+    return None

@@ -1,0 +1,172 @@
+"""One transaction before it runs: is it canonical, of this chain, alive, and signed as its member's own rules demand?
+
+``parse`` looks at the bytes alone, ``check_alive`` at the block's time, ``authorise`` at the members' keys and policy. Whatever fails
+here is *discarded*: it has no receipt and spends no request id, so a copy with broken signatures, ordered first by somebody else,
+burns nothing. (Arguments that do not decode are different: the transaction is genuine, so it is decided, and refused.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from node.ledger import codec, hashing
+from node.ledger.contract import Method, Signatories
+from node.ledger.errors import ErrorCode, LedgerError, Rejected
+from node.ledger.ports import Check
+from node.ledger.types import TRANSACTION_BYTES_MAX, Limits, SignedTransaction, Transaction
+
+CREATED_AHEAD_MS: Final = 60_000
+"""How far a request id may lie ahead of block time: clocks differ."""
+
+# A unit of work is about a microsecond on the reference machine (two cores). Work depends on the bytes alone.
+TRANSACTION_WORK: Final = 10
+SIGNATURE_WORK: Final = 30
+OPERATION_WORK: Final = 15
+BYTES_PER_WORK: Final = 8
+
+_decode_signed = codec.decoder(SignedTransaction)
+_decode_transaction = codec.decoder(Transaction)
+
+
+class Call(NamedTuple):
+    """An operation with its arguments decoded."""
+
+    contract: str
+    method: Method
+    arguments: tuple[Any, ...]
+
+
+class Failure(NamedTuple):
+    """Why a genuine transaction cannot run, and at which operation (from 1)."""
+
+    error: ErrorCode
+    operation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A canonical transaction of this chain. What it says may still be refused; that it is well formed is certain."""
+
+    raw: bytes
+    signed: SignedTransaction
+    transaction: Transaction
+    tx_id: bytes
+    signed_hash: bytes
+    created_ms: int
+    calls: tuple[Call, ...]
+    failure: Failure | None
+    work: int
+
+
+class Chain(NamedTuple):
+    """What identifies and bounds a chain: from genesis, never changed."""
+
+    chain_id: bytes
+    suite: hashing.Suite
+    limits: Limits
+    methods: Mapping[tuple[str, str], Method]
+
+
+def parse(raw: bytes, chain: Chain) -> Candidate:
+    """The candidate in ``raw``. Raises Rejected TOO_LARGE, MALFORMED, WRONG_CHAIN, TOO_MUCH_WORK."""
+    if len(raw) > TRANSACTION_BYTES_MAX:
+        raise Rejected(LedgerError.TOO_LARGE, bytes=len(raw), most=TRANSACTION_BYTES_MAX)
+    try:
+        signed: SignedTransaction = _decode_signed(raw)
+        transaction: Transaction = _decode_transaction(signed.transaction)
+    except codec.NotCanonical as reason:
+        raise Rejected(LedgerError.MALFORMED, reason=str(reason)) from reason
+    if transaction.chain != chain.chain_id[:8]:
+        raise Rejected(LedgerError.WRONG_CHAIN)
+    signatures = signed.signatures
+    if len(signatures) > 1 and any(a.key_id >= b.key_id for a, b in zip(signatures, signatures[1:], strict=False)):
+        raise Rejected(LedgerError.MALFORMED, reason="signatures are not in ascending order of distinct key ids")
+    request_id = transaction.request_id
+    if request_id[6] >> 4 != 7 or request_id[8] >> 6 != 2:
+        raise Rejected(LedgerError.MALFORMED, reason="the request id is no UUIDv7")
+    calls, failure, work = _read_operations(transaction, chain)
+    work += TRANSACTION_WORK + SIGNATURE_WORK * len(signatures)
+    if work > chain.limits.block_work_max:
+        raise Rejected(LedgerError.TOO_MUCH_WORK, work=work, most=chain.limits.block_work_max)
+    digest = chain.suite.digest
+    return Candidate(
+        raw,
+        signed,
+        transaction,
+        digest(hashing.TX + signed.transaction),
+        digest(hashing.SIGNED + raw),
+        int.from_bytes(request_id[:6], "big"),
+        calls,
+        failure,
+        work,
+    )
+
+
+def _read_operations(transaction: Transaction, chain: Chain) -> tuple[tuple[Call, ...], Failure | None, int]:
+    calls: list[Call] = []
+    failure: Failure | None = None
+    eighths = 0
+    for number, operation in enumerate(transaction.operations, 1):
+        method = chain.methods.get((operation.contract, operation.method))
+        eighths += len(operation.arguments) * (method.work if method else 1)
+        if method is None:
+            failure = failure or Failure(LedgerError.UNKNOWN_METHOD, number)
+            continue
+        try:
+            calls.append(Call(operation.contract, method, method.decode(operation.arguments)))
+        except Rejected as rejected:
+            failure = failure or Failure(rejected.error, number)
+    return tuple(calls), failure, OPERATION_WORK * len(transaction.operations) + eighths // BYTES_PER_WORK
+
+
+def check_alive(candidate: Candidate, time_ms: int, limits: Limits) -> None:
+    """Raises Rejected NOT_YET_ALIVE or EXPIRED (formats.md: ``created - 60 s <= block time <= deadline``)."""
+    created = candidate.created_ms
+    if time_ms < created - CREATED_AHEAD_MS:
+        raise Rejected(LedgerError.NOT_YET_ALIVE, created_ms=created, block_time_ms=time_ms)
+    deadline = created + limits.lifetime_ms
+    if valid_until := candidate.transaction.valid_until_ms:
+        deadline = min(deadline, valid_until)
+    if time_ms > deadline:
+        raise Rejected(LedgerError.EXPIRED, deadline_ms=deadline, block_time_ms=time_ms)
+
+
+def authorise(candidate: Candidate, signatories: Signatories, chain: Chain, height: int) -> tuple[Check, ...]:
+    """The signature checks that remain once keys, scopes and the signing policy are satisfied.
+
+    Raises Rejected UNKNOWN_MEMBER, MEMBER_SUSPENDED, UNKNOWN_KEY, KEY_NOT_ACTIVE, KEY_OUT_OF_SCOPE, POLICY_NOT_MET.
+    """
+    transaction = candidate.transaction
+    member = transaction.member
+    message = hashing.SIGN_TX + chain.chain_id + candidate.tx_id
+    checks: list[Check] = []
+    holders: dict[str, None] = {}
+    for entry in candidate.signed.signatures:
+        key = signatories.require_signatory(member, entry.key_id, height)
+        if "*" not in key.scopes:
+            _check_scopes(transaction, key.scopes)
+        holders[key.holder] = None
+        checks.append(Check(key.algorithm, key.public_key, message, entry.signature))
+    required = _required_officers(candidate, signatories)
+    if len(holders) < required:
+        raise Rejected(LedgerError.POLICY_NOT_MET, officers=len(holders), required=required)
+    return tuple(checks)
+
+
+def _check_scopes(transaction: Transaction, scopes: tuple[str, ...]) -> None:
+    for operation in transaction.operations:
+        if operation.contract not in scopes and f"{operation.contract}.{operation.method}" not in scopes:
+            raise Rejected(LedgerError.KEY_OUT_OF_SCOPE, method=f"{operation.contract}.{operation.method}")
+
+
+def _required_officers(candidate: Candidate, signatories: Signatories) -> int:
+    """The most that any operation demands; amounts of one method and asset count together, so that splitting gains nothing."""
+    member = candidate.transaction.member
+    totals: dict[tuple[str, str, str], int] = {}
+    for call in candidate.calls:
+        method = call.method
+        amount = call.arguments[method.amount] if method.amount >= 0 else 0
+        asset = call.arguments[method.asset] if method.asset >= 0 else ""
+        what = (call.contract, method.name, asset)
+        totals[what] = totals.get(what, 0) + amount
+    return max((signatories.required_officers(member, *what, total) for what, total in totals.items()), default=1)
