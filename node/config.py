@@ -1,0 +1,93 @@
+"""A node's configuration: one frozen value, read once. Nobody else reads configuration files or the environment.
+
+Defaults < TOML file < environment (``VOSTRO_`` and the name in capitals) < flags. An unknown name is an error, never a silent default.
+Paths in the file are relative to the file.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says what to change."""
+
+
+class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything an operator may set.
+
+    data_dir: the ledger's directory. genesis: the genesis document (JSON). listen: host:port of the gRPC face; beyond loopback it needs the
+    three TLS files. metrics_listen: host:port of the Prometheus page, on loopback; empty: none. sequencer_key: the key file that certifies
+    headers, sequencer_passphrase_file: its passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir
+    and out of backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory. queue_max: transactions
+    accepted and not yet decided. disk_reserve_mb: below this much free space new work is refused.
+    """
+
+    data_dir: Path
+    genesis: Path
+    sequencer_key: Path
+    sequencer_passphrase_file: Path
+    last_signed: Path
+    listen: str = "127.0.0.1:7600"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+    metrics_listen: str = ""
+    shards: int = 8
+    verify_workers: int = 2
+    cache_records: int = 200_000
+    leaf_cache_mb: int = 128
+    leveldb_mb: int = 256
+    queue_max: int = 6_000
+    disk_reserve_mb: int = 512
+    index: bool = True
+    log_level: str = "info"
+
+
+PATHS = ("data_dir", "genesis", "sequencer_key", "sequencer_passphrase_file", "last_signed", "tls_certificate", "tls_key", "tls_ca")
+
+
+def load_config(path: Path, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> NodeConfig:
+    """The configuration from a TOML file, the environment and flags. Raises ConfigError."""
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}. Make a node with `vostro init`, or name its file with --config.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    base = path.resolve().parent
+    known = NodeConfig.__struct_fields__
+    for name, value in (os.environ if environment is None else environment).items():
+        if name.startswith("VOSTRO_") and name != "VOSTRO_CONFIG":
+            values[name.removeprefix("VOSTRO_").lower()] = value
+    values.update({name: value for name, value in (flags or {}).items() if value is not None})
+    if unknown := sorted(name for name in values if name not in known):
+        raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
+    for name in PATHS:
+        if values.get(name):
+            values[name] = str(base / Path(values[name]))
+    try:
+        config: NodeConfig = msgspec.convert(values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    _check(config, path)
+    return config
+
+
+def _check(config: NodeConfig, path: Path) -> None:
+    if not 1 <= config.shards <= 256:
+        raise ConfigError(f"{path}: shards must lie between 1 and 256")
+    if not 0 <= config.verify_workers <= 64:
+        raise ConfigError(f"{path}: verify_workers must lie between 0 and 64")
+    tls = (config.tls_certificate, config.tls_key, config.tls_ca)
+    if any(tls) and not all(tls):
+        raise ConfigError(f"{path}: mutual TLS takes all three of tls_certificate, tls_key and tls_ca")
+    host = config.listen.rpartition(":")[0].strip("[]")
+    if host not in ("127.0.0.1", "::1", "localhost") and not all(tls):
+        raise ConfigError(f"{path}: {config.listen} is not loopback: set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1")
+    if config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
+        raise ConfigError(f"{path}: last_signed lies inside data_dir: a restored copy would bring it back; keep it elsewhere")
