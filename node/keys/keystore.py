@@ -59,7 +59,7 @@ BLOCK_SIZE_MIN: Final = 8
 BLOCK_SIZE_DEFAULT: Final = 8
 PARALLEL_DEFAULT: Final = 1
 MEMORY_BYTES_MAX: Final = 2**30
-"""scrypt takes 128 * n * r bytes."""
+"""scrypt takes 128 * n * r bytes; with the least r, this is COST_MAX."""
 WORK_MAX: Final = 2**24
 """Bound of n * r * p: sixteen times the default."""
 
@@ -303,7 +303,7 @@ def _check_cost(path: Path, kdf: _Kdf) -> None:
     if kdf.n & (kdf.n - 1):
         raise CostRefused(f"{path}: scrypt's n is a power of two")
     memory = 128 * kdf.n * kdf.r
-    if kdf.n > COST_MAX or memory > MEMORY_BYTES_MAX or kdf.n * kdf.r * kdf.p > WORK_MAX:
+    if memory > MEMORY_BYTES_MAX or kdf.n * kdf.r * kdf.p > WORK_MAX:
         raise CostRefused(f"{path}: scrypt's cost is absurd: n is at most {COST_MAX} with r 8 and p 1")
 
 

@@ -28,7 +28,6 @@ from node.ledger.types import SIGNATURE_BYTES
 
 ED25519_KEY_BYTES: Final = 32
 P256_KEY_BYTES: Final = 33
-P256_COMPRESSED: Final = (2, 3)
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P256_HALF_ORDER: Final = P256_ORDER // 2
 P256_PARSED_KEYS_MAX: Final = 4_096
@@ -95,8 +94,11 @@ def _verify_p256(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 @lru_cache(maxsize=P256_PARSED_KEYS_MAX)
 def _p256_key(public_key: bytes) -> ec.EllipticCurvePublicKey | None:
-    """A key ready for use, or None. Kept, since finding y costs as much as a third of a verification."""
-    if len(public_key) != P256_KEY_BYTES or public_key[0] not in P256_COMPRESSED:
+    """A key ready for use, or None: of 33 bytes, only the compressed form is a key.
+
+    Kept, since finding y costs as much as a third of a verification.
+    """
+    if len(public_key) != P256_KEY_BYTES:
         return None
     try:
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)

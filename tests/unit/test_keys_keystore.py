@@ -1,4 +1,4 @@
-"""Key files: round trips, every wrong input, permissions, atomic writing, and a second reader of the format."""
+"""Key files: round trips, wrong input, permissions, atomic writing, and a second reader of the format."""
 
 import hashlib
 import json

@@ -303,6 +303,12 @@ def test_r_and_s_outside_the_range_are_refused(r: int, s: int) -> None:
     assert not holds(*p256_signature(r, s))
 
 
+def test_r_and_s_in_more_than_32_bytes_are_refused() -> None:
+    r, s = SAMPLE.signature[:32], SAMPLE.signature[32:]
+    for signature in (r + b"\0" + s, b"\0" + r + s, b"\0" + r + b"\0" + s):
+        assert not holds(*SAMPLE._replace(signature=signature))
+
+
 def test_a_der_signature_is_refused() -> None:
     der = encode_dss_signature(R, S)
     assert not holds(*SAMPLE._replace(signature=der))
