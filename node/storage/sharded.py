@@ -1,0 +1,476 @@
+"""The store on disk: one block log behind N shards of state.
+
+What always holds: a block is durable when its one synced batch in the log is, and nothing is acknowledged before. Everything else
+follows the log: shards and spent ids are flushed behind it, each stamped with how far it is, and ``open`` replays what they lack.
+Three threads may use a store at once: one executes (``stage``, ``get``, ``scan``, ``spent``), one makes durable (``sync``), and any
+read snapshots. They share immutable tuples; ``_swap`` guards their exchange only.
+
+Each shard is flushed in its turn, a few after every block, so that all had theirs once FLUSH_BLOCKS blocks or FLUSH_BYTES bytes have
+passed and no single ``sync`` pays for all.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from node.ledger.hashing import Suite
+from node.ledger.ports import Spent
+from node.ledger.state_tree import pairs_of
+from node.ledger.types import BlockRecord
+from node.storage import directory, layout
+from node.storage.database import MIB, Database, translated
+from node.storage.errors import StorageCode, StorageError
+from node.storage.log import CHECKED_ON_OPEN, BlockLog, LogReader
+from node.storage.records import Layer, Records
+from node.storage.shards import Shards
+from node.storage.spent import SpentIds, spent_key, spent_of_leaves
+
+SHARDS_DEFAULT: Final = 8
+LIFETIME_MS_DEFAULT: Final = 600_000
+FLUSH_BLOCKS: Final = 16
+FLUSH_BYTES: Final = 16 * MIB
+IDLE_BLOCKS_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a node grants storage, over all shards. reserve_bytes: disk space below which new work is refused."""
+
+    cache_bytes: int = 256 * MIB
+    write_buffer_bytes: int = 64 * MIB
+    log_cache_bytes: int = 32 * MIB
+    log_write_buffer_bytes: int = 32 * MIB
+    reserve_bytes: int = 512 * MIB
+
+
+class Snapshot(Records):
+    """The state after one durable block, unmoved by later ones. Implements ports.Reader."""
+
+    def __init__(
+        self, height: int, layers: tuple[Layer, ...], sources: tuple[Database, ...], shards: Shards
+    ) -> None:
+        self.height = height
+        self.layers = layers
+        self.sources = sources
+        self._parts = shards.parts
+
+
+class ShardedStore(Records):
+    """Implements ports.Store on disk, and serves the durable blocks of the log. Make one with ``create`` or ``open``."""
+
+    def __init__(
+        self, path: Path, suite: Suite, budget: Budget, lifetime_ms: int, lock: directory.DirectoryLock
+    ) -> None:
+        """Open a data directory whose lock is held; see ``open``."""
+        self.path = path
+        self.suite = suite
+        self.reports: list[str] = []
+        self._budget = budget
+        self._lifetime_ms = lifetime_ms
+        self._lock = lock
+        self._swap = threading.Lock()
+        self._stopped: StorageError | None = None
+        self._staged: tuple[tuple[BlockRecord, Layer], ...] = ()
+        self.layers = ()
+        self._head: BlockRecord | None = None
+        self._count = self._durable = 0
+        self._turn = 0
+        self._credit = 0.0
+        self._opened: list[BlockLog | Shards | SpentIds | directory.HeadFile] = []
+        try:
+            self._open_parts()
+            self._replay()
+        except BaseException:
+            self._close_parts()
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        suite: Suite,
+        *,
+        shards: int = SHARDS_DEFAULT,
+        budget: Budget | None = None,
+        lifetime_ms: int = LIFETIME_MS_DEFAULT,
+        genesis: bytes = b"",
+    ) -> Self:
+        """Make a new data directory at ``path`` (new or empty) and open it. shards: 1 to 256; no hash depends on it."""
+        if not 1 <= shards <= layout.SHARDS_MAX:
+            raise ValueError(f"1 to {layout.SHARDS_MAX} shards, not {shards}")
+        with directory.creating(path):
+            fill(path, shards, genesis).close()
+        return cls.open(path, suite, budget=budget, lifetime_ms=lifetime_ms)
+
+    @classmethod
+    def open(
+        cls, path: Path, suite: Suite, *, budget: Budget | None = None, lifetime_ms: int = LIFETIME_MS_DEFAULT
+    ) -> Self:
+        """Open a data directory, finish what a crash cut off, rebuild what is damaged and can be (told in ``reports``).
+
+        lifetime_ms: the chain's transaction lifetime, from its genesis.
+        Raises StorageError: MISSING, VERSION_UNKNOWN, DIRECTORY_IN_USE, LOG_DAMAGED, LOST_TAIL, DISK_LOW, IO_FAILED.
+        """
+        directory.check_version(path)
+        lock = directory.DirectoryLock(path)
+        try:
+            return cls(path, suite, budget or Budget(), lifetime_ms, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    # -- the state as the next block sees it (ports.Store) --
+
+    @property
+    def height(self) -> int:
+        """Height of the last staged block; 0 before genesis."""
+        return 0 if self._head is None else self._head.height
+
+    @property
+    def header_count(self) -> int:
+        """How many blocks there are, the staged ones included."""
+        return self._count
+
+    @property
+    def durable_count(self) -> int:
+        """How many blocks are durable: what ``blocks``, ``headers`` and the like can see."""
+        return self._durable
+
+    def head(self) -> BlockRecord | None:
+        """The last staged block without leaves, bodies, receipts and writes; None before genesis."""
+        return self._head
+
+    def stage(self, record: BlockRecord) -> None:
+        """Take a finished block: visible at once, durable after ``sync``. Raises StorageError STOPPED or OUT_OF_ORDER."""
+        self._require_running()
+        if self._head is not None and record.height <= self._head.height:
+            raise StorageError(StorageCode.OUT_OF_ORDER, height=record.height, head=self._head.height)
+        position = self._count + 1
+        spent = {
+            spent_key(member, request): Spent(tx_id, record.height, index)
+            for member, request, tx_id, index in record.spent
+        }
+        layer = Layer(record, record.tree, spent, position, self.shard_count)
+        with self._swap:
+            self.layers = (layer, *self.layers)
+            self._staged = (*self._staged, (record, layer))
+        self._count = position
+        self._head = _head_of(record)
+
+    def sync(self) -> int:
+        """Make every staged block durable, each by one synced log record; return the durable height.
+
+        Raises StorageError; after a failed write STOPPED for ever, until the directory is opened anew.
+        """
+        self._require_running()
+        staged = self._staged
+        try:
+            for record, layer in staged:
+                self.log.append(record, layer.position - 1)
+                self._publish(layer)
+            if staged:
+                self._head_file.write(self._durable, staged[-1][0].app_hash)
+        except StorageError as error:
+            self._stopped = error
+            raise
+        for _, layer in staged:
+            self._flush_in_turn(layer)
+        return self._view.height
+
+    def snapshot(self) -> Snapshot:
+        """A view of the last durable block, unmoved by later ones. Costs nothing."""
+        return self._view
+
+    def spent(self, member: str, request_id: bytes) -> Spent | None:
+        """Who spent this request id within the transaction lifetime, staged blocks included."""
+        key = spent_key(member, request_id)
+        for layer in self.layers:
+            found = layer.spent.get(key)
+            if found is not None:
+                return found
+        return self._spent_ids.get(key)
+
+    def history_node(self, level: int, index: int) -> bytes | None:
+        """A complete node of the history tree, staged blocks included."""
+        for layer in self.layers:
+            found = layer.history.get((level, index))
+            if found is not None:
+                return found
+        return self.log.history_node(level, index)
+
+    # -- the durable blocks --
+
+    def genesis(self) -> bytes | None:
+        """The genesis document's bytes."""
+        return self.log.genesis() or None
+
+    def set_genesis(self, document: bytes) -> None:
+        """Keep the genesis document's bytes, before the first block is staged."""
+        self.log.set_genesis(document)
+
+    def headers(self, first: int, limit: int) -> list[BlockRecord]:
+        """At most ``limit`` durable blocks from height ``first`` on, each without leaves, bodies, receipts and writes."""
+        return self.log.headers(first, limit)
+
+    def block(self, height: int) -> BlockRecord | None:
+        """The whole durable block at ``height``, or None; its bodies are empty where they were dropped."""
+        return self.log.block(height)
+
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
+        """Whole durable blocks from height ``first`` to ``last``, both inclusive."""
+        return self.log.blocks(first, last)
+
+    def leaves(self, height: int) -> tuple[bytes, ...] | None:
+        """All leaves of the durable block at ``height``."""
+        return self.log.leaves(height)
+
+    def receipts(self, height: int) -> tuple[bytes, ...] | None:
+        """All receipts of the durable block at ``height``."""
+        return self.log.receipts(height)
+
+    def receipt(self, height: int, index: int) -> bytes | None:
+        """One receipt of a durable block."""
+        return self.log.receipt(height, index)
+
+    def body(self, height: int, index: int) -> bytes | None:
+        """One signed transaction of a durable block; None also where bodies were dropped."""
+        return self.log.body(height, index)
+
+    def height_at(self, position: int) -> int | None:
+        """The height of durable block number ``position``, counted from 0."""
+        return self.log.height_at(position)
+
+    def position_of(self, height: int) -> int | None:
+        """The number of the durable block at ``height``; None where no block has it."""
+        header = self.log.stored_header(height)
+        return None if header is None else header.position
+
+    def drop_bodies(self, height: int) -> None:
+        """Delete the bodies of one durable block. Called by the thread that calls ``sync``."""
+        self.log.drop_bodies(height)
+
+    def log_snapshot(self) -> LogReader:
+        """The durable blocks as they are now, for a reader that takes its time."""
+        return self.log.snapshot()
+
+    # -- keeping --
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards the state is in: a local choice that no hash depends on."""
+        return len(self.sources)
+
+    def free_bytes(self) -> int:
+        """Bytes left on the disk."""
+        return directory.free_bytes(self.path)
+
+    def check_space(self) -> None:
+        """Raises StorageError DISK_LOW where less than the reserve is left, STOPPED where writing has failed."""
+        self._require_running()
+        free = self.free_bytes()
+        if free < self._budget.reserve_bytes:
+            raise StorageError(
+                StorageCode.DISK_LOW, free_bytes=free, reserve_bytes=self._budget.reserve_bytes
+            )
+
+    def flush(self) -> None:
+        """Bring all shards and the spent ids up to the last durable block. Called by the thread that calls ``sync``."""
+        for _ in range(self.shard_count + 1):
+            self._flush_next(force=True)
+
+    def close(self) -> None:
+        """Flush what is durable and close. What is staged and not synced is gone, as after a crash."""
+        try:
+            if self._stopped is None:
+                self.flush()
+        finally:
+            self._close_parts()
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- private --
+
+    def _open_parts(self) -> None:
+        path, budget = self.path, self._budget
+        directory.settle_reshard(path)
+        self.log = BlockLog(
+            path / layout.LOG,
+            create=False,
+            cache_bytes=budget.log_cache_bytes,
+            write_buffer_bytes=budget.log_write_buffer_bytes,
+        )
+        self._opened.append(self.log)
+        self._head_file = directory.HeadFile(path / layout.HEAD)
+        self._opened.append(self._head_file)
+        self._count = self._durable = self.log.header_count
+        self._check_log()
+        head = self.log.head()
+        self._head = None if head is None else head.record()
+        self._shards = Shards(path / layout.STATE, budget.cache_bytes, budget.write_buffer_bytes, self._count)
+        self._opened.append(self._shards)
+        self.reports += self._shards.reports
+        self._parts = self._shards.parts
+        self.sources = self._shards.databases
+        self._spent_ids = SpentIds(path / layout.SPENT, self._lifetime_ms, head.time_ms if head else 0)
+        self._opened.append(self._spent_ids)
+        if self._spent_ids.rebuilt:
+            self.reports.append(f"spent ids are rebuilt from the log: {self._spent_ids.rebuilt}")
+            self._spent_ids.skip_to(self._first_with_live_ids())
+        ahead = max(self._spent_ids.position, *(part.position for part in self._parts))
+        if ahead > self._count:
+            raise StorageError(StorageCode.LOST_TAIL, blocks=self._count, state_has=ahead)
+
+    def _check_log(self) -> None:
+        """Refuse a log that lost blocks or whose last blocks do not link."""
+        known = self._head_file.read()
+        if known is None and not self._head_file.is_empty:
+            self.reports.append("HEAD was unreadable and is made anew")
+        if known is not None and known[0] > self._count:
+            raise StorageError(StorageCode.LOST_TAIL, blocks=self._count, acknowledged=known[0])
+        if known is not None and known[0] and self.log.header_at(known[0] - 1).app_hash != known[1]:
+            raise StorageError(
+                StorageCode.LOG_DAMAGED,
+                path=str(self.path),
+                cause="another chain's log, or another log's HEAD",
+            )
+        self.log.check_chain(self.suite, max(0, self._count - CHECKED_ON_OPEN), self._count)
+
+    def _first_with_live_ids(self) -> int:
+        for position in range(self._count - 1, -1, -1):
+            if self.log.header_at(position).time_ms < self._spent_ids.floor_ms:
+                return position + 1
+        return 0
+
+    def _replay(self) -> None:
+        """Bring shards and spent ids up to the log, from wherever each of them is."""
+        start = min(self._spent_ids.position, *(part.position for part in self._parts))
+        if start < self._count:
+            self.log.check_chain(self.suite, start, max(start, self._count - CHECKED_ON_OPEN))
+        first = self.log.header_at(start - 1).height if start else 0
+        self._view = Snapshot(first, (), self._shards.snapshots(), self._shards)
+        for position, record in enumerate(self.log.replayed(start, self._count), start + 1):
+            layer = Layer(
+                record,
+                pairs_of(self.suite, record.writes),
+                spent_of_leaves(record.leaves, record.height),
+                position,
+                self.shard_count,
+            )
+            self.layers = (layer, *self.layers)
+            self._durable = position
+            self._publish(layer)
+            self._flush_in_turn(layer)
+        self._head_file.write(self._count, b"" if self._head is None else self._head.app_hash)
+
+    def _publish(self, layer: Layer) -> None:
+        """Let snapshots see a block that is durable."""
+        view = self._view
+        self._view = Snapshot(layer.height, (layer, *view.layers), view.sources, self._shards)
+        self._durable = layer.position
+        with self._swap:
+            self._staged = self._staged[1:]
+
+    def _flush_in_turn(self, layer: Layer) -> None:
+        """Flush as many shards as one block's share of FLUSH_BLOCKS and FLUSH_BYTES asks for."""
+        turns = self.shard_count + 1
+        self._credit += turns * max(1 / FLUSH_BLOCKS, layer.byte_count / FLUSH_BYTES)
+        for _ in range(min(int(self._credit), turns)):
+            self._flush_next(force=False)
+        self._credit -= int(self._credit)
+
+    def _flush_next(self, *, force: bool) -> None:
+        """Flush the shard whose turn it is, or the spent ids. A failure stops the store; the log has everything."""
+        turn, self._turn = self._turn, (self._turn + 1) % (self.shard_count + 1)
+        view = self._view
+        try:
+            if turn == self.shard_count:
+                self._flush_spent(view, force=force)
+            else:
+                self._flush_shard(turn, view, force=force)
+        except StorageError as error:
+            self._stopped = error
+            return
+        self._drop_layers()
+
+    def _flush_shard(self, shard: int, view: Snapshot, *, force: bool) -> None:
+        part = self._parts[shard]
+        entries: dict[bytes, bytes | None] = {}
+        for layer in reversed(view.layers):
+            if layer.position > part.position:
+                entries.update(layer.shards[shard])
+        if (
+            entries
+            or (force and part.stamped < self._durable)
+            or self._durable - part.stamped > IDLE_BLOCKS_MAX
+        ):
+            part.commit(entries, self._durable)
+            sources = view.sources
+            with translated(StorageCode.SHARD_DAMAGED, part.path):
+                fresh = part.db.snapshot()
+            self._view = Snapshot(
+                view.height, view.layers, (*sources[:shard], fresh, *sources[shard + 1 :]), self._shards
+            )
+        part.position = self._durable
+
+    def _flush_spent(self, view: Snapshot, *, force: bool) -> None:
+        ids = self._spent_ids
+        layers = [layer for layer in reversed(view.layers) if layer.position > ids.position]
+        if not layers or (
+            not force and not any(layer.spent for layer in layers) and len(layers) < IDLE_BLOCKS_MAX
+        ):
+            return
+        ids.flush((layer.spent for layer in layers), self._durable, view.layers[0].time_ms)
+
+    def _drop_layers(self) -> None:
+        """Forget the layers that all shards and the spent ids have."""
+        floor = min(self._spent_ids.position, *(part.position for part in self._parts))
+        view = self._view
+        if not view.layers or view.layers[-1].position > floor:
+            return
+        kept = tuple(layer for layer in view.layers if layer.position > floor)
+        self._view = Snapshot(view.height, kept, view.sources, self._shards)
+        with self._swap:
+            self.layers = tuple(layer for layer in self.layers if layer.position > floor)
+
+    def _require_running(self) -> None:
+        if self._stopped is not None:
+            code = (
+                StorageCode.DISK_LOW if self._stopped.error is StorageCode.DISK_LOW else StorageCode.STOPPED
+            )
+            raise StorageError(code, cause=str(self._stopped)) from self._stopped
+
+    def _close_parts(self) -> None:
+        for opened in reversed(self._opened):
+            opened.close()
+        self._opened.clear()
+
+
+def fill(path: Path, shards: int, genesis: bytes) -> BlockLog:
+    """Make all parts of a data directory that is being created, and hand out its log, to be filled and closed."""
+    log = BlockLog(
+        path / layout.LOG, create=True, cache_bytes=MIB, write_buffer_bytes=Budget().log_write_buffer_bytes
+    )
+    try:
+        log.set_genesis(genesis)
+        Shards.create(path / layout.STATE, shards)
+        SpentIds(path / layout.SPENT, 0, 0).close()
+    except BaseException:
+        log.close()
+        raise
+    return log
+
+
+def _head_of(record: BlockRecord) -> BlockRecord:
+    return BlockRecord(
+        record.height, record.time_ms, record.app_hash, record.header, certificate=record.certificate
+    )
