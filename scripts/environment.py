@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -130,35 +131,40 @@ def run_step(title: str, command: list[str], root: Path) -> None:
     """
     started = time.monotonic()
     live = sys.stdout.isatty()
-    process = subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_pump, args=(process, lines), daemon=True).start()
     output: list[str] = []
-    last_shown = started
     if not live:
         print(f"{title} ...", flush=True)
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        last_shown = started
+        for line in _lines_and_silences(process):
+            output.extend([line] if line else [])
+            now = time.monotonic()
+            latest = output[-1].strip()[:70] if output else ""
+            if live:
+                print(f"{ERASE}{title} ... {now - started:.0f} s  {latest}", end="", flush=True)
+            elif now - last_shown >= ALIVE_SECONDS:
+                last_shown = now
+                print(f"    {now - started:.0f} s  {latest}", flush=True)
+    print(f"{ERASE if live else ''}{title}: {time.monotonic() - started:.1f} s", flush=True)
+    if process.returncode != 0:
+        raise SetupFailed("".join(output[-30:]) + f"\n{title} failed: {' '.join(command)}")
+
+
+def _lines_and_silences(process: "subprocess.Popen[str]") -> Iterator[str]:
+    """The command's lines as they come, and an empty text for every half second without one."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=_pump, args=(process, lines), daemon=True).start()
     while True:
         try:
             line = lines.get(timeout=0.5)
         except queue.Empty:
-            pass
+            yield ""
         else:
             if line is None:
-                break
-            output.append(line)
-        now = time.monotonic()
-        latest = output[-1].strip()[:70] if output else ""
-        if live:
-            print(f"{ERASE}{title} ... {now - started:.0f} s  {latest}", end="", flush=True)
-        elif now - last_shown >= ALIVE_SECONDS:
-            last_shown = now
-            print(f"    {now - started:.0f} s  {latest}", flush=True)
-    seconds = time.monotonic() - started
-    print(f"{ERASE if live else ''}{title}: {seconds:.1f} s", flush=True)
-    if process.wait() != 0:
-        raise SetupFailed("".join(output[-30:]) + f"\n{title} failed: {' '.join(command)}")
+                return
+            yield line
 
 
 def _pump(process: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None]") -> None:

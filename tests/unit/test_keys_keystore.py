@@ -279,7 +279,7 @@ def test_a_file_whose_writer_named_another_key_is_refused(tmp_path: Path) -> Non
         key_id = bytes(16)
 
         def sign(self, message: bytes) -> bytes:
-            raise NotImplementedError
+            raise AssertionError("nobody signs with a liar")
 
         def secret(self) -> bytes:
             return GOLDEN_SEED
