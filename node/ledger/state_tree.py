@@ -307,8 +307,7 @@ class _Change:
 
     def node(self, node: _Node, depth: int, begin: int, end: int) -> tuple[bytes, _Node | None, int]:
         """The inner node with the changes ``begin`` up to ``end``; returns as ``leaf`` does."""
-        inner, count = node.inner, node.count
-        hashes = bytearray(node.hashes)
+        hashes, inner, count = node.hashes, node.inner, node.count
         column = self._keys[begin * HASH_BYTES + (depth >> 1) : end * HASH_BYTES : HASH_BYTES]  # as in _grown
         shift, below = (0, 0) if depth & 1 else (4, 15)
         at = begin
@@ -319,10 +318,10 @@ class _Change:
             place = nibble * HASH_BYTES
             child = inner[nibble] if inner else None
             if child is None:
-                hash_, new, delta = self.leaf(bytes(hashes[place : place + HASH_BYTES]), depth + 1, at, after)
+                hash_, new, delta = self.leaf(hashes[place : place + HASH_BYTES], depth + 1, at, after)
             else:
                 hash_, new, delta = self.node(child, depth + 1, at, after)
-            hashes[place : place + HASH_BYTES] = hash_
+            hashes = hashes[:place] + hash_ + hashes[place + HASH_BYTES :]
             count += delta
             if new is not child:
                 whole = inner or (None,) * FAN_OUT
@@ -333,8 +332,7 @@ class _Change:
             return self._kept(_merged(old, self._pairs, begin, end)), None, count - node.count
         if not any(inner):
             inner = ()
-        joined = bytes(hashes)
-        return self._suite.digest(STATE_NODE + joined), _Node(joined, count, inner), count - node.count
+        return self._suite.digest(STATE_NODE + hashes), _Node(hashes, count, inner), count - node.count
 
     def _kept(self, content: bytes) -> bytes:
         """The hash of a new leaf, whose content is kept for the cache."""
@@ -395,12 +393,11 @@ class _LeafCache:
             self._young_bytes = 0
 
     def drop(self, hashes: Iterable[bytes]) -> None:
-        """Forget leaves that no current version needs."""
+        """Forget leaves that no current version needs; those of the old generation go with it."""
         for hash_ in hashes:
             content = self._young.pop(hash_, None)
             if content is not None:
                 self._young_bytes -= len(content) + CACHED_LEAF_OVERHEAD_BYTES
-            self._old.pop(hash_, None)
 
 
 def _grown(suite: Suite, data: bytes, depth: int, keep: Keep) -> _Subtree:
@@ -408,7 +405,7 @@ def _grown(suite: Suite, data: bytes, depth: int, keep: Keep) -> _Subtree:
     count = len(data) // PAIR_BYTES
     if count <= LEAF_MAX:
         return _leaf_of(suite, data, count, keep)
-    # Of every K the byte that holds the next nibble; they ascend, so that where a child begins can be bisected.
+    # Of every K the byte that holds the next nibble; they ascend, so where a child begins can be bisected.
     column = data[depth >> 1 :: PAIR_BYTES]
     first, step = (column[0] & 0xF0, 1) if depth & 1 else (0, 16)
     bounds = [bisect_left(column, first + nibble * step) * PAIR_BYTES for nibble in range(FAN_OUT)]

@@ -121,6 +121,41 @@ def test_changes_that_change_nothing_keep_the_root() -> None:
         assert tree.version == version
 
 
+def test_a_change_that_changes_nothing_keeps_its_leaf_in_the_cache() -> None:
+    tree, pairs = tree_of(300)
+    for _ in range(SUPERSEDED_KEPT_MAX + 2):
+        commit(tree, pairs, writes(7))
+    assert pairs.scans == 0
+
+
+def test_a_key_that_stands_in_the_leaf_as_a_value_is_not_taken_for_its_record() -> None:
+    tree, pairs = tree_of(0)
+    first, second, third = (bytes([n]) * 32 for n in (1, 2, 3))
+    commit(tree, pairs, ((first, second),))
+    commit(tree, pairs, ((second, third),))
+    assert tree.version.count == 2
+    assert tree.root == DIGEST(STATE_LEAF + first + second + second + third)
+
+
+def test_applied_changes_are_nowhere_until_they_are_committed() -> None:
+    tree, _ = tree_of(300)
+    version, proof = tree.version, tree.prove(key(7))
+    applied = tree.apply(writes(7, value=b"new"))
+    assert applied.root != version.root
+    assert tree.version is version
+    assert tree.prove(key(7)) == proof
+    assert tree.apply(writes(7, value=b"new")).version == applied.version
+
+
+def test_a_tree_that_shrank_holds_no_more_than_one_that_was_built() -> None:
+    tree, pairs = tree_of(600)
+    assert any(tree.version.node.inner if tree.version.node else ())
+    commit(tree, pairs, writes(*range(300), value=None))
+    built = StateTree(INTERNATIONAL, pairs.scan, MEBIBYTE)
+    built.build()
+    assert tree.version == built.version
+
+
 def test_a_block_hashes_each_leaf_and_node_that_it_touches_once() -> None:
     hashed: list[bytes] = []
 
