@@ -1,4 +1,6 @@
-"""Everything that changes state. The list's order is part of consensus: scheduled work runs in it. Members come first, always."""
+"""Everything that changes state. The list's order is part of consensus: scheduled work runs in it. Members
+come first, always.
+"""
 
 from contracts.assets import Assets
 from contracts.members import Members

@@ -1,13 +1,14 @@
 """Assets and accounts: what is owned, where it is kept, and the one function that moves it.
 
-An issuer registers an asset and issues units of it into accounts; a holder returns units to the issuer's own account, where the issuer
-redeems them. An account is ``MEMBER/local``, belongs to that member, and has one balance an asset: *posted* is what it owns, *held* the
-part of it that reservations have set aside.
+An issuer registers an asset and issues units of it into accounts; a holder returns units to the issuer's own
+account, where the issuer redeems them. An account is ``MEMBER/local``, belongs to that member, and has one
+balance an asset: *posted* is what it owns, *held* the part of it that reservations have set aside.
 
 State       asset / asset -> Asset      account / account -> Account      balance / account, asset -> Position
-Invariants  A1 for every asset, issued - redeemed = the sum of posted over all accounts.  A2 0 <= held <= posted.  A3 issued - redeemed
-            never exceeds the cap.  A4 only an account's own member debits it.  A5 a closed account holds nothing and is never reopened.
-            A6 balances change in ``move``, ``issue``, ``redeem``, ``hold`` and ``release`` below and nowhere else; units pass from one
+Invariants  A1 for every asset, issued - redeemed = the sum of posted over all accounts.  A2 0 <= held <=
+            posted.  A3 issued - redeemed never exceeds the cap.  A4 only an account's own member debits it.
+            A5 a closed account holds nothing and is never reopened. A6 balances change in ``move``,
+            ``issue``, ``redeem``, ``hold`` and ``release`` below and nowhere else; units pass from one
             account to another in ``move`` alone.
 Privacy    every member's node holds all accounts and amounts in clear.
 """
@@ -19,7 +20,18 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.members import Members
-from node.ledger.contract import Category, Context, Contract, Fact, Movement, Rejected, error, method, query, table
+from node.ledger.contract import (
+    Category,
+    Context,
+    Contract,
+    Fact,
+    Movement,
+    Rejected,
+    error,
+    method,
+    query,
+    table,
+)
 from node.ledger.types import AMOUNT_MAX, AccountId, Amount, AssetId, Balance, Hash, MemberId, Record, TimeMs
 
 ISSUER: Final = "issuer"
@@ -28,15 +40,20 @@ ACCOUNTS_MAX: Final = 1_000
 """Accounts opened in one operation."""
 
 NewAssetId = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[A-Z0-9][A-Z0-9.-]*\Z")]
-NewAccountId = Annotated[str, Meta(min_length=3, max_length=52, pattern=r"\A[A-Z0-9][A-Z0-9-]{0,15}/[A-Za-z0-9][A-Za-z0-9._-]{0,33}\Z")]
+NewAccountId = Annotated[
+    str,
+    Meta(min_length=3, max_length=52, pattern=r"\A[A-Z0-9][A-Z0-9-]{0,15}/[A-Za-z0-9][A-Za-z0-9._-]{0,33}\Z"),
+]
 AssetClass = Literal["currency", "deposit-certificate", "bill", "bond", "receivable", "fund-share", "other"]
 Decimals = Annotated[int, Meta(ge=0, le=18)]
 Reference = Annotated[str, Meta(max_length=35)]
 Status = Literal["active", "frozen"]
 
 
-class Asset(Record):
-    """An asset, as registered, and how much of it there is. Amounts in minor units; terms_hash zero: no terms document."""
+class Asset(Record, frozen=True):
+    """An asset, as registered, and how much of it there is. Amounts in minor units; terms_hash zero: no terms
+    document.
+    """
 
     issuer: MemberId
     asset_class: AssetClass
@@ -48,7 +65,7 @@ class Asset(Record):
     redeemed: Balance
 
 
-class Account(Record):
+class Account(Record, frozen=True):
     """An account's owner and life."""
 
     member: MemberId
@@ -56,14 +73,14 @@ class Account(Record):
     opened_ms: TimeMs
 
 
-class Position(Record):
+class Position(Record, frozen=True):
     """An account's balance of one asset."""
 
     posted: Balance
     held: Balance
 
 
-class AssetRegistered(Fact):
+class AssetRegistered(Fact, frozen=True):
     """An asset exists."""
 
     asset: AssetId
@@ -74,27 +91,27 @@ class AssetRegistered(Fact):
     terms_hash: Hash
 
 
-class AssetStatusChanged(Fact):
+class AssetStatusChanged(Fact, frozen=True):
     """An asset was frozen, or released."""
 
     asset: AssetId
     status: Status
 
 
-class AccountsOpened(Fact):
+class AccountsOpened(Fact, frozen=True):
     """Accounts exist."""
 
     accounts: Annotated[tuple[AccountId, ...], Meta(max_length=ACCOUNTS_MAX)]
 
 
-class AccountStatusChanged(Fact):
+class AccountStatusChanged(Fact, frozen=True):
     """An account was frozen, released or closed."""
 
     account: AccountId
     status: Literal["open", "frozen", "closed"]
 
 
-class Issued(Fact):
+class Issued(Fact, frozen=True):
     """Units came into being in an account."""
 
     asset: AssetId
@@ -107,7 +124,7 @@ class Issued(Fact):
         return (Movement(self.account, self.asset, self.amount, "", self.reference),)
 
 
-class Redeemed(Fact):
+class Redeemed(Fact, frozen=True):
     """Units ceased to be, out of an account of their issuer."""
 
     asset: AssetId
@@ -120,21 +137,21 @@ class Redeemed(Fact):
         return (Movement(self.account, self.asset, -self.amount, "", self.reference),)
 
 
-class NamedAsset(Record):
+class NamedAsset(Record, frozen=True):
     """An asset with its id."""
 
     id: AssetId
     asset: Asset
 
 
-class NamedAccount(Record):
+class NamedAccount(Record, frozen=True):
     """An account with its id."""
 
     id: AccountId
     account: Account
 
 
-class NamedPosition(Record):
+class NamedPosition(Record, frozen=True):
     """A balance with its asset."""
 
     asset: AssetId
@@ -147,20 +164,28 @@ class Assets(Contract):
     name = "assets"
     facts = (AssetRegistered, AssetStatusChanged, AccountsOpened, AccountStatusChanged, Issued, Redeemed)
 
-    NOT_ISSUER = error(1, Category.PERMISSION_DENIED, "Only a member with the role of issuer registers assets, and only its issuer manages one.")
+    NOT_ISSUER = error(
+        1,
+        Category.PERMISSION_DENIED,
+        "Only a member with the role of issuer registers assets, and only its issuer manages one.",
+    )
     ASSET_EXISTS = error(2, Category.ALREADY_EXISTS, "The asset id is taken.")
     ASSET_UNKNOWN = error(3, Category.NOT_FOUND, "No such asset.")
     ASSET_FROZEN = error(4, Category.PRECONDITION, "The asset is frozen by its issuer.")
     STATUS_UNCHANGED = error(5, Category.PRECONDITION, "It has that status already.")
     CAP_EXCEEDED = error(6, Category.PRECONDITION, "The issue would exceed the asset's cap.")
-    NOT_OWN_MEMBER = error(7, Category.PERMISSION_DENIED, "An account is opened under its owner's own member id.")
+    NOT_OWN_MEMBER = error(
+        7, Category.PERMISSION_DENIED, "An account is opened under its owner's own member id."
+    )
     ACCOUNT_EXISTS = error(8, Category.ALREADY_EXISTS, "The account exists already.")
     ACCOUNT_UNKNOWN = error(9, Category.NOT_FOUND, "No such account.")
     NOT_OWNER = error(10, Category.PERMISSION_DENIED, "Only the member that owns the account may do this.")
     ACCOUNT_FROZEN = error(11, Category.PRECONDITION, "The account is frozen by its owner.")
     ACCOUNT_CLOSED = error(12, Category.PRECONDITION, "The account is closed.")
     BALANCE_REMAINS = error(13, Category.PRECONDITION, "The account still holds units: move them first.")
-    INSUFFICIENT_BALANCE = error(14, Category.PRECONDITION, "The account's available balance (posted less held) is too small.")
+    INSUFFICIENT_BALANCE = error(
+        14, Category.PRECONDITION, "The account's available balance (posted less held) is too small."
+    )
     BALANCE_OVERFLOW = error(15, Category.PRECONDITION, "The balance would exceed the largest amount.")
 
     asset = table(Asset, asset=AssetId)
@@ -170,11 +195,17 @@ class Assets(Contract):
     def __init__(self, members: Members) -> None:
         self.members = members
 
-    # --- assets -----------------------------------------------------------------------------------------------------------------------
+    # --- assets ---------------------------------------------------------------------------------------------
 
     @method
     def register(
-        self, ctx: Context, asset: NewAssetId, asset_class: AssetClass, decimals: Decimals, cap: Amount, terms_hash: Hash
+        self,
+        ctx: Context,
+        asset: NewAssetId,
+        asset_class: AssetClass,
+        decimals: Decimals,
+        cap: Amount,
+        terms_hash: Hash,
     ) -> None:
         """Register an asset of which the signing member is the issuer."""
         if not self.members.has_role(ctx.member, ISSUER):
@@ -185,7 +216,9 @@ class Assets(Contract):
         ctx.emit(AssetRegistered(asset, ctx.member, asset_class, decimals, cap, terms_hash))
 
     @method(amount="amount", asset="asset")
-    def issue(self, ctx: Context, asset: AssetId, account: AccountId, amount: Amount, reference: Reference) -> None:
+    def issue(
+        self, ctx: Context, asset: AssetId, account: AccountId, amount: Amount, reference: Reference
+    ) -> None:
         """Create units in an account."""
         registered = self._require_issuer(ctx, asset)
         self.check_active(registered)
@@ -200,7 +233,9 @@ class Assets(Contract):
         ctx.emit(Issued(asset, account, amount, reference))
 
     @method(amount="amount", asset="asset")
-    def redeem(self, ctx: Context, asset: AssetId, account: AccountId, amount: Amount, reference: Reference) -> None:
+    def redeem(
+        self, ctx: Context, asset: AssetId, account: AccountId, amount: Amount, reference: Reference
+    ) -> None:
         """Destroy units out of an account of the issuer's own."""
         registered = self._require_issuer(ctx, asset)
         self.check_debit(ctx, account)
@@ -221,11 +256,13 @@ class Assets(Contract):
         """Lift the freeze."""
         self._set_asset_status(ctx, asset, "active")
 
-    # --- accounts ---------------------------------------------------------------------------------------------------------------------
+    # --- accounts -------------------------------------------------------------------------------------------
 
     @method(work=8)
     def open_accounts(
-        self, ctx: Context, accounts: Annotated[tuple[NewAccountId, ...], Meta(min_length=1, max_length=ACCOUNTS_MAX)]
+        self,
+        ctx: Context,
+        accounts: Annotated[tuple[NewAccountId, ...], Meta(min_length=1, max_length=ACCOUNTS_MAX)],
     ) -> None:
         """Open accounts of the signing member."""
         own = ctx.member + "/"
@@ -253,7 +290,7 @@ class Assets(Contract):
         """Lift the freeze."""
         self._set_account_status(ctx, account, "open")
 
-    # --- what other contracts build on ------------------------------------------------------------------------------------------------
+    # --- what other contracts build on ----------------------------------------------------------------------
 
     def require_asset(self, asset: str) -> Asset:
         """The asset. Raises ASSET_UNKNOWN."""
@@ -280,7 +317,9 @@ class Assets(Contract):
             raise Rejected(self.ACCOUNT_FROZEN if account.status == "frozen" else self.ACCOUNT_CLOSED)
 
     def check_debit(self, ctx: Context, account: str) -> None:
-        """May the signing member debit this account? Raises ACCOUNT_UNKNOWN, NOT_OWNER, ACCOUNT_FROZEN, ACCOUNT_CLOSED."""
+        """May the signing member debit this account? Raises ACCOUNT_UNKNOWN, NOT_OWNER, ACCOUNT_FROZEN,
+        ACCOUNT_CLOSED.
+        """
         source = self.require_account(account)
         if source.member != ctx.member:
             raise Rejected(self.NOT_OWNER, account=account)
@@ -320,7 +359,7 @@ class Assets(Contract):
         position = self.position(account, asset)
         self.balance.put(Position(position.posted, position.held - amount), account, asset)
 
-    # --- queries ------------------------------------------------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------------
 
     @query
     def get_asset(self, ctx: Context, asset: AssetId) -> Asset:
@@ -330,7 +369,11 @@ class Assets(Contract):
     @query
     def list_assets(self, ctx: Context, after: Annotated[str, Meta(max_length=16)]) -> tuple[NamedAsset, ...]:
         """Up to 100 assets, ascending by id, from behind ``after`` on."""
-        page = (NamedAsset(str(asset), record) for (asset,), record in self.asset.scan(start=(after,)) if asset != after)
+        page = (
+            NamedAsset(asset, record)
+            for (asset,), record in self.asset.scan(start=(after,))
+            if asset != after
+        )
         return tuple(islice(page, PAGE_MAX))
 
     @query
@@ -339,11 +382,18 @@ class Assets(Contract):
         return self.require_account(account)
 
     @query
-    def list_accounts(self, ctx: Context, member: MemberId, after: Annotated[str, Meta(max_length=52)]) -> tuple[NamedAccount, ...]:
+    def list_accounts(
+        self, ctx: Context, member: MemberId, after: Annotated[str, Meta(max_length=52)]
+    ) -> tuple[NamedAccount, ...]:
         """Up to 100 accounts of a member, ascending by id, from behind ``after`` on."""
         first, own = after or f"{member}/", f"{member}/"
-        accounts = takewhile(lambda row: str(row[0][0]).startswith(own), self.account.scan(start=(first,)))
-        return tuple(islice((NamedAccount(str(account), record) for (account,), record in accounts if account != after), PAGE_MAX))
+        accounts = takewhile(lambda row: row[0][0].startswith(own), self.account.scan(start=(first,)))
+        return tuple(
+            islice(
+                (NamedAccount(account, record) for (account,), record in accounts if account != after),
+                PAGE_MAX,
+            )
+        )
 
     @query
     def get_balance(self, ctx: Context, account: AccountId, asset: AssetId) -> Position:
@@ -352,13 +402,20 @@ class Assets(Contract):
         return self.position(account, asset)
 
     @query
-    def list_balances(self, ctx: Context, account: AccountId, after: Annotated[str, Meta(max_length=16)]) -> tuple[NamedPosition, ...]:
+    def list_balances(
+        self, ctx: Context, account: AccountId, after: Annotated[str, Meta(max_length=16)]
+    ) -> tuple[NamedPosition, ...]:
         """Up to 100 balances of an account, ascending by asset, from behind ``after`` on."""
         self.require_account(account)
         page = self.balance.scan(account, start=(account, after))
-        return tuple(islice((NamedPosition(str(asset), position) for (_, asset), position in page if asset != after), PAGE_MAX))
+        return tuple(
+            islice(
+                (NamedPosition(asset, position) for (_, asset), position in page if asset != after),
+                PAGE_MAX,
+            )
+        )
 
-    # --- effects ------------------------------------------------------------------------------------------------------------------------
+    # --- effects --------------------------------------------------------------------------------------------
 
     def _require_issuer(self, ctx: Context, asset: str) -> Asset:
         registered = self.require_asset(asset)
@@ -373,7 +430,9 @@ class Assets(Contract):
         self.asset.put(replace(registered, status=status), asset)
         ctx.emit(AssetStatusChanged(asset, status))
 
-    def _set_account_status(self, ctx: Context, account: str, status: Literal["open", "frozen", "closed"]) -> None:
+    def _set_account_status(
+        self, ctx: Context, account: str, status: Literal["open", "frozen", "closed"]
+    ) -> None:
         found = self.require_account(account)
         if found.member != ctx.member:
             raise Rejected(self.NOT_OWNER, account=account)

@@ -1,16 +1,17 @@
 """Members: the institutions of the consortium, their keys, and what each demands of its own officers.
 
-A member is admitted, changed and suspended by the consortium's administrators (a member themselves, named in genesis, whose policy
-asks for k of n holders). Its keys and its signing policy are its own business: no administrator can sign for a bank, only help one
-that has lost every key.
+A member is admitted, changed and suspended by the consortium's administrators (a member themselves, named in
+genesis, whose policy asks for k of n holders). Its keys and its signing policy are its own business: no
+administrator can sign for a bank, only help one that has lost every key.
 
-State       institution / member -> Institution        key / member, key id -> Key        owner / key id -> Owner
-            policy / member -> Policy
-Invariants  M1 a key belongs to one member for ever and its id names it.  M2 a key signs from ``active_from`` until ``retires_at`` and
-            never once revoked.  M3 a policy never asks for more officers than there are holders of active keys when it is set.
-            M4 only administrators admit, change, suspend, resume or recover a member.
-Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key holders. Use functions or
-            initials as holders, not people's names.
+State       institution / member -> Institution        key / member, key id -> Key        owner / key id ->
+            Owner policy / member -> Policy
+Invariants  M1 a key belongs to one member for ever and its id names it.  M2 a key signs from ``active_from``
+            until ``retires_at`` and never once revoked.  M3 a policy never asks for more officers than there
+            are holders of active keys when it is set. M4 only administrators admit, change, suspend, resume
+            or recover a member.
+Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key
+            holders. Use functions or initials as holders, not people's names.
 """
 
 from typing import Annotated, Final, Literal
@@ -18,12 +19,24 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
-from node.ledger.contract import Category, Context, Contract, Fact, Rejected, Signatory, error, method, query, table
+from node.ledger.contract import (
+    Category,
+    Context,
+    Contract,
+    Fact,
+    Rejected,
+    Signatory,
+    error,
+    method,
+    query,
+    table,
+)
 from node.ledger.errors import LedgerError
 from node.ledger.types import Algorithm, Genesis, Height, KeyId, MemberId, Name, PublicKey, Record
 
 ADMINISTRATOR: Final = "administrator"
 ROLES: Final = (ADMINISTRATOR, "issuer", "participant", "observer", "regulator")
+PAGE_MAX: Final = 100
 KEYS_MAX: Final = 64
 RULES_MAX: Final = 64
 
@@ -39,7 +52,7 @@ Officers = Annotated[int, Meta(ge=1, le=16)]
 Reason = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class Institution(Record):
+class Institution(Record, frozen=True):
     """A member as the others know it."""
 
     full_name: FullName
@@ -49,7 +62,7 @@ class Institution(Record):
     admitted_height: Height
 
 
-class Key(Record):
+class Key(Record, frozen=True):
     """A key and its life, in heights of blocks. ``retires_at`` and ``revoked_at`` 0: not."""
 
     algorithm: Algorithm
@@ -61,7 +74,7 @@ class Key(Record):
     revoked_at: Height
 
 
-class NewKey(Record):
+class NewKey(Record, frozen=True):
     """A key to be registered."""
 
     algorithm: Algorithm
@@ -70,14 +83,16 @@ class NewKey(Record):
     scopes: Scopes
 
 
-class Owner(Record):
+class Owner(Record, frozen=True):
     """Whose key an id names."""
 
     member: MemberId
 
 
-class Rule(Record):
-    """Who must sign: for ``contract`` and ``method`` (``*`` any) and ``asset`` (empty any), from this amount on (0: without one, too)."""
+class Rule(Record, frozen=True):
+    """Who must sign: for ``contract`` and ``method`` (``*`` any) and ``asset`` (empty any), from this amount
+    on (0: without one, too).
+    """
 
     contract: Name
     method: Name
@@ -86,13 +101,13 @@ class Rule(Record):
     officers: Officers
 
 
-class Policy(Record):
+class Policy(Record, frozen=True):
     """A member's signing policy; the strictest rule that fits decides, one officer where none does."""
 
     rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
 
 
-class Admitted(Fact):
+class Admitted(Fact, frozen=True):
     """A member joined."""
 
     member: MemberId
@@ -100,7 +115,7 @@ class Admitted(Fact):
     roles: Roles
 
 
-class Changed(Fact):
+class Changed(Fact, frozen=True):
     """A member's name, BIC or roles changed."""
 
     member: MemberId
@@ -108,20 +123,20 @@ class Changed(Fact):
     roles: Roles
 
 
-class Suspended(Fact):
+class Suspended(Fact, frozen=True):
     """A member may not sign until it is resumed."""
 
     member: MemberId
     reason: Reason
 
 
-class Resumed(Fact):
+class Resumed(Fact, frozen=True):
     """A suspended member may sign again."""
 
     member: MemberId
 
 
-class KeyRegistered(Fact):
+class KeyRegistered(Fact, frozen=True):
     """A member has one more key."""
 
     member: MemberId
@@ -129,7 +144,7 @@ class KeyRegistered(Fact):
     holder: Holder
 
 
-class KeyRetired(Fact):
+class KeyRetired(Fact, frozen=True):
     """A key signs no more from this height on."""
 
     member: MemberId
@@ -137,21 +152,21 @@ class KeyRetired(Fact):
     retires_at: Height
 
 
-class KeyRevoked(Fact):
+class KeyRevoked(Fact, frozen=True):
     """A key signs no more from the next transaction on."""
 
     member: MemberId
     key_id: KeyId
 
 
-class PolicySet(Fact):
+class PolicySet(Fact, frozen=True):
     """A member's signing policy was replaced."""
 
     member: MemberId
     rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
 
 
-class MemberKey(Record):
+class MemberKey(Record, frozen=True):
     """A key with its id and its state at the height that was asked."""
 
     key_id: KeyId
@@ -159,7 +174,7 @@ class MemberKey(Record):
     active: Annotated[int, Meta(ge=0, le=1)]
 
 
-class Member(Record):
+class Member(Record, frozen=True):
     """A member as a whole."""
 
     member: MemberId
@@ -174,10 +189,16 @@ class Members(Contract):
     name = "members"
     facts = (Admitted, Changed, Suspended, Resumed, KeyRegistered, KeyRetired, KeyRevoked, PolicySet)
 
-    NOT_ADMINISTRATOR = error(1, Category.PERMISSION_DENIED, "Only the consortium's administrators may do this.")
+    NOT_ADMINISTRATOR = error(
+        1, Category.PERMISSION_DENIED, "Only the consortium's administrators may do this."
+    )
     MEMBER_UNKNOWN = error(2, Category.NOT_FOUND, "No such member.")
     MEMBER_EXISTS = error(3, Category.ALREADY_EXISTS, "The member id is taken.")
-    ADMINISTRATOR_FIXED = error(4, Category.PERMISSION_DENIED, "The administrators can be neither suspended nor given other roles here.")
+    ADMINISTRATOR_FIXED = error(
+        4,
+        Category.PERMISSION_DENIED,
+        "The administrators can be neither suspended nor given other roles here.",
+    )
     STATUS_UNCHANGED = error(5, Category.PRECONDITION, "The member has that status already.")
     KEY_INVALID = error(6, Category.INVALID, "The public key is not admissible in the chain's suite.")
     KEY_KNOWN = error(7, Category.ALREADY_EXISTS, "The key is registered already: make a new one.")
@@ -185,8 +206,14 @@ class Members(Contract):
     KEY_ENDED = error(9, Category.PRECONDITION, "The key is retired or revoked already.")
     TOO_MANY_KEYS = error(10, Category.OVERLOADED, "A member may have 64 keys in use: retire one first.")
     RETIRES_IN_THE_PAST = error(11, Category.INVALID, "A key retires at a later height than the present one.")
-    POLICY_UNMEETABLE = error(12, Category.PRECONDITION, "The policy would ask for more officers than the member has holders of active keys.")
-    KEYS_REMAIN = error(13, Category.PRECONDITION, "The member still has an active key: it registers others itself.")
+    POLICY_UNMEETABLE = error(
+        12,
+        Category.PRECONDITION,
+        "The policy would ask for more officers than the member has holders of active keys.",
+    )
+    KEYS_REMAIN = error(
+        13, Category.PRECONDITION, "The member still has an active key: it registers others itself."
+    )
 
     institution = table(Institution, member=MemberId)
     key = table(Key, member=MemberId, key_id=KeyId)
@@ -201,7 +228,7 @@ class Members(Contract):
             self._register(ctx, member, NewKey(entry.algorithm, entry.public_key, entry.holder, ("*",)))
         self._set_policy(ctx, member, (Rule("*", "*", "", 0, genesis.threshold),))
 
-    # --- by the administrators ------------------------------------------------------------------------------------------------------
+    # --- by the administrators ------------------------------------------------------------------------------
 
     @method
     def admit(
@@ -257,7 +284,7 @@ class Members(Contract):
             raise Rejected(self.KEYS_REMAIN, member=member)
         self._register(ctx, member, key)
 
-    # --- by the member itself ---------------------------------------------------------------------------------------------------------
+    # --- by the member itself -------------------------------------------------------------------------------
 
     @method
     def register_key(self, ctx: Context, key: NewKey) -> None:
@@ -277,7 +304,9 @@ class Members(Contract):
 
     @method
     def revoke_key(self, ctx: Context, key_id: KeyId) -> None:
-        """End a key at once, for example because others may know it. A policy that it leaves unmeetable needs ``recover``."""
+        """End a key at once, for example because others may know it. A policy that it leaves unmeetable needs
+        ``recover``.
+        """
         key = self._require_key(ctx, key_id)
         if key.revoked_at:
             raise Rejected(self.KEY_ENDED)
@@ -285,11 +314,13 @@ class Members(Contract):
         ctx.emit(KeyRevoked(ctx.member, key_id))
 
     @method
-    def set_policy(self, ctx: Context, rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]) -> None:
+    def set_policy(
+        self, ctx: Context, rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
+    ) -> None:
         """Replace the member's signing policy; it binds from the next transaction on."""
         self._set_policy(ctx, ctx.member, rules)
 
-    # --- what the ledger and other contracts ask --------------------------------------------------------------------------------------
+    # --- what the ledger and other contracts ask ------------------------------------------------------------
 
     def require_signatory(self, member: str, key_id: bytes, height: int) -> Signatory:
         """The key, if it may sign for this member now. Raises Rejected with a ledger refusal."""
@@ -326,7 +357,7 @@ class Members(Contract):
         institution = self.institution.get(member)
         return institution is not None and role in institution.roles
 
-    # --- queries ------------------------------------------------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------------
 
     @query
     def get_member(self, ctx: Context, member: MemberId) -> Member:
@@ -339,17 +370,22 @@ class Members(Contract):
         members: list[Member] = []
         for (member,), institution in self.institution.scan(start=(after,)):
             if member != after:
-                members.append(self._member(ctx, str(member), institution))
-            if len(members) == 100:
+                members.append(self._member(ctx, member, institution))
+            if len(members) == PAGE_MAX:
                 break
         return tuple(members)
 
     def _member(self, ctx: Context, member: str, institution: Institution) -> Member:
-        keys = tuple([MemberKey(bytes(parts[1]), key, int(_is_active(key, ctx.height))) for parts, key in self.key.scan(member)])  # type: ignore[arg-type]
+        keys = tuple(
+            [
+                MemberKey(parts[1], key, int(_is_active(key, ctx.height)))
+                for parts, key in self.key.scan(member)
+            ]
+        )
         policy = self.policy.get(member)
         return Member(member, institution, keys, policy.rules if policy else ())
 
-    # --- effects ------------------------------------------------------------------------------------------------------------------------
+    # --- effects --------------------------------------------------------------------------------------------
 
     def _check_administrator(self, ctx: Context) -> None:
         if not self.has_role(ctx.member, ADMINISTRATOR):
@@ -376,7 +412,9 @@ class Members(Contract):
         if sum(_is_active(key, ctx.height) for _, key in self.key.scan(member)) >= KEYS_MAX:
             raise Rejected(self.TOO_MANY_KEYS)
         self.owner.put(Owner(member), key_id)
-        self.key.put(Key(new.algorithm, new.public_key, new.holder, new.scopes, ctx.height, 0, 0), member, key_id)
+        self.key.put(
+            Key(new.algorithm, new.public_key, new.holder, new.scopes, ctx.height, 0, 0), member, key_id
+        )
         ctx.emit(KeyRegistered(member, key_id, new.holder))
 
     def _retire(self, ctx: Context, key_id: bytes, retires_at: int) -> None:
@@ -389,7 +427,11 @@ class Members(Contract):
         ctx.emit(KeyRetired(ctx.member, key_id, retires_at))
 
     def _set_policy(self, ctx: Context, member: str, rules: tuple[Rule, ...]) -> None:
-        holders = dict.fromkeys(key.holder for _, key in self.key.scan(member) if _is_active(key, ctx.height) and not key.retires_at)
+        holders = dict.fromkeys(
+            key.holder
+            for _, key in self.key.scan(member)
+            if _is_active(key, ctx.height) and not key.retires_at
+        )
         if any(rule.officers > len(holders) for rule in rules):
             raise Rejected(self.POLICY_UNMEETABLE, holders=len(holders))
         self.policy.put(Policy(rules), member)
@@ -405,4 +447,6 @@ class Members(Contract):
 
 
 def _is_active(key: Key, height: int) -> bool:
-    return key.active_from <= height and not key.revoked_at and (not key.retires_at or height < key.retires_at)
+    return (
+        key.active_from <= height and not key.revoked_at and (not key.retires_at or height < key.retires_at)
+    )

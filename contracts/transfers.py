@@ -1,13 +1,16 @@
 """Transfers: money between accounts, at once or in two steps.
 
-``send`` and ``send_many`` settle when they are applied. ``reserve`` sets an amount aside for one destination; the debtor then posts it
-(all or a part, the rest is released) or voids it, the creditor's bank may also void it, and block time expires it.
+``send`` and ``send_many`` settle when they are applied. ``reserve`` sets an amount aside for one destination;
+the debtor then posts it (all or a part, the rest is released) or voids it, the creditor's bank may also void
+it, and block time expires it.
 
 State       hold / account, hold -> Hold        due / queue, time, account, hold -> Due
 Life        pending --post--> posted        pending --void--> voided        pending --block time--> expired
-Invariants  T1 units move only through ``Assets.move``.  T2 a pending hold's amount is part of its account's held balance, no other is.
-            T3 a hold ends once; from its expiry time on it can only expire.  T4 the legs of a ``send_many`` add up to its total.
-Privacy     every member's node holds all transfers in clear. References are for identifiers, not for names or free text.
+Invariants  T1 units move only through ``Assets.move``.  T2 a pending hold's amount is part of its account's
+            held balance, no other is. T3 a hold ends once; from its expiry time on it can only expire.  T4
+            the legs of a ``send_many`` add up to its total.
+Privacy     every member's node holds all transfers in clear. References are for identifiers, not for names or
+            free text.
 """
 
 from itertools import islice
@@ -17,7 +20,18 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets, Reference
-from node.ledger.contract import Category, Context, Contract, Fact, Movement, Rejected, error, method, query, table
+from node.ledger.contract import (
+    Category,
+    Context,
+    Contract,
+    Fact,
+    Movement,
+    Rejected,
+    error,
+    method,
+    query,
+    table,
+)
 from node.ledger.types import AccountId, Amount, AssetId, Hash, Name, Record, TimeMs
 
 LEGS_MAX: Final = 1_000
@@ -34,7 +48,7 @@ Status = Literal["pending", "posted", "voided", "expired"]
 TRANSITIONS: Final = {"pending": ("posted", "voided", "expired"), "posted": (), "voided": (), "expired": ()}
 
 
-class Leg(Record):
+class Leg(Record, frozen=True):
     """One credit of a ``send_many``."""
 
     account: AccountId
@@ -42,7 +56,7 @@ class Leg(Record):
     end_to_end_id: EndToEndId
 
 
-class Hold(Record):
+class Hold(Record, frozen=True):
     """An amount set aside in an account for one destination. ``posted`` is what was paid of it in the end."""
 
     destination: AccountId
@@ -54,13 +68,13 @@ class Hold(Record):
     posted: Annotated[int, Meta(ge=0, le=10**18)]
 
 
-class Due(Record):
+class Due(Record, frozen=True):
     """A place in the queue of holds that will expire."""
 
     version: Literal[1]
 
 
-class Sent(Fact):
+class Sent(Fact, frozen=True):
     """A transfer settled."""
 
     source: AccountId
@@ -76,7 +90,7 @@ class Sent(Fact):
         return _two(self.source, self.destination, self.asset, self.amount, self.end_to_end_id)
 
 
-class SentMany(Fact):
+class SentMany(Fact, frozen=True):
     """Transfers from one account settled together."""
 
     source: AccountId
@@ -88,10 +102,16 @@ class SentMany(Fact):
 
     def movements(self) -> tuple[Movement, ...]:
         """A debit and a credit a leg."""
-        return tuple([m for leg in self.legs for m in _two(self.source, leg.account, self.asset, leg.amount, leg.end_to_end_id)])
+        return tuple(
+            [
+                m
+                for leg in self.legs
+                for m in _two(self.source, leg.account, self.asset, leg.amount, leg.end_to_end_id)
+            ]
+        )
 
 
-class Reserved(Fact):
+class Reserved(Fact, frozen=True):
     """An amount was set aside."""
 
     source: AccountId
@@ -103,7 +123,7 @@ class Reserved(Fact):
     end_to_end_id: EndToEndId
 
 
-class Posted(Fact):
+class Posted(Fact, frozen=True):
     """A hold was paid, in whole or in part."""
 
     source: AccountId
@@ -118,21 +138,21 @@ class Posted(Fact):
         return _two(self.source, self.destination, self.asset, self.amount, self.end_to_end_id)
 
 
-class Voided(Fact):
+class Voided(Fact, frozen=True):
     """A hold was given back."""
 
     source: AccountId
     hold: Hash
 
 
-class Expired(Fact):
+class Expired(Fact, frozen=True):
     """A hold was given back because its time was over."""
 
     source: AccountId
     hold: Hash
 
 
-class NamedHold(Record):
+class NamedHold(Record, frozen=True):
     """A hold with its id."""
 
     id: Hash
@@ -148,12 +168,16 @@ class Transfers(Contract):
     SAME_ACCOUNT = error(1, Category.INVALID, "Debited and credited account are the same.")
     UETR_LENGTH = error(2, Category.INVALID, "A UETR is a UUID of 16 bytes, or empty.")
     TOTAL_DIFFERS = error(3, Category.INVALID, "The legs do not add up to the total.")
-    EXPIRY_OUT_OF_RANGE = error(4, Category.INVALID, "A hold expires later than block time and within 90 days.")
+    EXPIRY_OUT_OF_RANGE = error(
+        4, Category.INVALID, "A hold expires later than block time and within 90 days."
+    )
     HOLD_UNKNOWN = error(5, Category.NOT_FOUND, "The account has no such hold.")
     HOLD_ENDED = error(6, Category.PRECONDITION, "The hold is posted, voided or expired already.")
     HOLD_EXPIRED = error(7, Category.PRECONDITION, "The hold's time is over.")
     MORE_THAN_HELD = error(8, Category.INVALID, "The amount is more than the hold.")
-    NOT_A_PARTY = error(9, Category.PERMISSION_DENIED, "Only the banks of the debited and the credited account may do this.")
+    NOT_A_PARTY = error(
+        9, Category.PERMISSION_DENIED, "Only the banks of the debited and the credited account may do this."
+    )
 
     hold = table(Hold, account=AccountId, hold=Hash)
     due = table(Due, queue=Name, time_ms=TimeMs, account=AccountId, hold=Hash)
@@ -164,10 +188,10 @@ class Transfers(Contract):
     def on_block(self, ctx: Context) -> None:
         """Expire what is due, oldest first."""
         for (_, time_ms, account, hold), _due in islice(self.due.scan(QUEUE), EXPIRY_MAX):
-            if int(time_ms) > ctx.time_ms:
+            if time_ms > ctx.time_ms:
                 break
-            self._end(str(account), bytes(hold), self._require_hold(str(account), bytes(hold)), "expired", 0)  # type: ignore[arg-type]
-            ctx.emit(Expired(str(account), bytes(hold)))  # type: ignore[arg-type]
+            self._end(account, hold, self._require_hold(account, hold), "expired", 0)
+            ctx.emit(Expired(account, hold))
 
     @method(amount="amount", asset="asset")
     def send(
@@ -218,7 +242,9 @@ class Transfers(Contract):
         expires_ms: TimeMs,
         end_to_end_id: EndToEndId,
     ) -> None:
-        """Set an amount aside for a destination until a time. The hold's id is in the receipt and follows from the transaction."""
+        """Set an amount aside for a destination until a time. The hold's id is in the receipt and follows
+        from the transaction.
+        """
         self._check_transfer(ctx, source, asset, b"")
         self._check_destination(source, destination)
         if not ctx.time_ms < expires_ms <= ctx.time_ms + DURATION_MAX_MS:
@@ -246,7 +272,10 @@ class Transfers(Contract):
     def void(self, ctx: Context, source: AccountId, hold: Hash) -> None:
         """Give a pending hold back."""
         found = self._require_hold(source, hold)
-        parties = (self.assets.require_account(source).member, self.assets.require_account(found.destination).member)
+        parties = (
+            self.assets.require_account(source).member,
+            self.assets.require_account(found.destination).member,
+        )
         if ctx.member not in parties:
             raise Rejected(self.NOT_A_PARTY)
         self._end(source, hold, self._require_pending(ctx, source, hold), "voided", 0)
@@ -258,13 +287,17 @@ class Transfers(Contract):
         return self._require_hold(account, hold)
 
     @query
-    def list_holds(self, ctx: Context, account: AccountId, after: Annotated[bytes, Meta(max_length=32)]) -> tuple[NamedHold, ...]:
-        """Up to 100 holds of an account, ascending by id, from behind ``after`` (a hold's id, or empty) on."""
+    def list_holds(
+        self, ctx: Context, account: AccountId, after: Annotated[bytes, Meta(max_length=32)]
+    ) -> tuple[NamedHold, ...]:
+        """Up to 100 holds of an account, ascending by id, from behind ``after`` (an id, or empty) on."""
         self.assets.require_account(account)
         page = self.hold.scan(account, start=(account, after.ljust(32, b"\0")))
-        return tuple(islice((NamedHold(bytes(parts[1]), hold) for parts, hold in page if parts[1] != after), PAGE_MAX))  # type: ignore[arg-type]
+        return tuple(
+            islice((NamedHold(parts[1], hold) for parts, hold in page if parts[1] != after), PAGE_MAX)
+        )
 
-    # --- guards and effects -------------------------------------------------------------------------------------------------------------
+    # --- guards and effects ---------------------------------------------------------------------------------
 
     def _check_transfer(self, ctx: Context, source: str, asset: str, uetr: bytes) -> None:
         """What every debit must satisfy, in the public order of precedence."""
@@ -302,4 +335,6 @@ class Transfers(Contract):
 
 
 def _two(source: str, destination: str, asset: str, amount: int, reference: str) -> tuple[Movement, Movement]:
-    return Movement(source, asset, -amount, destination, reference), Movement(destination, asset, amount, source, reference)
+    return Movement(source, asset, -amount, destination, reference), Movement(
+        destination, asset, amount, source, reference
+    )

@@ -1,7 +1,8 @@
-"""A node's configuration: one frozen value, read once. Nobody else reads configuration files or the environment.
+"""A node's configuration: one frozen value, read once. Nobody else reads configuration files or the
+environment.
 
-Defaults < TOML file < environment (``VOSTRO_`` and the name in capitals) < flags. An unknown name is an error, never a silent default.
-Paths in the file are relative to the file.
+Defaults < TOML file < environment (``VOSTRO_`` and the name in capitals) < flags. An unknown name is an
+error, never a silent default. Paths in the file are relative to the file.
 """
 
 import os
@@ -20,11 +21,13 @@ class ConfigError(Exception):
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything an operator may set.
 
-    data_dir: the ledger's directory. genesis: the genesis document (JSON). listen: host:port of the gRPC face; beyond loopback it needs the
-    three TLS files. metrics_listen: host:port of the Prometheus page, on loopback; empty: none. sequencer_key: the key file that certifies
-    headers, sequencer_passphrase_file: its passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir
-    and out of backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory. queue_max: transactions
-    accepted and not yet decided. disk_reserve_mb: below this much free space new work is refused.
+    data_dir: the ledger's directory. genesis: the genesis document (JSON). listen: host:port of the gRPC
+    face; beyond loopback it needs the three TLS files. metrics_listen: host:port of the Prometheus page, on
+    loopback; empty: none. sequencer_key: the key file that certifies headers, sequencer_passphrase_file: its
+    passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir and out of
+    backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory.
+    queue_max: transactions accepted and not yet decided. disk_reserve_mb: below this much free space new work
+    is refused.
     """
 
     data_dir: Path
@@ -48,15 +51,30 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     log_level: str = "info"
 
 
-PATHS = ("data_dir", "genesis", "sequencer_key", "sequencer_passphrase_file", "last_signed", "tls_certificate", "tls_key", "tls_ca")
+SHARDS_MAX = 256
+WORKERS_MAX = 64
+PATHS = (
+    "data_dir",
+    "genesis",
+    "sequencer_key",
+    "sequencer_passphrase_file",
+    "last_signed",
+    "tls_certificate",
+    "tls_key",
+    "tls_ca",
+)
 
 
-def load_config(path: Path, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> NodeConfig:
+def load_config(
+    path: Path, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> NodeConfig:
     """The configuration from a TOML file, the environment and flags. Raises ConfigError."""
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text())
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Make a node with `vostro init`, or name its file with --config.") from error
+        raise ConfigError(
+            f"{path}: {error.strerror}. Make a node with `vostro init`, or name its file with --config."
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     base = path.resolve().parent
@@ -71,7 +89,9 @@ def load_config(path: Path, flags: Mapping[str, Any] | None = None, environment:
         if values.get(name):
             values[name] = str(base / Path(values[name]))
     try:
-        config: NodeConfig = msgspec.convert(values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value))
+        config: NodeConfig = msgspec.convert(
+            values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
+        )
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from error
     _check(config, path)
@@ -79,15 +99,20 @@ def load_config(path: Path, flags: Mapping[str, Any] | None = None, environment:
 
 
 def _check(config: NodeConfig, path: Path) -> None:
-    if not 1 <= config.shards <= 256:
+    if not 1 <= config.shards <= SHARDS_MAX:
         raise ConfigError(f"{path}: shards must lie between 1 and 256")
-    if not 0 <= config.verify_workers <= 64:
+    if not 0 <= config.verify_workers <= WORKERS_MAX:
         raise ConfigError(f"{path}: verify_workers must lie between 0 and 64")
     tls = (config.tls_certificate, config.tls_key, config.tls_ca)
     if any(tls) and not all(tls):
         raise ConfigError(f"{path}: mutual TLS takes all three of tls_certificate, tls_key and tls_ca")
     host = config.listen.rpartition(":")[0].strip("[]")
     if host not in ("127.0.0.1", "::1", "localhost") and not all(tls):
-        raise ConfigError(f"{path}: {config.listen} is not loopback: set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1")
+        raise ConfigError(
+            f"{path}: {config.listen} is not loopback: "
+            "set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1"
+        )
     if config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
-        raise ConfigError(f"{path}: last_signed lies inside data_dir: a restored copy would bring it back; keep it elsewhere")
+        raise ConfigError(
+            f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
+        )

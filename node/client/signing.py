@@ -1,7 +1,8 @@
-"""Making a signed transaction: the bytes that a member's officers put their names to (formats.md, "Transaction").
+"""Making a signed transaction: the bytes that a member's officers put their names to (formats.md,
+"Transaction").
 
-Pure functions; nothing here talks to a node. A transaction carries the chain's identity, so it is good on one chain only, and a request id
-that tells when it was made, so it dies by itself.
+Pure functions; nothing here talks to a node. A transaction carries the chain's identity, so it is good on one
+chain only, and a request id that tells when it was made, so it dies by itself.
 """
 
 import secrets
@@ -33,16 +34,25 @@ def new_request_id(time_ms: int | None = None) -> bytes:
     return milliseconds.to_bytes(6, "big") + bytes(chance)
 
 
-def operation(contract: str, method: str, *arguments: Any) -> Operation:  # noqa: ANN401 - typed by the method
+def operation(contract: str, method: str, *arguments: Any) -> Operation:
     """One call of a contract's method."""
     return Operation(contract, method, codec.encode(arguments))
 
 
 def transaction(
-    chain_id: bytes, member: str, operations: Sequence[Operation], *, request_id: bytes | None = None, valid_until_ms: int = 0
+    chain_id: bytes,
+    member: str,
+    operations: Sequence[Operation],
+    *,
+    request_id: bytes | None = None,
+    valid_until_ms: int = 0,
 ) -> bytes:
     """The bytes of an unsigned transaction; ``request_id`` None makes a new one."""
-    return codec.encode(Transaction(1, chain_id[:8], member, request_id or new_request_id(), valid_until_ms, tuple(operations)))
+    return codec.encode(
+        Transaction(
+            1, chain_id[:8], member, request_id or new_request_id(), valid_until_ms, tuple(operations)
+        )
+    )
 
 
 def transaction_id(suite: hashing.Suite, body: bytes) -> bytes:
@@ -53,5 +63,8 @@ def transaction_id(suite: hashing.Suite, body: bytes) -> bytes:
 def sign(suite: hashing.Suite, chain_id: bytes, body: bytes, signers: Sequence[Signer]) -> bytes:
     """The signed transaction: ``body`` with the signature of each signer, in order of key ids."""
     message = hashing.SIGN_TX + chain_id + transaction_id(suite, body)
-    entries = sorted((KeySignature(signer.key_id, signer.sign(message)) for signer in signers), key=lambda entry: entry.key_id)
+    entries = sorted(
+        (KeySignature(signer.key_id, signer.sign(message)) for signer in signers),
+        key=lambda entry: entry.key_id,
+    )
     return codec.encode(SignedTransaction(body, tuple(entries)))

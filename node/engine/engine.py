@@ -1,6 +1,8 @@
-"""The engine as the services see it: something that orders signed transactions and answers each with its outcome.
+"""The engine as the services see it: something that orders signed transactions and answers each with its
+outcome.
 
-``embedded.py`` is one in-process sequencer; a Byzantine fault tolerant engine stands beside it behind the same Protocol.
+``embedded.py`` is one in-process sequencer; a Byzantine fault tolerant engine stands beside it behind the
+same Protocol.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,8 +19,9 @@ T = TypeVar("T")
 class Outcome:
     """The answer to one submitted transaction.
 
-    receipt: the decision, applied or refused; then ``error`` is None. Otherwise ``error`` says why there is none, ``decided`` whether that
-    is final for these bytes (dead by time, another chain, id spent by other content), ``height`` where it was judged.
+    receipt: the decision, applied or refused; then ``error`` is None. Otherwise ``error`` says why there is
+    none, ``decided`` whether that is final for these bytes (dead by time, another chain, id spent by other
+    content), ``height`` where it was judged.
     """
 
     receipt: Receipt | None = None
@@ -30,7 +33,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """Where the engine stands. ``time_ms`` is block time, fresh within a heartbeat; ``pending`` what waits to be decided."""
+    """Where the engine stands. ``time_ms`` is block time, fresh within a heartbeat; ``pending`` what waits to
+    be decided.
+    """
 
     engine: str
     serving: bool
@@ -52,7 +57,9 @@ class Engine(Protocol):
         """Decide what was accepted, make it durable, end."""
 
     async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
-        """Decide signed transactions; outcomes in the same order, each after its block is durable. Never raises for an item's sake."""
+        """Decide signed transactions; outcomes in the same order, each after its block is durable. Never
+        raises for an item's sake.
+        """
 
     def status(self) -> EngineStatus:
         """The last durable block and the queue."""
@@ -64,4 +71,6 @@ class Engine(Protocol):
         """Heights of headers above ``after``, each once it is durable; waits for more."""
 
     async def between_blocks(self, read: Callable[[], T]) -> T:
-        """Run ``read`` while no block is in progress and what is committed is durable: for proofs against the last header."""
+        """Run ``read`` while no block is in progress and what is committed is durable: for proofs against the
+        last header.
+        """

@@ -1,6 +1,7 @@
 """What a node answers when it cannot decide now: the third kind of "no", beside a refusal and a stop.
 
-None of these is a decision (``decided`` is false in the answer): the caller backs off, asks, or sends the same bytes again.
+None of these is a decision (``decided`` is false in the answer): the caller backs off, asks, or sends the
+same bytes again.
 """
 
 from typing import Final
@@ -13,22 +14,34 @@ class NodeError:
 
     codespace: Final = "node"
 
-    OVERLOADED = ErrorCode(1, Category.OVERLOADED, "The node's queue is full: back off, then send the same bytes again.")
+    OVERLOADED = ErrorCode(
+        1, Category.OVERLOADED, "The node's queue is full: back off, then send the same bytes again."
+    )
     STARTING = ErrorCode(2, Category.UNAVAILABLE, "The node is starting or stopping: try again.")
-    DISK_LOW = ErrorCode(3, Category.UNAVAILABLE, "The node's disk is nearly full: it answers reads and takes no new work.")
-    UNKNOWN_OUTCOME = ErrorCode(4, Category.UNKNOWN_OUTCOME, "Not decided in time: send the same bytes again or ask for the receipt.")
-    RECEIPT_UNKNOWN = ErrorCode(5, Category.NOT_FOUND, "No receipt of such a transaction; it may still be waiting to be decided.")
+    DISK_LOW = ErrorCode(
+        3, Category.UNAVAILABLE, "The node's disk is nearly full: it answers reads and takes no new work."
+    )
+    UNKNOWN_OUTCOME = ErrorCode(
+        4, Category.UNKNOWN_OUTCOME, "Not decided in time: send the same bytes again or ask for the receipt."
+    )
+    RECEIPT_UNKNOWN = ErrorCode(
+        5, Category.NOT_FOUND, "No receipt of such a transaction; it may still be waiting to be decided."
+    )
     BLOCK_UNKNOWN = ErrorCode(6, Category.OUT_OF_RANGE, "There is no block at this height.")
     BAD_REQUEST = ErrorCode(7, Category.INVALID, "The request is malformed or a field is outside its bounds.")
-    BAD_PAGE_TOKEN = ErrorCode(8, Category.INVALID, "The page token is not one that this node gave for this list.")
+    BAD_PAGE_TOKEN = ErrorCode(
+        8, Category.INVALID, "The page token is not one that this node gave for this list."
+    )
     STOPPED = ErrorCode(9, Category.UNAVAILABLE, "The node has halted: its operator must act.")
     CORRUPTED = ErrorCode(10, Category.CORRUPTED, "Stored data is damaged: the node's operator must act.")
     INTERNAL = ErrorCode(11, Category.INTERNAL, "The node failed to answer; its operator sees why.")
     METHOD_UNKNOWN = ErrorCode(12, Category.UNIMPLEMENTED, "The node has no such method.")
-    PROOF_PENDING = ErrorCode(13, Category.UNAVAILABLE, "The certificate of this height does not exist yet: ask again shortly.")
+    PROOF_PENDING = ErrorCode(
+        13, Category.UNAVAILABLE, "The certificate of this height does not exist yet: ask again shortly."
+    )
 
 
-class Degraded(Exception):  # noqa: N818 - the node's state, not a program error
+class Degraded(Exception):
     """Raised where an answer cannot be given now. Never inside the ledger."""
 
     def __init__(self, error: ErrorCode, **details: str | int) -> None:

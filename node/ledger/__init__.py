@@ -1,1 +1,3 @@
-"""The state machine: pure, synchronous and deterministic. It knows no disk, clock, network or thread; see ports.py for what it asks of others."""
+"""The state machine: pure, synchronous and deterministic. It knows no disk, clock, network or thread; see
+ports.py for what it asks of others.
+"""

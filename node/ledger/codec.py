@@ -1,7 +1,7 @@
 """The one canonical encoding: what is hashed and signed (formats.md, "Encoding").
 
-MessagePack as msgspec writes it for array-like structs. One value has one encoding: decoding encodes again and compares.
-Received bytes are hashed and signed as received, never as re-encoded.
+MessagePack as msgspec writes it for array-like structs. One value has one encoding: decoding encodes again
+and compares. Received bytes are hashed and signed as received, never as re-encoded.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class NotCanonical(ValueError):
     """Bytes that are not the canonical encoding of the type they are said to have."""
 
 
-def decoder(type_: type[T] | Any) -> Callable[[bytes], T]:  # noqa: ANN401 - msgspec takes any annotation as a type
+def decoder(type_: type[T] | Any) -> Callable[[bytes], T]:
     """A function that decodes canonical bytes into ``type_`` and raises NotCanonical for all others."""
     read = msgspec.msgpack.Decoder(type_).decode
     write = _encoder.encode
@@ -39,5 +39,7 @@ def decoder(type_: type[T] | Any) -> Callable[[bytes], T]:  # noqa: ANN401 - msg
 
 
 def trusted_decoder(type_: type[T]) -> Callable[[bytes], T]:
-    """A function that decodes what this program encoded itself and a checksum protects, without encoding it again."""
+    """A function that decodes what this program encoded itself and a checksum protects, without encoding it
+    again.
+    """
     return msgspec.msgpack.Decoder(type_).decode

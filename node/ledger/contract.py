@@ -1,9 +1,10 @@
 """The SDK: what a contract's file is written with.
 
-A contract declares its refusals (``error``), its tables (``table``), its facts (``Fact``), and its methods. A method's annotations are
-the wire types: arguments are decoded once, canonically, before anything else sees them, so that a method's guards speak of the business
-alone. A method changes state through its tables and tells the world through ``ctx.emit``; it raises ``Rejected`` to refuse, and then
-nothing that its transaction did remains.
+A contract declares its refusals (``error``), its tables (``table``), its facts (``Fact``), and its methods. A
+method's annotations are the wire types: arguments are decoded once, canonically, before anything else sees
+them, so that a method's guards speak of the business alone. A method changes state through its tables and
+tells the world through ``ctx.emit``; it raises ``Rejected`` to refuse, and then nothing that its transaction
+did remains.
 """
 
 import inspect
@@ -11,7 +12,18 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Annotated, Any, ClassVar, Final, NamedTuple, Protocol, TypeVar, get_args, get_origin, overload
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
 
 import msgspec
 
@@ -21,12 +33,27 @@ from node.ledger.ports import Proofs
 from node.ledger.state import Part, State, Table, table
 from node.ledger.types import EVENTS_MAX, Event, Genesis, Record
 
-__all__ = ["Category", "Context", "Contract", "Fact", "Method", "Movement", "Part", "Rejected", "error", "method", "query", "table"]
+__all__ = [
+    "Category",
+    "Context",
+    "Contract",
+    "Fact",
+    "Method",
+    "Movement",
+    "Part",
+    "Rejected",
+    "error",
+    "method",
+    "query",
+    "table",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 WORK_PER_BYTE: Final = 1
-"""Units of work that a byte of arguments costs unless its method says more (transactions.py says what a unit is)."""
+"""Units of work that a byte of arguments costs unless its method says more (transactions.py says what a unit
+is).
+"""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -41,7 +68,7 @@ class Movement(NamedTuple):
     reference: str
 
 
-class Fact(Record):
+class Fact(Record, frozen=True):
     """Base of a contract's events: a record whose name and fields stand in the receipt."""
 
     def movements(self) -> Iterable[Movement]:
@@ -53,8 +80,8 @@ class Fact(Record):
 class Context:
     """One transaction's surroundings, as a method sees them.
 
-    member: who signed. tx_id: 32 bytes. operation: its number, from 1. height and time_ms: of the block. proofs: keys and heavy
-    cryptography. Nothing here differs between nodes.
+    member: who signed. tx_id: 32 bytes. operation: its number, from 1. height and time_ms: of the block.
+    proofs: keys and heavy cryptography. Nothing here differs between nodes.
     """
 
     member: str
@@ -77,7 +104,9 @@ class Context:
 
 
 class Contract:
-    """Base of all contracts. An instance is bound to one state; a contract that uses another takes it in its constructor."""
+    """Base of all contracts. An instance is bound to one state; a contract that uses another takes it in its
+    constructor.
+    """
 
     name: ClassVar[str]
     facts: ClassVar[tuple[type[Fact], ...]] = ()
@@ -89,8 +118,9 @@ class Contract:
     def __init_subclass__(cls) -> None:
         """Collect what the class declares, in its order."""
         declared = vars(cls).items()
-        cls.methods = {n: v for n, v in declared if isinstance(v, Method) and v.writes}
-        cls.queries = {n: v for n, v in declared if isinstance(v, Method) and not v.writes}
+        methods = [Method(v, **v.declared) for _, v in declared if hasattr(v, "declared")]
+        cls.methods = {m.name: m for m in methods if m.writes}
+        cls.queries = {m.name: m for m in methods if not m.writes}
         cls.errors = tuple(v for _, v in declared if isinstance(v, ErrorCode))
         cls.tables = {n: v for n, v in declared if isinstance(v, Table)}
         if len({e.code for e in cls.errors}) != len(cls.errors):
@@ -124,17 +154,21 @@ class Signatories(Protocol):
         """The key, if it may sign for this member at this height; otherwise Rejected with a LedgerError."""
 
     def required_officers(self, member: str, contract: str, method: str, asset: str, amount: int) -> int:
-        """How many distinct officers of the member must sign for this method, asset and amount (0 where the method has none)."""
+        """How many distinct officers of the member must sign for this method, asset and amount (0 where the
+        method has none).
+        """
 
 
 class Method:
     """A contract's method or query: a function with its wire types.
 
-    arguments: name -> annotation, in order. amount, asset: which argument the signing policy looks at, as positions; -1 none.
-    work: units an argument byte costs.
+    arguments: name -> annotation, in order. amount, asset: which argument the signing policy looks at, as
+    positions; -1 none. work: units an argument byte costs.
     """
 
-    def __init__(self, function: Callable[..., Any], *, writes: bool, amount: str, asset: str, work: int) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, writes: bool, amount: str, asset: str, work: int
+    ) -> None:
         signature = inspect.signature(function, eval_str=True)
         self.function = function
         self.writes = writes
@@ -145,7 +179,8 @@ class Method:
         names = list(self.arguments)
         self.amount = names.index(amount) if amount else -1
         self.asset = names.index(asset) if asset else -1
-        self._decode = codec.decoder(tuple[tuple(self.arguments.values())] if names else tuple[()])  # type: ignore[misc]
+        types: Any = tuple.__class_getitem__(tuple(self.arguments.values()))
+        self._decode: Callable[[bytes], tuple[Any, ...]] = codec.decoder(types)
         self._texts = [(at, read) for at, read in enumerate(map(_texts, self.arguments.values())) if read]
 
     @property
@@ -164,29 +199,27 @@ class Method:
             raise Rejected(LedgerError.BAD_TEXT, method=self.name)
         return arguments
 
-    def __call__(self, contract: Contract, ctx: Context, *arguments: Any) -> Any:  # noqa: ANN401 - typed by the method
-        return self.function(contract, ctx, *arguments)
-
-    def __get__(self, contract: Contract | None, owner: type | None = None) -> Any:  # noqa: ANN401 - a bound method, or itself
-        return self if contract is None else self.function.__get__(contract, owner)
-
 
 @overload
 def method(function: F) -> F: ...
 @overload
 def method(*, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE) -> Callable[[F], F]: ...
 def method(function: Any = None, *, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE) -> Any:
-    """Declare a method. amount, asset: the arguments that the signing policy weighs. work: units an argument byte costs."""
+    """Declare a method. amount, asset: the arguments that the signing policy weighs. work: units an argument
+    byte costs.
+    """
 
-    def declare(function: Callable[..., Any]) -> Method:
-        return Method(function, writes=True, amount=amount, asset=asset, work=work)
+    def declare(function: Any) -> Any:
+        function.declared = {"writes": True, "amount": amount, "asset": asset, "work": work}
+        return function
 
     return declare if function is None else declare(function)
 
 
 def query(function: F) -> F:
     """Declare a query: reads the state at one height, answers a record or a tuple of records."""
-    return Method(function, writes=False, amount="", asset="", work=0)  # type: ignore[return-value] - a descriptor that calls it
+    function.declared = {"writes": False, "amount": "", "asset": "", "work": 0}  # type: ignore[attr-defined]
+    return function
 
 
 def error(code: int, category: Category, sentence: str) -> ErrorCode:
@@ -199,7 +232,7 @@ def check_page(limit: int, limit_max: int) -> int:
     return limit if 0 < limit < limit_max else limit_max
 
 
-def _base(annotation: Any) -> Any:  # noqa: ANN401
+def _base(annotation: Any) -> Any:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return annotation
@@ -208,8 +241,10 @@ def _base(annotation: Any) -> Any:  # noqa: ANN401
 Texts = Callable[[Any], Iterable[str]]
 
 
-def _texts(annotation: Any) -> Texts | None:  # noqa: ANN401
-    """A function that reads every text in a value of this type, for the check for control characters; None where there is none."""
+def _texts(annotation: Any) -> Texts | None:
+    """A function that reads every text in a value of this type, for the check for control characters; None
+    where there is none.
+    """
     base = _base(annotation)
     if base is str:
         return lambda value: (value,)
@@ -224,5 +259,7 @@ def _texts(annotation: Any) -> Texts | None:  # noqa: ANN401
         plain = [name for name, type_, _ in fields if _base(type_) is str]
         if readers and len(plain) == len(readers):
             return attrgetter(*plain, plain[0])  # two names at least, so that it gives a tuple
-        return lambda record: [text for name, read in readers for text in read(getattr(record, name))] if readers else ()
+        return lambda record: (
+            [text for name, read in readers for text in read(getattr(record, name))] if readers else ()
+        )
     return None

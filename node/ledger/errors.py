@@ -1,8 +1,8 @@
 """The three ways in which things go wrong, and the ledger's own refusals.
 
-*Refuse*: ``Rejected``, deterministic, part of the receipt. *Stop*: ``InvariantViolated``, never caught; the node halts. (*Degrade*
-belongs to the engine and the services, not to the ledger.) A refusal's identity is ``(codespace, code)``: permanent, documented, the
-same in the receipt, over ABCI and in gRPC.
+*Refuse*: ``Rejected``, deterministic, part of the receipt. *Stop*: ``InvariantViolated``, never caught; the
+node halts. (*Degrade* belongs to the engine and the services, not to the ledger.) A refusal's identity is
+``(codespace, code)``: permanent, documented, the same in the receipt, over ABCI and in gRPC.
 """
 
 from enum import Enum
@@ -29,12 +29,16 @@ class Category(Enum):
 
 
 class ErrorCode:
-    """One permanent refusal. Declared as a class attribute of a codespace; it learns its name and its codespace there."""
+    """One permanent refusal. Declared as a class attribute of a codespace; it learns its name and its
+    codespace there.
+    """
 
     __slots__ = ("category", "code", "codespace", "name", "sentence")
 
     def __init__(self, code: int, category: Category, sentence: str) -> None:
-        """code: unique in its codespace, 1 to 65,535. sentence: for people; says what to do where that is not plain."""
+        """code: unique in its codespace, 1 to 65,535. sentence: for people; says what to do where that is not
+        plain.
+        """
         self.code = code
         self.category = category
         self.sentence = sentence
@@ -43,13 +47,13 @@ class ErrorCode:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        self.codespace = getattr(owner, "codespace", None) or getattr(owner, "name", "")
+        self.codespace = str(getattr(owner, "codespace", "") or getattr(owner, "name", ""))
 
     def __repr__(self) -> str:
         return f"{self.codespace}/{self.code} {self.name}"
 
 
-class Rejected(Exception):  # noqa: N818 - a refusal is an outcome, not an error of the program
+class Rejected(Exception):
     """A deterministic no. ``details`` are words for the caller's eyes; they are no part of the receipt."""
 
     def __init__(self, error: ErrorCode, **details: str | int) -> None:
@@ -62,37 +66,67 @@ class Rejected(Exception):  # noqa: N818 - a refusal is an outcome, not an error
         return f"{self.error}: {self.error.sentence}" + (f" ({told})" if told else "")
 
 
-class InvariantViolated(Exception):  # noqa: N818 - names the fact
+class InvariantViolated(Exception):
     """Something that always holds does not. The node stops; it must never be caught."""
 
 
-class StoreFailed(Exception):  # noqa: N818 - names the fact
-    """Base of what a Store raises when the disk fails it. It passes through the ledger untouched: degrade or stop is not ours to say."""
+class StoreFailed(Exception):
+    """Base of what a Store raises when the disk fails it. It passes through the ledger untouched: degrade or
+    stop is not ours to say.
+    """
 
 
 class LedgerError:
-    """Refusals of the ledger itself: what is wrong with a transaction before, or apart from, what its operations do."""
+    """Refusals of the ledger itself: what is wrong with a transaction before, or apart from, what its
+    operations do.
+    """
 
     codespace: Final = "ledger"
 
-    MALFORMED = ErrorCode(1, Category.INVALID, "The bytes are not the canonical encoding of a signed transaction.")
+    MALFORMED = ErrorCode(
+        1, Category.INVALID, "The bytes are not the canonical encoding of a signed transaction."
+    )
     TOO_LARGE = ErrorCode(2, Category.INVALID, "The transaction is larger than a transaction may be.")
     WRONG_CHAIN = ErrorCode(3, Category.INVALID, "The transaction was signed for another chain.")
-    EXPIRED = ErrorCode(4, Category.OUT_OF_RANGE, "The transaction is dead by its own time: sign it anew with a new request id.")
-    NOT_YET_ALIVE = ErrorCode(5, Category.OUT_OF_RANGE, "The request id lies in the future: check the clock that made it.")
-    REQUEST_ID_SPENT = ErrorCode(6, Category.ALREADY_EXISTS, "The request id was spent by another transaction.")
-    DUPLICATE = ErrorCode(7, Category.ALREADY_EXISTS, "The transaction was decided already: its receipt stands.")
+    EXPIRED = ErrorCode(
+        4,
+        Category.OUT_OF_RANGE,
+        "The transaction is dead by its own time: sign it anew with a new request id.",
+    )
+    NOT_YET_ALIVE = ErrorCode(
+        5, Category.OUT_OF_RANGE, "The request id lies in the future: check the clock that made it."
+    )
+    REQUEST_ID_SPENT = ErrorCode(
+        6, Category.ALREADY_EXISTS, "The request id was spent by another transaction."
+    )
+    DUPLICATE = ErrorCode(
+        7, Category.ALREADY_EXISTS, "The transaction was decided already: its receipt stands."
+    )
     UNKNOWN_MEMBER = ErrorCode(8, Category.UNAUTHENTICATED, "No such member.")
     MEMBER_SUSPENDED = ErrorCode(9, Category.PERMISSION_DENIED, "The member is suspended.")
     UNKNOWN_KEY = ErrorCode(10, Category.UNAUTHENTICATED, "The member has no such key.")
     KEY_NOT_ACTIVE = ErrorCode(11, Category.UNAUTHENTICATED, "The key is not yet active, retired or revoked.")
     KEY_OUT_OF_SCOPE = ErrorCode(12, Category.PERMISSION_DENIED, "The key may not sign for this method.")
     BAD_SIGNATURE = ErrorCode(13, Category.UNAUTHENTICATED, "A signature does not verify.")
-    POLICY_NOT_MET = ErrorCode(14, Category.PERMISSION_DENIED, "The member's signing policy asks for more officers.")
-    UNKNOWN_METHOD = ErrorCode(15, Category.UNIMPLEMENTED, "No such contract or method is active on this chain.")
-    BAD_ARGUMENTS = ErrorCode(16, Category.INVALID, "The arguments do not have the method's types and bounds.")
+    POLICY_NOT_MET = ErrorCode(
+        14, Category.PERMISSION_DENIED, "The member's signing policy asks for more officers."
+    )
+    UNKNOWN_METHOD = ErrorCode(
+        15, Category.UNIMPLEMENTED, "No such contract or method is active on this chain."
+    )
+    BAD_ARGUMENTS = ErrorCode(
+        16, Category.INVALID, "The arguments do not have the method's types and bounds."
+    )
     BAD_TEXT = ErrorCode(17, Category.INVALID, "A text holds a control character.")
-    TOO_MUCH_WORK = ErrorCode(18, Category.INVALID, "The transaction is more work than a whole block may hold: split it.")
-    CONTRACT_FAULT = ErrorCode(19, Category.INTERNAL, "The contract failed; nothing was changed and operators were alarmed.")
-    TOO_MANY_EVENTS = ErrorCode(20, Category.INVALID, "The transaction emits more events than a receipt may hold: split it.")
-    BLOCK_FULL = ErrorCode(21, Category.OVERLOADED, "The block had no room left for this transaction: send the same bytes again.")
+    TOO_MUCH_WORK = ErrorCode(
+        18, Category.INVALID, "The transaction is more work than a whole block may hold: split it."
+    )
+    CONTRACT_FAULT = ErrorCode(
+        19, Category.INTERNAL, "The contract failed; nothing was changed and operators were alarmed."
+    )
+    TOO_MANY_EVENTS = ErrorCode(
+        20, Category.INVALID, "The transaction emits more events than a receipt may hold: split it."
+    )
+    BLOCK_FULL = ErrorCode(
+        21, Category.OVERLOADED, "The block had no room left for this transaction: send the same bytes again."
+    )

@@ -1,9 +1,10 @@
 """The genesis document: what a chain is, before it has a block.
 
-The chain's identity is the hash of the document's encoding; two chains of one name have different identities. The JSON form that people
-read and exchange (cli) is another spelling of the same struct and is never hashed.
+The chain's identity is the hash of the document's encoding; two chains of one name have different identities.
+The JSON form that people read and exchange (cli) is another spelling of the same struct and is never hashed.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from node.ledger import codec, hashing
@@ -13,7 +14,7 @@ from node.ledger.types import Authority, Genesis
 
 GENESIS_BYTES_MAX: Final = 1024 * 1024
 
-decode_genesis = codec.decoder(Genesis)
+decode_genesis: Callable[[bytes], Genesis] = codec.decoder(Genesis)
 """Genesis from its encoding. Raises codec.NotCanonical."""
 
 
@@ -21,7 +22,9 @@ def suite_of(genesis: Genesis) -> hashing.Suite:
     """The suite the chain was made with. Raises InvariantViolated when this release does not know it."""
     suite = hashing.SUITES.get(genesis.suite)
     if suite is None:
-        raise InvariantViolated(f"this release has no suite {genesis.suite!r}; it has {', '.join(hashing.SUITES)}")
+        raise InvariantViolated(
+            f"this release has no suite {genesis.suite!r}; it has {', '.join(hashing.SUITES)}"
+        )
     return suite
 
 

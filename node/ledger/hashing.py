@@ -1,7 +1,8 @@
 """Domain-separated hashes of a chain's suite.
 
-Every hash names its purpose: ``H(tag || 0x00 || data)``. All tags stand here and nowhere else, with their separator already
-appended, so that a use reads ``suite.digest(TX + transaction)``. Merkle trees have prefixes of their own (merkle.py, RFC 6962).
+Every hash names its purpose: ``H(tag || 0x00 || data)``. All tags stand here and nowhere else, with their
+separator already appended, so that a use reads ``suite.digest(TX + transaction)``. Merkle trees have prefixes
+of their own (merkle.py, RFC 6962).
 """
 
 import hashlib
@@ -17,6 +18,7 @@ KEY: Final = b"vostro/key/1\0"
 TX: Final = b"vostro/tx/1\0"
 SIGNED: Final = b"vostro/signed/1\0"
 HEADER: Final = b"vostro/header/1\0"
+BUNDLE: Final = b"vostro/bundle/1\0"
 STATE_KEY: Final = b"vostro/state-key/1\0"
 STATE_VALUE: Final = b"vostro/state-value/1\0"
 STATE_LEAF: Final = b"vostro/state-leaf/1\0"
@@ -34,7 +36,8 @@ SIGN_HEADER: Final = b"vostro/sign/header/1\0"
 class Suite:
     """The cryptography of one chain, fixed in its genesis.
 
-    name: as genesis spells it. digest: bytes -> 32 bytes. algorithms: the signature algorithms that its members' keys may have.
+    name: as genesis spells it. digest: bytes -> 32 bytes. algorithms: the signature algorithms that its
+    members' keys may have.
     """
 
     name: str

@@ -1,10 +1,13 @@
-"""The ledger: a pure function from an order of signed transactions to receipts, state and one hash that commits to all of it.
+"""The ledger: a pure function from an order of signed transactions to receipts, state and one hash that
+commits to all of it.
 
-An engine calls the verbs of ABCI: ``init_chain`` once, then ``finalize_block`` and ``commit`` in turn, with ``admit`` at the door and
-``query`` beside. The ledger knows no clock, disk or thread; the same blocks give the same app hashes on every node.
+An engine calls the verbs of ABCI: ``init_chain`` once, then ``finalize_block`` and ``commit`` in turn, with
+``admit`` at the door and ``query`` beside. The ledger knows no clock, disk or thread; the same blocks give
+the same app hashes on every node.
 
-What always holds: a transaction is applied whole or leaves no trace but its receipt; an item without a receipt spent nothing; nothing is
-changed for good before ``commit``; the app hash commits to state, receipts, transactions and all earlier app hashes.
+What always holds: a transaction is applied whole or leaves no trace but its receipt; an item without a
+receipt spent nothing; nothing is changed for good before ``commit``; the app hash commits to state, receipts,
+transactions and all earlier app hashes.
 """
 
 import traceback
@@ -13,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from node.ledger import codec, hashing
+from node.ledger.bundles import Judged, check_bundle, is_acceptable, prepare
 from node.ledger.contract import Context, Contract, Signatories
 from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError, Rejected, StoreFailed
 from node.ledger.genesis import authority_root, chain_id, suite_of
@@ -24,7 +28,9 @@ from node.ledger.transactions import Candidate, Chain, authorise, check_alive, p
 from node.ledger.types import Block, BlockRecord, Genesis, Header, Leaf, Receipt
 
 PROTOCOL: Final = 1
-"""The rules of this release. A header carries it; a node that lacks the next protocol stops before the height where it begins."""
+"""The rules of this release. A header carries it; a node that lacks the next protocol stops before the height
+where it begins.
+"""
 
 CANDIDATES_MAX: Final = 20_000
 
@@ -53,7 +59,8 @@ class Discarded:
 class Finalized:
     """A block's result, not yet committed.
 
-    outcomes: one an item, in order. app_hash: unchanged in a quiet block, whose record is None. alarms: contract faults, for operators.
+    outcomes: one an item, in order. app_hash: unchanged in a quiet block, whose record is None. alarms:
+    contract faults, for operators.
     """
 
     height: int
@@ -97,7 +104,9 @@ class Ledger:
         records: int = 100_000,
         leaf_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        """assemble: makes one set of contracts, the one that keeps members first. records, leaf_bytes: budgets of the caches."""
+        """assemble: makes one set of contracts, the one that keeps members first. records, leaf_bytes:
+        budgets of the caches.
+        """
         self.genesis = genesis
         self.suite = suite_of(genesis)
         self._store = store
@@ -105,13 +114,20 @@ class Ledger:
         self._contracts = {contract.name: contract for contract in assemble()}
         self._active_from = {activation.contract: activation.height for activation in genesis.contracts}
         if unknown := [name for name in self._active_from if name not in self._contracts]:
-            raise InvariantViolated(f"genesis names contracts that this release does not have: {', '.join(unknown)}")
+            raise InvariantViolated(
+                f"genesis names contracts that this release does not have: {', '.join(unknown)}"
+            )
         self._names = {fact: (c.name, fact.__name__) for c in self._contracts.values() for fact in c.facts}
         self.chain = Chain(
             chain_id(genesis),
             self.suite,
             genesis.limits,
-            {(c.name, m.name): m for c in self._contracts.values() if c.name in self._active_from for m in c.methods.values()},
+            {
+                (c.name, m.name): m
+                for c in self._contracts.values()
+                if c.name in self._active_from
+                for m in c.methods.values()
+            },
         )
         self._delta = Delta(store, records)
         self._signatories = _bound(self._contracts, self._delta)
@@ -121,9 +137,14 @@ class Ledger:
         self._authority_root = authority_root(self.suite, genesis.authority)
         self._tree = StateTree(self.suite, store.tree_scan, leaf_bytes)
         self._history = History.opened(self.suite.digest, max(store.header_count - 1, 0), store.history_node)
+        self._nodes = {
+            hashing.key_id(self.suite, node.algorithm, node.public_key): node for node in genesis.nodes
+        }
         self._parsed: dict[bytes, Candidate] = {}
         self._pending: _Pending | None = None
         self._info = self._opened()
+        self.time_ms = self._info.time_ms
+        """Block time, quiet blocks included: what queries and the door go by."""
 
     def _opened(self) -> Info:
         head = self._store.head()
@@ -134,10 +155,13 @@ class Ledger:
             raise InvariantViolated("the data directory belongs to another chain than the genesis document")
         root = self._tree.build()
         if root != header.state_root:
-            raise InvariantViolated(f"the stored state has root {root.hex()}, the header of {head.height} says {header.state_root.hex()}")
+            raise InvariantViolated(
+                f"the stored state has root {root.hex()}, "
+                f"the header of {head.height} says {header.state_root.hex()}"
+            )
         return Info(head.height, head.time_ms, head.app_hash, root)
 
-    # --- the verbs ---------------------------------------------------------------------------------------------------------------
+    # --- the verbs ------------------------------------------------------------------------------------------
 
     def info(self) -> Info:
         """The last committed block."""
@@ -153,17 +177,44 @@ class Ledger:
             self._contracts[name].on_genesis(ctx, self.genesis)
         return self._seal(0, self.genesis.time_ms, _Pass(), ())
 
-    def admit(self, raw: bytes) -> tuple[Candidate, tuple[Check, ...]]:
-        """Judge a client's transaction at the door, against the published state; its signatures remain to be checked.
-
-        Raises Rejected for what can never be valid and for what would be discarded now.
+    def read(self, raw: bytes) -> Candidate:
+        """What a client handed in, if it could ever be valid. Raises Rejected TOO_LARGE, MALFORMED,
+        WRONG_CHAIN, TOO_MUCH_WORK.
         """
         candidate = parse(raw, self.chain)
-        check_alive(candidate, self._info.time_ms, self.genesis.limits)
-        checks = authorise(candidate, self._door, self.chain, self.view.reader.height + 1)
         if len(self._parsed) < CANDIDATES_MAX:
             self._parsed[raw] = candidate
-        return candidate, checks
+        return candidate
+
+    def check_at_door(self, candidate: Candidate, time_ms: int) -> tuple[Check, ...]:
+        """Judge a candidate against the published state at ``time_ms``; the signature checks that remain.
+
+        Raises Rejected for what would be discarded now.
+        """
+        check_alive(candidate, max(time_ms, self._info.time_ms), self.genesis.limits)
+        return authorise(candidate, self._door, self.chain, self.view.reader.height + 1)
+
+    def check_tx(self, raw: bytes) -> int:
+        """Judge a bundle for the mempool; its work. Raises Rejected (bundles.check_bundle)."""
+        return check_bundle(raw, self.chain, self._nodes, self._verifier).work
+
+    def prepare_proposal(self, bundles: Sequence[bytes], bytes_max: int) -> list[bytes]:
+        """This node's proposal: a prefix of the bundles given, without any that fails the predicate."""
+        return prepare(self._judged(bundles), bytes_max, self.chain)
+
+    def process_proposal(self, bundles: Sequence[bytes]) -> bool:
+        """Whether another node's proposal may be voted for."""
+        judged = self._judged(bundles)
+        return len(judged) == len(bundles) and is_acceptable(judged, self.chain)
+
+    def _judged(self, bundles: Sequence[bytes]) -> list[tuple[bytes, Judged]]:
+        judged: list[tuple[bytes, Judged]] = []
+        for raw in bundles:
+            try:
+                judged.append((raw, check_bundle(raw, self.chain, self._nodes, self._verifier)))
+            except Rejected:
+                continue
+        return judged
 
     def finalize_block(self, block: Block) -> Finalized:
         """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``."""
@@ -178,7 +229,7 @@ class Ledger:
         return self._seal(block.height, time_ms, run, outcomes)
 
     def commit(self, certificate: bytes = b"") -> Info:
-        """Hand the finalized block to the store; the next block sees it. Durable once the store has synced."""
+        """Hand the finalized block to the store: the next block sees it; it is durable once synced."""
         if self._pending is None:
             raise InvariantViolated("nothing is finalized")
         finalized, applied, history = self._pending
@@ -188,6 +239,7 @@ class Ledger:
             self._tree.commit(applied)
             self._history = history
             self._info = Info(finalized.height, finalized.time_ms, finalized.app_hash, applied.root)
+        self.time_ms = finalized.time_ms
         self._delta.settle()
         return self._info
 
@@ -195,14 +247,16 @@ class Ledger:
         """Let queries and the door see the last durable block."""
         self.view.move(self._store.snapshot())
 
-    def query(self, contract: str, name: str, arguments: bytes) -> Any:  # noqa: ANN401 - a record or a tuple of records
-        """Ask a contract about the published state. Raises Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, or the query's own refusals."""
+    def query(self, contract: str, name: str, arguments: bytes) -> Any:
+        """Ask a contract about the published state. Raises Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, or the
+        query's own refusals.
+        """
         reader = self.readers.get(contract)
         method = reader.queries.get(name) if reader and contract in self._active_from else None
         if reader is None or method is None:
             raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{contract}.{name}")
-        ctx = self._context("", hashing.ZERO_HASH, self.view.reader.height, self._info.time_ms)
-        return method(reader, ctx, *method.decode(arguments))
+        ctx = self._context("", hashing.ZERO_HASH, self.view.reader.height, self.time_ms)
+        return method.function(reader, ctx, *method.decode(arguments))
 
     def prove(self, key: bytes) -> Proof:
         """That a record is what it is in the last committed state (membership), or is not there."""
@@ -212,7 +266,7 @@ class Ledger:
         """The path of header ``number`` in the history of the first ``size`` headers."""
         return self._history.path(number, size)
 
-    # --- one block ---------------------------------------------------------------------------------------------------------------
+    # --- one block ------------------------------------------------------------------------------------------
 
     def _candidate(self, raw: bytes) -> Candidate | Discarded:
         candidate = self._parsed.pop(raw, None)
@@ -223,7 +277,9 @@ class Ledger:
         except Rejected as rejected:
             return Discarded(rejected.error, rejected.details)
 
-    def _decide(self, run: _Pass, candidate: Candidate | Discarded, height: int, time_ms: int) -> Receipt | Discarded:
+    def _decide(
+        self, run: _Pass, candidate: Candidate | Discarded, height: int, time_ms: int
+    ) -> Receipt | Discarded:
         """Discard one item, or run it and write its receipt."""
         if isinstance(candidate, Discarded):
             return candidate
@@ -235,7 +291,9 @@ class Ledger:
         transaction = candidate.transaction
         receipt = self._execute(run, candidate, height, time_ms)
         run.seen[transaction.member, transaction.request_id] = Spent(candidate.tx_id, height, receipt.index)
-        run.leaves.append(Leaf(candidate.tx_id, transaction.member, transaction.request_id, candidate.signed_hash))
+        run.leaves.append(
+            Leaf(candidate.tx_id, transaction.member, transaction.request_id, candidate.signed_hash)
+        )
         run.bodies.append(candidate.raw)
         run.receipts.append(receipt)
         return receipt
@@ -245,7 +303,9 @@ class Ledger:
         check_alive(candidate, time_ms, self.genesis.limits)
         if spent := self._spender(run, candidate):
             same = spent.tx_id == candidate.tx_id
-            raise Rejected(LedgerError.DUPLICATE if same else LedgerError.REQUEST_ID_SPENT, spent_by=spent.tx_id.hex())
+            raise Rejected(
+                LedgerError.DUPLICATE if same else LedgerError.REQUEST_ID_SPENT, spent_by=spent.tx_id.hex()
+            )
         if not all(self._verifier.verify(authorise(candidate, self._signatories, self.chain, height))):
             raise Rejected(LedgerError.BAD_SIGNATURE)
         if run.work + candidate.work > self.genesis.limits.block_work_max:
@@ -263,7 +323,9 @@ class Ledger:
             return Receipt(1, tx_id, height, index, error.codespace, error.code, operation, ())
         ctx = self._context(candidate.transaction.member, tx_id, height, time_ms)
         mark = self._delta.savepoint()
-        refusal = self._attempt(run, ctx, [(call.contract, call.method.function, call.arguments) for call in candidate.calls])
+        refusal = self._attempt(
+            run, ctx, [(call.contract, call.method.function, call.arguments) for call in candidate.calls]
+        )
         if refusal is None:
             return Receipt(1, tx_id, height, index, "", 0, 0, tuple(ctx.events or ()))
         self._delta.rollback(mark)
@@ -283,11 +345,13 @@ class Ledger:
             run.bodies.append(b"")
             run.receipts.append(Receipt(1, hashing.ZERO_HASH, height, 0, "", 0, 0, tuple(ctx.events or ())))
 
-    def _attempt(self, run: _Pass, ctx: Context, steps: Sequence[tuple[str, Callable[..., Any], tuple[Any, ...]]]) -> ErrorCode | None:
+    def _attempt(
+        self, run: _Pass, ctx: Context, steps: Sequence[tuple[str, Callable[..., Any], tuple[Any, ...]]]
+    ) -> ErrorCode | None:
         """Run steps (contract, function, arguments) in order; the refusal that ended them, or None.
 
-        A contract's fault must not stop the consortium: it becomes a refusal and an alarm. What says that this node itself is no
-        longer sound passes through and stops it.
+        A contract's fault must not stop the consortium: it becomes a refusal and an alarm. What says that
+        this node itself is no longer sound passes through and stops it.
         """
         try:
             for name, function, arguments in steps:
@@ -299,12 +363,17 @@ class Ledger:
             return rejected.error
         except (InvariantViolated, StoreFailed, RecursionError, MemoryError):
             raise
-        except Exception:  # noqa: BLE001 - the boundary of contract code (ARCHITECTURE.md, "Failures")
-            run.alarms.append(f"contract fault in {name} at height {ctx.height}, transaction {ctx.tx_id.hex()}\n{traceback.format_exc()}")
+        except Exception:
+            run.alarms.append(
+                f"contract fault in {name} at height {ctx.height}, transaction {ctx.tx_id.hex()}\n"
+                f"{traceback.format_exc()}"
+            )
             return LedgerError.CONTRACT_FAULT
         return None
 
-    def _seal(self, height: int, time_ms: int, run: _Pass, outcomes: tuple[Receipt | Discarded, ...]) -> Finalized:
+    def _seal(
+        self, height: int, time_ms: int, run: _Pass, outcomes: tuple[Receipt | Discarded, ...]
+    ) -> Finalized:
         """Roots, header and record of the block that ran; nothing of it if the block was quiet."""
         writes = self._delta.writes()
         before = self._info
@@ -315,7 +384,11 @@ class Ledger:
             return finalized
         pairs = pairs_of(self.suite, writes)
         applied = self._tree.apply(pairs)
-        history, nodes = (self._history, ()) if before.app_hash == hashing.ZERO_HASH else self._history.appended(before.app_hash)
+        history, nodes = (
+            (self._history, ())
+            if before.app_hash == hashing.ZERO_HASH
+            else self._history.appended(before.app_hash)
+        )
         leaves = tuple([codec.encode(leaf) for leaf in run.leaves])
         receipts = tuple([codec.encode(receipt) for receipt in run.receipts])
         digest = self.suite.digest
@@ -336,9 +409,25 @@ class Ledger:
             )
         )
         app_hash = digest(hashing.HEADER + header)
-        spent = tuple([(leaf.member, leaf.request_id, leaf.tx_id, at) for at, leaf in enumerate(run.leaves) if leaf is not _SYSTEM_LEAF])
+        spent = tuple(
+            [
+                (leaf.member, leaf.request_id, leaf.tx_id, at)
+                for at, leaf in enumerate(run.leaves)
+                if leaf is not _SYSTEM_LEAF
+            ]
+        )
         record = BlockRecord(
-            height, time_ms, app_hash, header, leaves, tuple(run.bodies), receipts, writes, pairs, tuple(nodes), spent
+            height,
+            time_ms,
+            app_hash,
+            header,
+            leaves,
+            tuple(run.bodies),
+            receipts,
+            writes,
+            pairs,
+            tuple(nodes),
+            spent,
         )
         finalized = Finalized(height, time_ms, app_hash, outcomes, record, alarms)
         self._pending = _Pending(finalized, applied, history)
@@ -347,7 +436,7 @@ class Ledger:
     def _context(self, member: str, tx_id: bytes, height: int, time_ms: int) -> Context:
         return Context(member, tx_id, height, time_ms, self, self._names)
 
-    # --- what contracts may ask of cryptography (ports.Proofs) ---------------------------------------------------------------------
+    # --- what contracts may ask of cryptography (ports.Proofs) ----------------------------------------------
 
     def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
         """Whether the chain's suite admits this public key."""

@@ -1,12 +1,14 @@
-"""What the ledger asks of the world, as small Protocols. storage/ and keys/ implement them; app.py plugs them in.
+"""What the ledger asks of the world, as small Protocols. storage/ and keys/ implement them; app.py plugs them
+in.
 
-The ledger never learns where bytes live or which library verifies a signature, and a test can hand it plain dictionaries.
+The ledger never learns where bytes live or which library verifies a signature, and a test can hand it plain
+dictionaries.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from node.ledger.types import BlockRecord
+from node.ledger.types import BlockRecord, Record
 
 
 class Check(NamedTuple):
@@ -38,10 +40,12 @@ class Proofs(Protocol):
         """The 16 bytes that name it."""
 
     def unique_id(self, tx_id: bytes, operation: int) -> bytes:
-        """32 bytes that name what an operation of a transaction made; anybody who has the transaction can compute them."""
+        """32 bytes that name what an operation of a transaction made; anybody who has the transaction can
+        compute them.
+        """
 
 
-class Spent(NamedTuple):
+class Spent(Record, frozen=True):
     """Who spent a request id: the transaction and where its receipt stands."""
 
     tx_id: bytes
@@ -59,9 +63,13 @@ class Reader(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """The record's encoding, or None."""
 
-    def scan(self, prefix: bytes, start: bytes = b"", *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Records whose key begins with ``prefix``, in order of keys, from ``start`` on (inclusive; a full key; empty = from the end
-        of the range where the direction begins). With ``reverse``, downwards from ``start``."""
+    def scan(
+        self, prefix: bytes, start: bytes = b"", *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Records whose key begins with ``prefix``, in order of keys, from ``start`` on (inclusive; a full
+        key; empty = from the end of the range where the direction begins). With ``reverse``, downwards from
+        ``start``.
+        """
 
 
 class Store(Reader, Protocol):
@@ -77,10 +85,12 @@ class Store(Reader, Protocol):
         """A view of the last durable block, unmoved by later ones."""
 
     def spent(self, member: str, request_id: bytes) -> Spent | None:
-        """Who spent this request id, if anybody did within the transaction lifetime; staged blocks included."""
+        """Who spent this request id within the transaction lifetime, if anybody; staged blocks included."""
 
     def tree_scan(self, low: bytes, high: bytes | None) -> Iterable[tuple[bytes, bytes]]:
-        """The state tree's pairs (K, V) with ``low <= K < high``, ascending; no upper bound where ``high`` is None. Staged blocks included."""
+        """The state tree's pairs (K, V) with ``low <= K < high``, ascending; no upper bound where ``high`` is
+        None. Staged blocks included.
+        """
 
     def history_node(self, level: int, index: int) -> bytes | None:
         """A complete node of the history tree (merkle.History), staged blocks included."""
@@ -90,4 +100,6 @@ class Store(Reader, Protocol):
         """How many headers there are, the staged ones and that of genesis included."""
 
     def head(self) -> BlockRecord | None:
-        """The last staged block without its bodies, receipts and writes (header, certificate); None before genesis."""
+        """The last staged block without its bodies, receipts and writes (header, certificate); None before
+        genesis.
+        """

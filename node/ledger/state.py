@@ -1,11 +1,13 @@
 """The state as a block changes it: one overlay of decoded records with a journal, and typed tables above it.
 
-``Delta`` is at once the block's overlay, the rollback journal and the bounded record cache: a record is decoded once, changed as a
-value, and encoded once, at the end of the block. What always holds: after ``rollback(mark)`` every ``get`` answers as it did at
-``savepoint()``; the write set is ordered by key and depends on the transactions alone.
+``Delta`` is at once the block's overlay, the rollback journal and the bounded record cache: a record is
+decoded once, changed as a value, and encoded once, at the end of the block. What always holds: after
+``rollback(mark)`` every ``get`` answers as it did at ``savepoint()``; the write set is ordered by key and
+depends on the transactions alone.
 
-Keys (formats.md, "State"): ``contract 00 table 00 parts``; text is UTF-8 and 00, bytes have their declared length, an integer is 8
-bytes big-endian. Text reaches a key only after the check for control characters (contract.py), so no part can run into the next.
+Keys (formats.md, "State"): ``contract 00 table 00 parts``; text is UTF-8 and 00, bytes have their declared
+length, an integer is 8 bytes big-endian. Text reaches a key only after the check for control characters
+(contract.py), so no part can run into the next.
 """
 
 import heapq
@@ -29,18 +31,31 @@ TEXT, INTEGER = 0, 8
 """Kinds of a key's part; bytes have minus their length."""
 
 
+class _Owner(Protocol):
+    """A class that declares tables."""
+
+    name: str
+
+
 class State(Protocol):
     """What a table needs: records by key. ``Delta`` changes them, ``View`` only reads."""
 
-    def get(self, key: bytes, decode: Decode) -> Any: ...  # noqa: ANN401 - the table knows the type
+    def get(self, key: bytes, decode: Decode) -> Any:
+        """The record under ``key``, or None."""
 
-    def put(self, key: bytes, record: Record | None) -> None: ...
+    def put(self, key: bytes, record: Record | None) -> None:
+        """Set the record under ``key``; None deletes it."""
 
-    def scan(self, prefix: bytes, start: bytes, decode: Decode, *, reverse: bool) -> Iterator[tuple[bytes, Any]]: ...
+    def scan(
+        self, prefix: bytes, start: bytes, decode: Decode, *, reverse: bool
+    ) -> Iterator[tuple[bytes, Any]]:
+        """Records under ``prefix`` from ``start`` on."""
 
 
 class Delta:
-    """The overlay of the block in progress above a store, and the cache of the records that recent blocks used."""
+    """The overlay of the block in progress above a store, and the cache of the records that recent blocks
+    used.
+    """
 
     def __init__(self, reader: Reader, capacity: int) -> None:
         """capacity: how many decoded records stay in memory between blocks."""
@@ -49,7 +64,7 @@ class Delta:
         self._records: dict[bytes, Record | None] = {}
         self._journal: list[tuple[bytes, Any]] = []
 
-    def get(self, key: bytes, decode: Decode) -> Any:  # noqa: ANN401
+    def get(self, key: bytes, decode: Decode) -> Any:
         """The record under ``key``, or None."""
         record = self._records.get(key, _UNREAD)
         if record is _UNREAD:
@@ -62,11 +77,15 @@ class Delta:
         self._journal.append((key, self._records.get(key, _UNREAD)))
         self._records[key] = record
 
-    def scan(self, prefix: bytes, start: bytes, decode: Decode, *, reverse: bool) -> Iterator[tuple[bytes, Any]]:
+    def scan(
+        self, prefix: bytes, start: bytes, decode: Decode, *, reverse: bool
+    ) -> Iterator[tuple[bytes, Any]]:
         """Records under ``prefix`` from ``start`` on, this block's changes included."""
         changed = dict.fromkeys(key for key, _ in self._journal if key.startswith(prefix))
         first = start or (prefix + b"\xff" * 64 if reverse else prefix)
-        fresh = sorted((key for key in changed if (key <= first if reverse else key >= first)), reverse=reverse)
+        fresh = sorted(
+            (key for key in changed if (key <= first if reverse else key >= first)), reverse=reverse
+        )
         stored = (key for key, _ in self._reader.scan(prefix, start, reverse=reverse) if key not in changed)
         for key in heapq.merge(stored, fresh, reverse=reverse):
             record = self.get(key, decode)
@@ -97,7 +116,9 @@ class Delta:
         return tuple(result)
 
     def settle(self) -> None:
-        """The store has the write set: begin the next block, and let the oldest records go where there are too many."""
+        """The store has the write set: begin the next block, and let the oldest records go where there are
+        too many.
+        """
         self._journal.clear()
         surplus = len(self._records) - self._capacity
         if surplus > 0:
@@ -106,7 +127,9 @@ class Delta:
 
 
 class View:
-    """Records at one height, for queries and for the door. ``move`` puts it at another; nothing is ever written through it."""
+    """Records at one height, for queries and for the door. ``move`` puts it at another; nothing is ever
+    written through it.
+    """
 
     RECORDS_MAX = 50_000
 
@@ -119,7 +142,7 @@ class View:
         self.reader = reader
         self._records = {}
 
-    def get(self, key: bytes, decode: Decode) -> Any:  # noqa: ANN401
+    def get(self, key: bytes, decode: Decode) -> Any:
         """The record under ``key``, or None."""
         record = self._records.get(key, _UNREAD)
         if record is _UNREAD:
@@ -133,31 +156,36 @@ class View:
         """Refused: a query that writes is a bug."""
         raise TypeError(f"a view is only read: {key!r} {record!r}")
 
-    def scan(self, prefix: bytes, start: bytes, decode: Decode, *, reverse: bool) -> Iterator[tuple[bytes, Any]]:
+    def scan(
+        self, prefix: bytes, start: bytes, decode: Decode, *, reverse: bool
+    ) -> Iterator[tuple[bytes, Any]]:
         """Records under ``prefix`` from ``start`` on."""
         for key, data in self.reader.scan(prefix, start, reverse=reverse):
             yield key, decode(data)
 
 
-def _encode_part(kind: int, part: Any) -> bytes:  # noqa: ANN401 - the table's annotation says which
+def _encode_part(kind: int, part: Any) -> bytes:
     if kind == TEXT:
         return str(part).encode() + b"\0"
     return part.to_bytes(8, "big") if kind == INTEGER else bytes(part)
 
 
 def _key_maker(prefix: bytes, kinds: tuple[int, ...]) -> Callable[..., bytes]:
-    """The function that makes a table's keys; the shapes that every transfer uses are spelled out because they run ten times in each."""
+    """The function that makes a table's keys; the shapes that every transfer uses are spelled out because
+    they run ten times in each.
+    """
     if kinds == (TEXT,):
         return lambda a: prefix + a.encode() + b"\0"
     if kinds == (TEXT, TEXT):
         return lambda a, b: prefix + f"{a}\0{b}\0".encode()
-    if len(kinds) == 2 and kinds[0] == TEXT and kinds[1] < 0:
+    if kinds in ((TEXT, -16), (TEXT, -32)):
         return lambda a, b: prefix + a.encode() + b"\0" + b
     return lambda *parts: prefix + b"".join(map(_encode_part, kinds, parts))
 
 
 class Table(Generic[R]):
-    """Records of one type under typed keys: ``holds = table(Hold, account=AccountId, hold=Hash)`` in a contract's class.
+    """Records of one type under typed keys: ``holds = table(Hold, account=AccountId, hold=Hash)`` in a
+    contract's class.
 
     The first part is the partition: records that agree in it live in one shard and are scanned together.
     """
@@ -173,9 +201,9 @@ class Table(Generic[R]):
         self.key = _key_maker(b"", self._kinds)
         """The stored key of all the parts."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __set_name__(self, owner: type[_Owner], name: str) -> None:
         self.name = name
-        self.prefix = f"{owner.name}\0{name}\0".encode()  # type: ignore[attr-defined] - owner is a Contract
+        self.prefix = f"{owner.name}\0{name}\0".encode()
         self.key = _key_maker(self.prefix, self._kinds)
 
     def bound(self, state: State) -> Self:
@@ -184,14 +212,16 @@ class Table(Generic[R]):
         table.name, table.prefix, table.key, table._state = self.name, self.prefix, self.key, state  # noqa: SLF001 - its own class
         return table
 
-    def split(self, key: bytes) -> tuple[Part, ...]:
+    def split(self, key: bytes) -> tuple[Any, ...]:
         """The parts of a stored key."""
-        parts: list[Part] = []
+        parts: list[Any] = []
         at = len(self.prefix)
         for kind in self._kinds:
             end = key.index(0, at) if kind == TEXT else at + abs(kind)
             piece = key[at:end]
-            parts.append(piece.decode() if kind == TEXT else int.from_bytes(piece, "big") if kind == INTEGER else piece)
+            parts.append(
+                piece.decode() if kind == TEXT else int.from_bytes(piece, "big") if kind == INTEGER else piece
+            )
             at = end + (kind == TEXT)
         return tuple(parts)
 
@@ -213,7 +243,9 @@ class Table(Generic[R]):
         self._state.put(self.key(*parts), None)
 
     def load(self, key: bytes) -> R | None:
-        """``get`` by a key made before: for the one place that reads and writes the same record thousands of times a block."""
+        """``get`` by a key made before: for the one place that reads and writes the same record thousands of
+        times a block.
+        """
         record: R | None = self._state.get(key, self._decode)
         return record
 
@@ -221,19 +253,23 @@ class Table(Generic[R]):
         """``put`` by a key made before."""
         self._state.put(key, record)
 
-    def scan(self, *leading: Part, start: tuple[Part, ...] = (), reverse: bool = False) -> Iterator[tuple[tuple[Part, ...], R]]:
+    def scan(
+        self, *leading: Part, start: tuple[Part, ...] = (), reverse: bool = False
+    ) -> Iterator[tuple[tuple[Any, ...], R]]:
         """(parts, record) of all records that share ``leading``, ascending, from the parts ``start`` on."""
         first = self.stem(*start) if start else b""
         for key, record in self._state.scan(self.stem(*leading), first, self._decode, reverse=reverse):
             yield self.split(key), record
 
 
-def table(record: type[R], **parts: Any) -> Table[R]:  # noqa: ANN401 - annotations
-    """Declare a table: the record's type, and the key's parts as consensus types (text, integer, bytes of fixed length)."""
+def table(record: type[R], **parts: Any) -> Table[R]:
+    """Declare a table: the record's type, and the key's parts as consensus types (text, integer, bytes of
+    fixed length).
+    """
     return Table(record, parts)
 
 
-def _kind(annotation: Any) -> int:  # noqa: ANN401
+def _kind(annotation: Any) -> int:
     """TEXT, INTEGER, or minus the length for bytes."""
     base, *metas = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     if base is str:

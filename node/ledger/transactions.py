@@ -1,12 +1,15 @@
-"""One transaction before it runs: is it canonical, of this chain, alive, and signed as its member's own rules demand?
+"""One transaction before it runs: is it canonical, of this chain, alive, and signed as its member's own rules
+demand?
 
-``parse`` looks at the bytes alone, ``check_alive`` at the block's time, ``authorise`` at the members' keys and policy. Whatever fails
-here is *discarded*: it has no receipt and spends no request id, so a copy with broken signatures, ordered first by somebody else,
-burns nothing. (Arguments that do not decode are different: the transaction is genuine, so it is decided, and refused.)
+``parse`` looks at the bytes alone, ``check_alive`` at the block's time, ``authorise`` at the members' keys
+and policy. Whatever fails here is *discarded*: it has no receipt and spends no request id, so a copy with
+broken signatures, ordered first by somebody else, burns nothing. (Arguments that do not decode are different:
+the transaction is genuine, so it is decided, and refused.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from node.ledger import codec, hashing
@@ -15,6 +18,8 @@ from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Check
 from node.ledger.types import TRANSACTION_BYTES_MAX, Limits, SignedTransaction, Transaction
 
+UUID_VERSION_AND_VARIANT: Final = (0x70, 0x80)
+"""The high bits of bytes 6 and 8 of a UUIDv7 (RFC 9562, 5.7)."""
 CREATED_AHEAD_MS: Final = 60_000
 """How far a request id may lie ahead of block time: clocks differ."""
 
@@ -24,8 +29,8 @@ SIGNATURE_WORK: Final = 30
 OPERATION_WORK: Final = 15
 BYTES_PER_WORK: Final = 8
 
-_decode_signed = codec.decoder(SignedTransaction)
-_decode_transaction = codec.decoder(Transaction)
+_decode_signed: Callable[[bytes], SignedTransaction] = codec.decoder(SignedTransaction)
+_decode_transaction: Callable[[bytes], Transaction] = codec.decoder(Transaction)
 
 
 class Call(NamedTuple):
@@ -45,7 +50,9 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A canonical transaction of this chain. What it says may still be refused; that it is well formed is certain."""
+    """A canonical transaction of this chain. What it says may still be refused; that it is well formed is
+    certain.
+    """
 
     raw: bytes
     signed: SignedTransaction
@@ -72,17 +79,19 @@ def parse(raw: bytes, chain: Chain) -> Candidate:
     if len(raw) > TRANSACTION_BYTES_MAX:
         raise Rejected(LedgerError.TOO_LARGE, bytes=len(raw), most=TRANSACTION_BYTES_MAX)
     try:
-        signed: SignedTransaction = _decode_signed(raw)
-        transaction: Transaction = _decode_transaction(signed.transaction)
+        signed = _decode_signed(raw)
+        transaction = _decode_transaction(signed.transaction)
     except codec.NotCanonical as reason:
         raise Rejected(LedgerError.MALFORMED, reason=str(reason)) from reason
     if transaction.chain != chain.chain_id[:8]:
         raise Rejected(LedgerError.WRONG_CHAIN)
     signatures = signed.signatures
-    if len(signatures) > 1 and any(a.key_id >= b.key_id for a, b in zip(signatures, signatures[1:], strict=False)):
-        raise Rejected(LedgerError.MALFORMED, reason="signatures are not in ascending order of distinct key ids")
+    if len(signatures) > 1 and any(a.key_id >= b.key_id for a, b in pairwise(signatures)):
+        raise Rejected(
+            LedgerError.MALFORMED, reason="signatures are not in ascending order of distinct key ids"
+        )
     request_id = transaction.request_id
-    if request_id[6] >> 4 != 7 or request_id[8] >> 6 != 2:
+    if (request_id[6] & 0xF0, request_id[8] & 0xC0) != UUID_VERSION_AND_VARIANT:
         raise Rejected(LedgerError.MALFORMED, reason="the request id is no UUIDv7")
     calls, failure, work = _read_operations(transaction, chain)
     work += TRANSACTION_WORK + SIGNATURE_WORK * len(signatures)
@@ -134,7 +143,8 @@ def check_alive(candidate: Candidate, time_ms: int, limits: Limits) -> None:
 def authorise(candidate: Candidate, signatories: Signatories, chain: Chain, height: int) -> tuple[Check, ...]:
     """The signature checks that remain once keys, scopes and the signing policy are satisfied.
 
-    Raises Rejected UNKNOWN_MEMBER, MEMBER_SUSPENDED, UNKNOWN_KEY, KEY_NOT_ACTIVE, KEY_OUT_OF_SCOPE, POLICY_NOT_MET.
+    Raises Rejected UNKNOWN_MEMBER, MEMBER_SUSPENDED, UNKNOWN_KEY, KEY_NOT_ACTIVE, KEY_OUT_OF_SCOPE,
+    POLICY_NOT_MET.
     """
     transaction = candidate.transaction
     member = transaction.member
@@ -160,7 +170,9 @@ def _check_scopes(transaction: Transaction, scopes: tuple[str, ...]) -> None:
 
 
 def _required_officers(candidate: Candidate, signatories: Signatories) -> int:
-    """The most that any operation demands; amounts of one method and asset count together, so that splitting gains nothing."""
+    """The most that any operation demands; amounts of one method and asset count together, so that splitting
+    gains nothing.
+    """
     member = candidate.transaction.member
     totals: dict[tuple[str, str, str], int] = {}
     for call in candidate.calls:
@@ -169,4 +181,6 @@ def _required_officers(candidate: Candidate, signatories: Signatories) -> int:
         asset = call.arguments[method.asset] if method.asset >= 0 else ""
         what = (call.contract, method.name, asset)
         totals[what] = totals.get(what, 0) + amount
-    return max((signatories.required_officers(member, *what, total) for what, total in totals.items()), default=1)
+    return max(
+        (signatories.required_officers(member, *what, total) for what, total in totals.items()), default=1
+    )

@@ -1,7 +1,8 @@
 """The nouns of the ledger: what is hashed, signed, stored and handed out. No logic lives here.
 
-Every struct is written as an array of its fields in declared order (formats.md, "Encoding"). The types are closed and bounded, so
-that nesting, maps, floats and absent values are refused by decoding itself. Amounts are minor units of their asset.
+Every struct is written as an array of its fields in declared order (formats.md, "Encoding"). The types are
+closed and bounded, so that nesting, maps, floats and absent values are refused by decoding itself. Amounts
+are minor units of their asset.
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Record(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fiel
     """Base of everything that has an encoding: an array of fields, immutable, compared by value."""
 
 
-class Operation(Record):
+class Operation(Record, frozen=True):
     """One call of a contract method."""
 
     contract: Name
@@ -55,7 +56,7 @@ class Operation(Record):
     arguments: Arguments
 
 
-class Transaction(Record):
+class Transaction(Record, frozen=True):
     """A member's request: operations that are applied together or not at all."""
 
     version: Literal[1]
@@ -66,33 +67,46 @@ class Transaction(Record):
     operations: Annotated[tuple[Operation, ...], Meta(min_length=1, max_length=OPERATIONS_MAX)]
 
 
-class KeySignature(Record):
+class KeySignature(Record, frozen=True):
     """A signature and the key that is said to have made it."""
 
     key_id: KeyId
     signature: Signature
 
 
-class SignedTransaction(Record):
+class SignedTransaction(Record, frozen=True):
     """A transaction's bytes, as received, and its signatures in ascending order of distinct key ids."""
 
     transaction: Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)]
     signatures: Annotated[tuple[KeySignature, ...], Meta(min_length=1, max_length=SIGNATURES_MAX)]
 
 
-class Bundle(Record):
+BundleItems = Annotated[
+    tuple[Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)], ...],
+    Meta(min_length=1, max_length=BUNDLE_ITEMS_MAX),
+]
+
+
+class BundleBody(Record, frozen=True):
+    """A bundle without its signature: what the signature covers. ``sequence`` only makes bytes distinct."""
+
+    version: Literal[1]
+    node: KeyId
+    sequence: Integer
+    items: BundleItems
+
+
+class Bundle(Record, frozen=True):
     """Signed transactions carried as one through consensus, signed by the node that accepted them."""
 
     version: Literal[1]
     node: KeyId
     sequence: Integer
-    items: Annotated[
-        tuple[Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)], ...], Meta(min_length=1, max_length=BUNDLE_ITEMS_MAX)
-    ]
+    items: BundleItems
     signature: Signature
 
 
-class Event(Record):
+class Event(Record, frozen=True):
     """A fact emitted by an applied transaction; ``fields`` is the encoding of the event's own record."""
 
     contract: Name
@@ -100,7 +114,7 @@ class Event(Record):
     fields: Fields
 
 
-class Receipt(Record):
+class Receipt(Record, frozen=True):
     """The decided outcome of a transaction. ``code`` 0 is applied; a refused one has no events."""
 
     version: Literal[1]
@@ -113,7 +127,7 @@ class Receipt(Record):
     events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
 
 
-class Leaf(Record):
+class Leaf(Record, frozen=True):
     """A transaction as the transactions root commits to it."""
 
     tx_id: Hash
@@ -122,7 +136,7 @@ class Leaf(Record):
     signed_hash: Hash
 
 
-class Header(Record):
+class Header(Record, frozen=True):
     """A block's commitments; its hash is the app hash."""
 
     version: Literal[1]
@@ -139,7 +153,7 @@ class Header(Record):
     authority_root: Hash
 
 
-class Authority(Record):
+class Authority(Record, frozen=True):
     """One key whose signature certifies headers, with its power."""
 
     algorithm: Algorithm
@@ -147,7 +161,7 @@ class Authority(Record):
     power: Annotated[int, Meta(ge=1, le=2**40)]
 
 
-class AdministratorKey(Record):
+class AdministratorKey(Record, frozen=True):
     """A key of the consortium's administrators, and who holds it."""
 
     algorithm: Algorithm
@@ -155,11 +169,13 @@ class AdministratorKey(Record):
     holder: Name
 
 
-class Limits(Record):
-    """Constants of a chain: no governance changes them, because every node must judge a bundle alike before it knows the state.
+class Limits(Record, frozen=True):
+    """Constants of a chain: no governance changes them, because every node must judge a bundle alike before
+    it knows the state.
 
-    lifetime_ms: how long a transaction lives from its creation. heartbeat_ms: how stale block time may become. block_work_max and
-    block_bytes_max: what one block may hold, in units of work (transactions.py) and bytes of signed transactions.
+    lifetime_ms: how long a transaction lives from its creation. heartbeat_ms: how stale block time may
+    become. block_work_max and block_bytes_max: what one block may hold, in units of work (transactions.py)
+    and bytes of signed transactions.
     """
 
     lifetime_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)]
@@ -168,19 +184,19 @@ class Limits(Record):
     block_bytes_max: Annotated[int, Meta(ge=BUNDLE_BYTES_MAX, le=64 * 1024 * 1024)]
 
 
-class Activation(Record):
+class Activation(Record, frozen=True):
     """From which height a contract acts."""
 
     contract: Name
     height: Height
 
 
-class Genesis(Record):
+class Genesis(Record, frozen=True):
     """What a chain begins with. The hash of its encoding is the chain's identity.
 
-    administrator: the member id under which ``administrators`` sign, ``threshold`` of their holders together. authority: whose
-    signatures certify headers. nodes: keys that may sign bundles. contracts: which act from which height; their order is the order
-    of scheduled work.
+    administrator: the member id under which ``administrators`` sign, ``threshold`` of their holders together.
+    authority: whose signatures certify headers. nodes: keys that may sign bundles. contracts: which act from
+    which height; their order is the order of scheduled work.
     """
 
     version: Literal[1]
@@ -203,7 +219,9 @@ Write = tuple[bytes, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What an engine hands to ``Ledger.finalize_block``: an order of signed transactions at a height and a time."""
+    """What an engine hands to ``Ledger.finalize_block``: an order of signed transactions at a height and a
+    time.
+    """
 
     height: int
     time_ms: int
@@ -214,11 +232,11 @@ class Block:
 class BlockRecord:
     """A finished block as the store keeps it.
 
-    header: its encoding; app_hash: its hash. leaves, bodies, receipts: encodings, equally many, in order (the body of a system
-    receipt is empty). writes: ascending by key. tree: the pairs (K, V) that the writes change in the state tree, V None where the
-    record is gone. history: nodes completed in the history tree, as (level, index, hash). spent: (member, request id, tx id, index)
-    of each transaction, as the leaves say it. certificate: the sequencer's signature of the header; empty where consensus certifies
-    it elsewhere.
+    header: its encoding; app_hash: its hash. leaves, bodies, receipts: encodings, equally many, in order (the
+    body of a system receipt is empty). writes: ascending by key. tree: the pairs (K, V) that the writes
+    change in the state tree, V None where the record is gone. history: nodes completed in the history tree,
+    as (level, index, hash). spent: (member, request id, tx id, index) of each transaction, as the leaves say
+    it. certificate: the sequencer's signature of the header; empty where consensus certifies it elsewhere.
     """
 
     height: int

@@ -1,0 +1,143 @@
+"""The composition root: the only file that knows all parts. store -> ledger -> engine -> services.
+
+Read it top-down to learn what a node is made of; each part learns of the others only through the Protocol it
+declares itself.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from contracts import assemble
+from node.config import NodeConfig
+from node.engine.embedded import EmbeddedEngine
+from node.engine.indexer import Indexer
+from node.engine.sequencer import Sequencer
+from node.genesis_file import load_genesis
+from node.keys.keystore import load_signer, read_passphrase
+from node.keys.verify import VERIFIERS, CachedVerifier
+from node.keys.workers import VerifyWorkers
+from node.ledger import codec
+from node.ledger.contract import Movement
+from node.ledger.genesis import suite_of
+from node.ledger.ledger import Ledger
+from node.ledger.types import Event, Genesis
+from node.storage.index import Index
+from node.storage.sharded import Budget, ShardedStore
+
+MIB = 1024 * 1024
+VERDICTS_MAX = 100_000
+"""Signatures whose verdict is remembered, so that each is verified once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A node's parts without its engine: what an offline command works on."""
+
+    config: NodeConfig
+    genesis: Genesis
+    store: ShardedStore
+    ledger: Ledger
+    verifier: CachedVerifier
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A running node, for whoever serves it."""
+
+    opened: Opened
+    engine: EmbeddedEngine
+    index: Index | None
+    indexer: Indexer | None
+    workers: VerifyWorkers | None
+
+
+def open_offline(config: NodeConfig) -> Opened:
+    """Open the data directory, made first if there is none, and the ledger above it.
+
+    Raises GenesisRefused, StorageError, InvariantViolated.
+    """
+    genesis = load_genesis(config.genesis)
+    suite = suite_of(genesis)
+    budget = Budget(
+        cache_bytes=config.leveldb_mb * MIB,
+        write_buffer_bytes=config.leveldb_mb * MIB // 4,
+        reserve_bytes=config.disk_reserve_mb * MIB,
+    )
+    if not config.data_dir.exists() or not any(config.data_dir.iterdir()):
+        document = codec.encode(genesis)
+        ShardedStore.create(config.data_dir, suite, shards=config.shards, genesis=document).close()
+    store = ShardedStore.open(config.data_dir, suite, budget=budget, lifetime_ms=genesis.limits.lifetime_ms)
+    try:
+        verifier = CachedVerifier(VERIFIERS[genesis.suite](), VERDICTS_MAX)
+        leaf_bytes = config.leaf_cache_mb * MIB
+        ledger = Ledger(
+            genesis, assemble, store, verifier, records=config.cache_records, leaf_bytes=leaf_bytes
+        )
+    except BaseException:
+        store.close()
+        raise
+    return Opened(config, genesis, store, ledger, verifier)
+
+
+@asynccontextmanager
+async def running(config: NodeConfig) -> AsyncIterator[Node]:
+    """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused and
+    KeystoreError.
+    """
+    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
+    opened = open_offline(config)
+    store, ledger = opened.store, opened.ledger
+    index = Index.open(config.data_dir / "index", movements_of) if config.index else None
+    workers = VerifyWorkers(ledger.suite.name, config.verify_workers) if config.verify_workers else None
+    try:
+        sequencer = Sequencer(signer, ledger.chain.chain_id, config.last_signed)
+        position = index.position if index else lambda _tx_id: None
+        engine = EmbeddedEngine(
+            ledger, store, opened.verifier, workers, sequencer, queue_max=config.queue_max, position=position
+        )
+        for report in store.reports:
+            engine.alarm(report)
+        if workers:
+            await workers.start()
+        await engine.start()
+        indexer = Indexer(index, store, engine) if index else None
+        if indexer:
+            indexer.start()
+        try:
+            yield Node(opened, engine, index, indexer, workers)
+        finally:
+            await engine.stop()
+            if indexer:
+                await indexer.stop()
+    finally:
+        if workers:
+            await workers.close()
+        if index:
+            index.close()
+        opened.close()
+
+
+def movements_of(event: Event) -> tuple[Movement, ...]:
+    """What an event did to accounts; nothing where this release does not know the event."""
+    decode = _FACTS.get((event.contract, event.event))
+    return tuple(decode(event.fields).movements()) if decode else ()
+
+
+_FACTS = {(c.name, fact.__name__): codec.trusted_decoder(fact) for c in assemble() for fact in c.facts}
+
+
+async def run_node(config: NodeConfig) -> None:
+    """Serve until SIGTERM or SIGINT, or until the node halts. Raises NodeHalted for the latter."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(config) as node:
+        ends = [asyncio.create_task(event.wait()) for event in (stop, node.engine.halted)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

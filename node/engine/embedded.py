@@ -1,0 +1,457 @@
+"""The default engine: one sequencer inside the node decides the order.
+
+It is crash-safe and tamper-evident. It is NOT Byzantine fault tolerant: whoever runs the node decides what is
+ordered and when, and the members' own copies and receipts are what keeps that honest.
+
+A transaction's way: ``submit`` judges it at the door and asks the workers for its signatures; the queue;
+``_decide_block`` runs a block of whatever waits (thread *decide*); ``_make_durable`` syncs it and records the
+certificate (thread *disk*), while the next block already runs; then, and only then, its outcome is told. So
+an idle node answers at once, and a busy one fills its blocks.
+
+What always holds: ``decide`` alone touches the ledger's verbs, ``disk`` alone syncs, the event loop alone
+tells; a full queue answers OVERLOADED at once; nothing is told that a crash could undo.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+
+from node.engine.engine import EngineStatus, Outcome
+from node.engine.errors import NodeError
+from node.engine.sequencer import Sequencer, SequencerRefused
+from node.keys.verify import CachedVerifier
+from node.ledger import codec
+from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError, Rejected, StoreFailed
+from node.ledger.ledger import Discarded, Finalized, Ledger
+from node.ledger.ports import Check, Spent, Store
+from node.ledger.transactions import Candidate
+from node.ledger.types import Block, Receipt
+
+T = TypeVar("T")
+
+RECENT_MAX: Final = 200_000
+"""Receipts' places that are kept in memory until the index has them."""
+ALARMS_MAX: Final = 100
+
+DECIDED: Final = (LedgerError.WRONG_CHAIN, LedgerError.EXPIRED, LedgerError.REQUEST_ID_SPENT)
+"""Answers without a receipt that are final for these bytes (formats.md, "Discarded or decided")."""
+
+log = structlog.get_logger("vostro.engine")
+
+
+class DurableStore(Store, Protocol):
+    """What the engine asks of the store beyond what the ledger does."""
+
+    def receipt(self, height: int, index: int) -> bytes | None:
+        """One receipt of a durable block."""
+
+    def headers(self, first: int, limit: int) -> Sequence[Any]:
+        """Durable blocks from a height on, without their contents."""
+
+    def check_space(self) -> None:
+        """Raises StoreFailed where the disk is nearly full."""
+
+
+class Workers(Protocol):
+    """Processes that verify signatures."""
+
+    async def verify(self, checks: Sequence[Check]) -> Sequence[bool]:
+        """Answer each check, in order."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """One call of ``submit``: what its transactions came to, and how many are still open."""
+
+    outcomes: list[Outcome]
+    open: int
+    done: asyncio.Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One transaction in the queue."""
+
+    candidate: Candidate
+    request: _Request
+    position: int
+
+
+@dataclass(slots=True)
+class Counters:
+    """What metrics read."""
+
+    applied: int = 0
+    refused: int = 0
+    discarded: int = 0
+    overloaded: int = 0
+    blocks: int = 0
+    decide_seconds: float = 0.0
+    sync_seconds: float = 0.0
+    alarms: deque[str] = field(default_factory=lambda: deque(maxlen=ALARMS_MAX))
+
+
+class EmbeddedEngine:
+    """Implements engine.Engine."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: DurableStore,
+        verifier: CachedVerifier,
+        workers: Workers | None,
+        sequencer: Sequencer,
+        *,
+        queue_max: int,
+        position: Callable[[bytes], tuple[int, int] | None] = lambda _tx_id: None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """workers: None verifies in the event loop. position: where the index knows a receipt by transaction
+        id. queue_max: transactions.
+        """
+        self._ledger = ledger
+        self._store = store
+        self._verifier = verifier
+        self._workers = workers
+        self._sequencer = sequencer
+        self._queue_max = queue_max
+        self._position = position
+        self._clock_ms = clock_ms
+        self._heartbeat = ledger.genesis.limits.heartbeat_ms / 1_000
+        self._queue: deque[_Entry] = deque()
+        self._pending = 0
+        self._work = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._moved = asyncio.Event()
+        self._durable = ledger.info()
+        self._recent: dict[bytes, tuple[int, int]] = {}
+        self._durability: asyncio.Task[None] | None = None
+        self._loop: asyncio.Task[None] | None = None
+        self._decide = ThreadPoolExecutor(1, "decide")
+        self._disk = ThreadPoolExecutor(1, "disk")
+        self._refusing: ErrorCode | None = NodeError.STARTING
+        self._stopping = False
+        self.counters = Counters()
+        self.halted = asyncio.Event()
+        """Set when the engine has stopped for good; the last alarm says why."""
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to decide: write genesis where there is no block yet, then open the door. Raises
+        SequencerRefused, StoreFailed.
+        """
+        loop = asyncio.get_running_loop()
+        info = self._ledger.info()
+        if not info.height and not any(info.app_hash):
+            self._sequencer.check_head(0, b"")
+            finalized = await loop.run_in_executor(self._decide, self._begin)
+            await self._make_durable(finalized, ())
+        else:
+            self._sequencer.check_head(info.height, info.app_hash)
+        self._durable = self._ledger.info()
+        self._refusing = None
+        self._loop = loop.create_task(self._run(), name="sequencer")
+
+    async def stop(self) -> None:
+        """Take nothing new, decide what was accepted, make it durable."""
+        self._refusing = self._refusing or NodeError.STARTING
+        self._stopping = True
+        self._work.set()
+        if self._loop:
+            await self._loop
+        if self._durability:
+            await self._durability
+        self._decide.shutdown()
+        self._disk.shutdown()
+        self._sequencer.close()
+
+    def status(self) -> EngineStatus:
+        """The last durable block and the queue."""
+        return EngineStatus(
+            "embedded",
+            self._refusing is None,
+            self._durable.height,
+            max(self._durable.time_ms, self._ledger.time_ms),
+            self._durable.app_hash,
+            self._pending,
+            self._queue_max,
+            tuple(self.counters.alarms),
+        )
+
+    def alarm(self, text: str) -> None:
+        """Tell operators: a log line, a metric, a line in ``vostro doctor``."""
+        self.counters.alarms.append(text.partition("\n")[0])
+        log.error("alarm", text=text)
+
+    # --- the door -------------------------------------------------------------------------------------------
+
+    async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
+        """Decide signed transactions; outcomes in the same order, each after its block is durable."""
+        if self._refusing:
+            return [Outcome(error=self._refusing, height=self._durable.height)] * len(items)
+        room = max(self._queue_max - self._pending, 0)
+        accepted = items[:room]
+        request = _Request(
+            [_NO_OUTCOME] * len(items), len(accepted), asyncio.get_running_loop().create_future()
+        )
+        for position in range(len(accepted), len(items)):
+            request.outcomes[position] = Outcome(error=NodeError.OVERLOADED, height=self._durable.height)
+        self.counters.overloaded += len(items) - len(accepted)
+        if not accepted:
+            return request.outcomes
+        self._pending += len(accepted)
+        await self._enqueue(request, self._judge(request, accepted))
+        await request.done
+        return request.outcomes
+
+    def _judge(self, request: _Request, items: Sequence[bytes]) -> list[tuple[_Entry, tuple[Check, ...]]]:
+        """The items that pass the door, with the signature checks that remain; the others are answered."""
+        now = self._clock_ms()
+        passed: list[tuple[_Entry, tuple[Check, ...]]] = []
+        for position, raw in enumerate(items):
+            candidate = None
+            try:
+                candidate = self._ledger.read(raw)
+                passed.append(
+                    (_Entry(candidate, request, position), self._ledger.check_at_door(candidate, now))
+                )
+            except Rejected as rejected:
+                self._answer_at_door(request, position, candidate, rejected)
+        return passed
+
+    async def _enqueue(self, request: _Request, passed: list[tuple[_Entry, tuple[Check, ...]]]) -> None:
+        """Queue what its signatures bear out."""
+        checks = self._verifier.unknown([check for _, checks in passed for check in checks])
+        if checks and self._workers:
+            self._verifier.remember(checks, await self._workers.verify(checks))
+        ready: list[_Entry] = []
+        for entry, asked in passed:
+            if all(self._verifier.verify(asked)):
+                ready.append(entry)
+            else:
+                self._answer_at_door(
+                    request, entry.position, entry.candidate, Rejected(LedgerError.BAD_SIGNATURE)
+                )
+        if self._refusing is NodeError.STOPPED:
+            for entry in ready:
+                self._answer(entry, Outcome(error=NodeError.STOPPED, height=self._durable.height))
+            return
+        self._queue.extend(ready)
+        self._work.set()
+
+    def _answer_at_door(
+        self, request: _Request, position: int, candidate: Candidate | None, rejected: Rejected
+    ) -> None:
+        """Tell a refusal that was not ordered, unless the same bytes were decided long ago: then tell the
+        first outcome.
+        """
+        outcome = Outcome(
+            None, rejected.error, rejected.details, rejected.error in DECIDED, self._durable.height
+        )
+        if candidate and rejected.error is LedgerError.EXPIRED:
+            spent = self._store.spent(candidate.transaction.member, candidate.transaction.request_id)
+            place = self.find(candidate.tx_id)
+            if place:
+                outcome = self._first_outcome(Spent(candidate.tx_id, *place)) or outcome
+            elif spent and spent.tx_id == candidate.tx_id:  # decided, and on its way to the disk
+                outcome = Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height)
+        self._settle(request, position, outcome)
+
+    # --- the sequencer --------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Decide block after block until stopped; halt on what must never happen."""
+        try:
+            while not (self._stopping and not self._queue):
+                await self._wait_for_work()
+                self._check_disk()
+                async with self._turn:
+                    await self._next_block()
+        except (InvariantViolated, StoreFailed, SequencerRefused, RecursionError, MemoryError) as error:
+            self._halt(error)
+
+    async def _wait_for_work(self) -> None:
+        """Until something waits, the heartbeat is due, or the engine stops."""
+        if self._queue or self._stopping:
+            return
+        self._work.clear()
+        try:
+            async with asyncio.timeout(self._heartbeat):
+                await self._work.wait()
+        except TimeoutError:
+            return
+
+    async def _next_block(self) -> None:
+        """Decide what waits, up to a block's bounds; hand it to the disk once the block before is there."""
+        entries = self._take()
+        finalized = await asyncio.get_running_loop().run_in_executor(
+            self._decide, self._decide_block, entries
+        )
+        for text in finalized.alarms:
+            self.alarm(text)
+        if self._durability:
+            await self._durability
+        self._durability = asyncio.create_task(self._make_durable(finalized, entries), name="durability")
+        if not self._queue:
+            await asyncio.sleep(0)
+
+    def _take(self) -> tuple[_Entry, ...]:
+        """From the queue's front, what one block may hold."""
+        limits = self._ledger.genesis.limits
+        work, size, entries = limits.block_work_max, limits.block_bytes_max, []
+        while self._queue:
+            candidate = self._queue[0].candidate
+            work -= candidate.work
+            size -= len(candidate.raw)
+            if work < 0 or size < 0:
+                break
+            entries.append(self._queue.popleft())
+        return tuple(entries)
+
+    def _begin(self) -> Finalized:
+        finalized = self._ledger.init_chain()
+        self._ledger.commit(self._sequencer.certify_genesis(finalized.app_hash))
+        return finalized
+
+    def _decide_block(self, entries: tuple[_Entry, ...]) -> Finalized:
+        """Thread *decide*: run a block, certify and commit it."""
+        began = time.perf_counter()
+        block = Block(
+            self._ledger.info().height + 1,
+            self._clock_ms(),
+            tuple([entry.candidate.raw for entry in entries]),
+        )
+        finalized = self._ledger.finalize_block(block)
+        certificate = (
+            self._sequencer.certify(finalized.height, finalized.app_hash) if finalized.record else b""
+        )
+        self._ledger.commit(certificate)
+        self.counters.decide_seconds += time.perf_counter() - began
+        return finalized
+
+    async def _make_durable(self, finalized: Finalized, entries: tuple[_Entry, ...]) -> None:
+        """Sync a block, put its certificate on record, then tell."""
+        if finalized.record:
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._disk, self._sync, finalized)
+            except (StoreFailed, OSError) as error:
+                self._refusing = NodeError.STOPPED
+                for entry in entries:
+                    self._answer(entry, Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height))
+                raise StoreFailed(str(error)) from error
+            self._durable = self._durable._replace(
+                height=finalized.height, time_ms=finalized.time_ms, app_hash=finalized.app_hash
+            )
+            self._ledger.publish()
+            self.counters.blocks += 1
+        for entry, outcome in zip(entries, finalized.outcomes, strict=True):
+            self._tell(entry, outcome)
+        if finalized.record:
+            moved, self._moved = self._moved, asyncio.Event()
+            moved.set()
+
+    def _sync(self, finalized: Finalized) -> None:
+        """Thread *disk*: the commit point, then the record of the certificate."""
+        began = time.perf_counter()
+        self._store.sync()
+        self._sequencer.record(finalized.height, finalized.app_hash)
+        self.counters.sync_seconds += time.perf_counter() - began
+
+    def _check_disk(self) -> None:
+        """Refuse new work before the log cannot be written; take it again when there is room."""
+        try:
+            self._store.check_space()
+        except StoreFailed as error:
+            if self._refusing is None:
+                self._refusing = NodeError.DISK_LOW
+                self.alarm(str(error))
+        else:
+            if self._refusing is NodeError.DISK_LOW:
+                self._refusing = None
+
+    def _halt(self, error: BaseException) -> None:
+        """Never again: answer everybody that waits, and let the node stop."""
+        self._refusing = NodeError.STOPPED
+        self.alarm(f"the node halts: {type(error).__name__}: {error}")
+        while self._queue:
+            self._answer(self._queue.popleft(), Outcome(error=NodeError.STOPPED, height=self._durable.height))
+        self.halted.set()
+
+    # --- telling --------------------------------------------------------------------------------------------
+
+    def _tell(self, entry: _Entry, outcome: Receipt | Discarded) -> None:
+        """Answer a decided or discarded item of a durable block."""
+        if isinstance(outcome, Receipt):
+            self._remember(outcome)
+            if outcome.code:
+                self.counters.refused += 1
+            else:
+                self.counters.applied += 1
+            self._answer(entry, Outcome(outcome))
+            return
+        self.counters.discarded += 1
+        first = (
+            self._first_outcome(outcome.spent)
+            if outcome.error is LedgerError.DUPLICATE and outcome.spent
+            else None
+        )
+        self._answer(
+            entry,
+            first
+            or Outcome(None, outcome.error, outcome.details, outcome.error in DECIDED, self._durable.height),
+        )
+
+    def _first_outcome(self, spent: Spent) -> Outcome | None:
+        data = self._store.receipt(spent.height, spent.index)
+        return Outcome(_decode_receipt(data)) if data else None
+
+    def _remember(self, receipt: Receipt) -> None:
+        recent = self._recent
+        recent[receipt.tx_id] = (receipt.height, receipt.index)
+        if len(recent) > RECENT_MAX:
+            del recent[next(iter(recent))]
+
+    def _answer(self, entry: _Entry, outcome: Outcome) -> None:
+        self._settle(entry.request, entry.position, outcome)
+
+    def _settle(self, request: _Request, position: int, outcome: Outcome) -> None:
+        request.outcomes[position] = outcome
+        request.open -= 1
+        self._pending -= 1
+        if not request.open and not request.done.done():
+            request.done.set_result(None)
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def find(self, tx_id: bytes) -> tuple[int, int] | None:
+        """(height, index) of a decided transaction's receipt."""
+        return self._recent.get(tx_id) or self._position(tx_id)
+
+    async def heights(self, after: int) -> AsyncIterator[int]:
+        """Heights of headers above ``after``, each once it is durable."""
+        while True:
+            moved = self._moved
+            for record in self._store.headers(after + 1, 100):
+                after = record.height
+                yield after
+            if after >= self._durable.height:
+                await moved.wait()
+
+    async def between_blocks(self, read: Callable[[], T]) -> T:
+        """Run ``read`` while no block is in progress and what is committed is durable."""
+        async with self._turn:
+            if self._durability:
+                await self._durability
+            return await asyncio.get_running_loop().run_in_executor(self._decide, read)
+
+
+_NO_OUTCOME: Final = Outcome(error=NodeError.UNKNOWN_OUTCOME)
+
+_decode_receipt: Callable[[bytes], Receipt] = codec.trusted_decoder(Receipt)

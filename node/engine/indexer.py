@@ -1,0 +1,75 @@
+"""Keeps the index behind the head: from the log, in slices, when the node has time.
+
+The index is derived and may lag; under load it takes a small share of the time, so that deciding comes first,
+and every read from it says how far it is. LAG_MAX bounds the debt: beyond it the indexer takes whatever time
+it needs.
+"""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+import structlog
+
+from node.engine.engine import Engine
+from node.ledger.errors import StoreFailed
+
+SLICE_SECONDS: Final = 0.02
+BUSY_SHARE: Final = 4
+"""While transactions wait, the indexer rests this many times as long as it worked."""
+LAG_MAX: Final = 2_000
+"""Blocks behind the head beyond which the indexer no longer rests."""
+
+log = structlog.get_logger("vostro.index")
+
+
+class Derived(Protocol):
+    """What is kept behind the head."""
+
+    @property
+    def height(self) -> int:
+        """The last height that is in it."""
+
+    def advance(self, store: object, seconds: float) -> bool:
+        """Take in blocks for about so long; whether more wait."""
+
+
+class Indexer:
+    """The task that advances an index."""
+
+    def __init__(self, index: Derived, store: object, engine: Engine) -> None:
+        self._index = index
+        self._store = store
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, "index")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="indexer")
+
+    async def stop(self) -> None:
+        """Stop between two slices."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        try:
+            await self._catch_up()
+            async for _ in self._engine.heights(self._index.height):
+                await self._catch_up()
+        except StoreFailed as error:
+            log.exception("index stopped", reason=str(error))
+
+    async def _catch_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        more = True
+        while more:
+            began = time.perf_counter()
+            more = await loop.run_in_executor(self._thread, self._index.advance, self._store, SLICE_SECONDS)
+            status = self._engine.status()
+            if status.pending and status.height - self._index.height < LAG_MAX:
+                await asyncio.sleep(BUSY_SHARE * (time.perf_counter() - began))
