@@ -2,8 +2,8 @@
 
 demo.py, test.py and their siblings call enter() first; it needs only the standard library, so a fresh
 clone is enough to start. What always holds: a stamp inside .venv names the lock and the pyproject.toml
-that it was installed from, and is written last; a marker is written before pip starts, so an environment
-whose making was interrupted is thrown away and made again.
+that it was installed from, and is written last; a marker is written first, so an environment whose
+making was interrupted is thrown away and made again.
 """
 
 import sys
@@ -49,6 +49,8 @@ def enter(root: Path = ROOT) -> None:
         prepare(root)
     except SetupFailed as failure:
         sys.exit(str(failure))
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted; the next run starts the set-up again.")
     if Path(sys.prefix).resolve() != (root / ".venv").resolve():
         python = str(python_of(root))
         sys.stdout.flush()
@@ -105,7 +107,10 @@ def install(root: Path) -> None:
             raise SetupFailed(
                 "This Python cannot make virtual environments. On Debian: apt-get install python3-venv"
             )
-        run_step("Creating .venv", [sys.executable, "-m", "venv", "--clear", str(venv)], root)
+        shutil.rmtree(venv, ignore_errors=True)
+        venv.mkdir()
+        (venv / MARKER).touch()
+        run_step("Creating .venv", [sys.executable, "-m", "venv", str(venv)], root)
     (venv / STAMP).unlink(missing_ok=True)
     (venv / MARKER).touch()
     python = str(python_of(root))
@@ -134,10 +139,11 @@ def run_step(title: str, command: list[str], root: Path) -> None:
     output: list[str] = []
     if not live:
         print(f"{title} ...", flush=True)
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        last_shown = started
+    )
+    last_shown = started
+    try:
         for line in _lines_and_silences(process):
             output.extend([line] if line else [])
             now = time.monotonic()
@@ -147,6 +153,11 @@ def run_step(title: str, command: list[str], root: Path) -> None:
             elif now - last_shown >= ALIVE_SECONDS:
                 last_shown = now
                 print(f"    {now - started:.0f} s  {latest}", flush=True)
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+    finally:
+        process.wait()
     print(f"{ERASE if live else ''}{title}: {time.monotonic() - started:.1f} s", flush=True)
     if process.returncode != 0:
         raise SetupFailed("".join(output[-30:]) + f"\n{title} failed: {' '.join(command)}")
@@ -170,6 +181,7 @@ def _lines_and_silences(process: "subprocess.Popen[str]") -> Iterator[str]:
 def _pump(process: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None]") -> None:
     """Hand the command's lines over, then None."""
     assert process.stdout is not None  # noqa: S101 - it was asked for
-    for line in process.stdout:
-        lines.put(line)
+    with process.stdout as stream:
+        for line in stream:
+            lines.put(line)
     lines.put(None)

@@ -5,6 +5,7 @@ violation of every rule to see it caught.
 """
 
 import ast
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, get_type_hints
@@ -71,7 +72,7 @@ def broad_handlers(source: str) -> list[str]:
 
 def unfinished(text: str) -> list[str]:
     """No stub, no note to oneself."""
-    return _containing(text, UNFINISHED)
+    return _containing(text, UNFINISHED, boundary=r"\b")
 
 
 def machine_bound(text: str) -> list[str]:
@@ -160,13 +161,12 @@ def _open_struct(info: shape.StructType, path: str, above: tuple[type, ...], cls
         yield from _open(field.type, f"{path}.{field.name}", (*above, cls))
 
 
-def _containing(text: str, words: Iterable[str]) -> list[str]:
-    wanted = tuple(words)
+def _containing(text: str, words: Iterable[str], boundary: str = "") -> list[str]:
+    wanted = re.compile(boundary + "(" + "|".join(map(re.escape, words)) + ")" + boundary)
     return [
-        f"line {number}: {word}"
+        f"line {number}: {found[1]}"
         for number, line in enumerate(text.splitlines(), 1)
-        for word in wanted
-        if word in line
+        for found in wanted.finditer(line)
     ]
 
 
