@@ -47,17 +47,22 @@ def key(base: int, common: int, tail: int) -> bytes:
 
 
 @st.composite
-def blocks(draw: st.DrawFn) -> dict[bytes, bytes | None]:
-    """A block's changes: a run of keys of one base set, changed or deleted, or a few from anywhere."""
-    base = draw(st.integers(0, 2))
-    common = draw(st.sampled_from([0, 0, 1, 2, 7, 30, 31]))
-    first, step = draw(st.integers(0, 60)), draw(st.sampled_from([1, 3, 16]))
-    tails = range(first, min(256, first + step * draw(st.integers(1, 60))), step)
-    value = draw(st.one_of(st.none(), st.binary(max_size=2)))
-    return {key(base, common, tail): value for tail in tails}
+def runs(draw: st.DrawFn) -> dict[bytes, bytes | None]:
+    """Changes of a run of keys of one family: set or deleted. Few families, so that runs meet, split and collapse."""
+    base, common = draw(st.sampled_from([(0, 0), (0, 2), (1, 31)]))
+    first, count = draw(st.sampled_from([0, 5, 30, 33, 60])), draw(st.sampled_from([1, 10, 32, 33, 70, 120]))
+    value = draw(st.sampled_from([None, None, b"", b"one", b"two"]))
+    return {key(base, common, tail): value for tail in range(first, first + count)}
 
 
-histories = st.lists(blocks(), min_size=1, max_size=7)
+def blocks() -> st.SearchStrategy[dict[bytes, bytes | None]]:
+    """A block's changes: a few runs, of which the last has the last word."""
+    return st.lists(runs(), min_size=1, max_size=3).map(
+        lambda made: {k: v for run in made for k, v in run.items()}
+    )
+
+
+histories = st.lists(blocks(), min_size=2, max_size=6)
 budgets = st.sampled_from([0, 3_000, 1 << 20])
 
 
