@@ -6,7 +6,7 @@ declares itself.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ from node.keys.keystore import load_signer, read_passphrase
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
 from node.ledger import codec
-from node.ledger.contract import Movement
 from node.ledger.genesis import suite_of
 from node.ledger.ledger import Ledger
 from node.ledger.types import Event, Genesis
-from node.storage.index import Index
+from node.storage import layout
+from node.storage.index import Index, Movement
 from node.storage.sharded import Budget, ShardedStore
 
 MIB = 1024 * 1024
@@ -94,15 +94,18 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
-    index = Index.open(config.data_dir / "index", movements_of) if config.index else None
+    index = (
+        Index(config.data_dir / layout.INDEX, movements_of, blocks=store.durable_count)
+        if config.index
+        else None
+    )
     workers = VerifyWorkers(ledger.suite.name, config.verify_workers) if config.verify_workers else None
     try:
         sequencer = Sequencer(signer, ledger.chain.chain_id, config.last_signed)
-        position = index.position if index else lambda _tx_id: None
         engine = EmbeddedEngine(
-            ledger, store, opened.verifier, workers, sequencer, queue_max=config.queue_max, position=position
+            ledger, store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
         )
-        for report in store.reports:
+        for report in [*store.reports, *(index.reports if index else [])]:
             engine.alarm(report)
         if workers:
             await workers.start()
@@ -124,10 +127,13 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
         opened.close()
 
 
-def movements_of(event: Event) -> tuple[Movement, ...]:
+def movements_of(event: Event) -> Iterator[Movement]:
     """What an event did to accounts; nothing where this release does not know the event."""
     decode = _FACTS.get((event.contract, event.event))
-    return tuple(decode(event.fields).movements()) if decode else ()
+    if decode is None:
+        return
+    for account, asset, amount, counterparty, reference in decode(event.fields).movements():
+        yield Movement(account, asset, amount, event.event, counterparty, reference)
 
 
 _FACTS = {(c.name, fact.__name__): codec.trusted_decoder(fact) for c in assemble() for fact in c.facts}

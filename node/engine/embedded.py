@@ -58,6 +58,25 @@ class DurableStore(Store, Protocol):
         """Raises StoreFailed where the disk is nearly full."""
 
 
+class Position(Protocol):
+    """A receipt's place."""
+
+    @property
+    def height(self) -> int:
+        """Of its block."""
+
+    @property
+    def index(self) -> int:
+        """In its block."""
+
+
+class Places(Protocol):
+    """Where receipts stand, by transaction; may lag behind the head."""
+
+    def transaction(self, tx_id: bytes) -> Position | None:
+        """The place, if it is known."""
+
+
 class Workers(Protocol):
     """Processes that verify signatures."""
 
@@ -109,10 +128,10 @@ class EmbeddedEngine:
         sequencer: Sequencer,
         *,
         queue_max: int,
-        position: Callable[[bytes], tuple[int, int] | None] = lambda _tx_id: None,
+        index: Places | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """workers: None verifies in the event loop. position: where the index knows a receipt by transaction
+        """workers: None verifies in the event loop. index: where receipts stand by transaction
         id. queue_max: transactions.
         """
         self._ledger = ledger
@@ -121,7 +140,7 @@ class EmbeddedEngine:
         self._workers = workers
         self._sequencer = sequencer
         self._queue_max = queue_max
-        self._position = position
+        self._index = index
         self._clock_ms = clock_ms
         self._heartbeat = ledger.genesis.limits.heartbeat_ms / 1_000
         self._queue: deque[_Entry] = deque()
@@ -432,7 +451,10 @@ class EmbeddedEngine:
 
     def find(self, tx_id: bytes) -> tuple[int, int] | None:
         """(height, index) of a decided transaction's receipt."""
-        return self._recent.get(tx_id) or self._position(tx_id)
+        place = self._recent.get(tx_id)
+        if place is None and self._index and (found := self._index.transaction(tx_id)):
+            return found.height, found.index
+        return place
 
     async def heights(self, after: int) -> AsyncIterator[int]:
         """Heights of headers above ``after``, each once it is durable."""

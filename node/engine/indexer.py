@@ -8,14 +8,16 @@ it needs.
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 import structlog
 
 from node.engine.engine import Engine
 from node.ledger.errors import StoreFailed
 
-SLICE_SECONDS: Final = 0.02
+BLOCKS_MAX: Final = 4
+"""Blocks a slice."""
 BUSY_SHARE: Final = 4
 """While transactions wait, the indexer rests this many times as long as it worked."""
 LAG_MAX: Final = 2_000
@@ -31,14 +33,14 @@ class Derived(Protocol):
     def height(self) -> int:
         """The last height that is in it."""
 
-    def advance(self, store: object, seconds: float) -> bool:
-        """Take in blocks for about so long; whether more wait."""
+    def advance(self, store: Any, *, blocks_max: int) -> int:
+        """Take in at most so many blocks of the log; how many it were."""
 
 
 class Indexer:
     """The task that advances an index."""
 
-    def __init__(self, index: Derived, store: object, engine: Engine) -> None:
+    def __init__(self, index: Derived, store: Any, engine: Engine) -> None:
         self._index = index
         self._store = store
         self._engine = engine
@@ -66,10 +68,11 @@ class Indexer:
 
     async def _catch_up(self) -> None:
         loop = asyncio.get_running_loop()
-        more = True
-        while more:
+        advance = partial(self._index.advance, self._store, blocks_max=BLOCKS_MAX)
+        while True:
             began = time.perf_counter()
-            more = await loop.run_in_executor(self._thread, self._index.advance, self._store, SLICE_SECONDS)
+            if not await loop.run_in_executor(self._thread, advance):
+                return
             status = self._engine.status()
             if status.pending and status.height - self._index.height < LAG_MAX:
                 await asyncio.sleep(BUSY_SHARE * (time.perf_counter() - began))
