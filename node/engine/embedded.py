@@ -113,6 +113,7 @@ class Counters:
     blocks: int = 0
     decide_seconds: float = 0.0
     sync_seconds: float = 0.0
+    alarm_count: int = 0
     alarms: deque[str] = field(default_factory=lambda: deque(maxlen=ALARMS_MAX))
 
 
@@ -206,6 +207,7 @@ class EmbeddedEngine:
 
     def alarm(self, text: str) -> None:
         """Tell operators: a log line, a metric, a line in ``vostro doctor``."""
+        self.counters.alarm_count += 1
         self.counters.alarms.append(text.partition("\n")[0])
         log.error("alarm", text=text)
 

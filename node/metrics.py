@@ -1,0 +1,115 @@
+"""What a node looks like from outside: a Prometheus page on loopback.
+
+Figures are read from the parts when the page is asked for, so the hot path pays nothing. Names are declared
+here and nowhere else; alert rules for them stand in docs/operations.md.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from node.engine.embedded import EmbeddedEngine
+
+PREFIX: Final = "vostro_"
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Lagging(Protocol):
+    """What is kept behind the head."""
+
+    @property
+    def height(self) -> int:
+        """The last height that is in it."""
+
+
+class NodeMetrics(Collector):
+    """Reads a node's figures when it is scraped."""
+
+    def __init__(
+        self,
+        engine: EmbeddedEngine,
+        *,
+        free_bytes: Callable[[], int],
+        index: Lagging | None,
+        restarts: Callable[[], int],
+    ) -> None:
+        """free_bytes: disk space left. restarts: verification workers that died and were started again."""
+        self._engine = engine
+        self._free_bytes = free_bytes
+        self._index = index
+        self._restarts = restarts
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        self._calls = Histogram(
+            f"{PREFIX}rpc_seconds",
+            "Seconds that gRPC calls took, by method and status.",
+            ("method", "status"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+
+    def observe(self, method: str, status: str, seconds: float) -> None:
+        """Count one finished gRPC call."""
+        self._calls.labels(method, status).observe(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures now."""
+        status, counters = self._engine.status(), self._engine.counters
+        outcomes = CounterMetricFamily(
+            f"{PREFIX}transactions", "Transactions told, by outcome.", labels=["outcome"]
+        )
+        for name in ("applied", "refused", "discarded", "overloaded"):
+            outcomes.add_metric([name], getattr(counters, name))
+        yield outcomes
+        yield CounterMetricFamily(f"{PREFIX}blocks", "Headers made since the start.", value=counters.blocks)
+        yield CounterMetricFamily(
+            f"{PREFIX}decide_seconds", "Seconds spent running blocks.", value=counters.decide_seconds
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}sync_seconds", "Seconds spent making blocks durable.", value=counters.sync_seconds
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}alarms", "Alarms since the start; see the log.", value=counters.alarm_count
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}verify_worker_restarts", "Verification workers that died.", value=self._restarts()
+        )
+        yield GaugeMetricFamily(f"{PREFIX}serving", "1 while new work is taken.", value=int(status.serving))
+        yield GaugeMetricFamily(f"{PREFIX}height", "Height of the last durable header.", value=status.height)
+        yield GaugeMetricFamily(
+            f"{PREFIX}block_time_seconds", "Block time, since 1970.", value=status.time_ms / 1000
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}pending", "Transactions accepted and not decided.", value=status.pending
+        )
+        yield GaugeMetricFamily(f"{PREFIX}pending_max", "How many may be.", value=status.pending_max)
+        yield GaugeMetricFamily(
+            f"{PREFIX}disk_free_bytes", "Free space of the data directory.", value=self._free_bytes()
+        )
+        if self._index:
+            yield GaugeMetricFamily(
+                f"{PREFIX}index_height", "Last height in the index.", value=self._index.height
+            )
+
+
+def serve_metrics(listen: str, metrics: NodeMetrics) -> Callable[[], None]:
+    """Serve the page on ``host:port`` of loopback; a function that ends it. Raises ValueError for another
+    host.
+    """
+    host, _, port = listen.rpartition(":")
+    if host.strip("[]") not in LOOPBACK:
+        raise ValueError(
+            f"metrics are served on loopback only, not on {listen}: set metrics_listen to 127.0.0.1:PORT"
+        )
+    server, thread = start_http_server(int(port), host.strip("[]"), metrics.registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
