@@ -33,7 +33,7 @@ INEXACT: Final = frozenset({"float", "complex", "round"})
 UNSTABLE: Final = frozenset({"hash", "id"})
 SETS: Final = frozenset({"set", "frozenset"})
 ORDERED: Final = frozenset({"sorted", "min", "max", "len", "sum", "any", "all", "set", "frozenset"})
-ASSERTING: Final = ("assert", "check", "raises", "warns", "expect")
+ASSERTING: Final = ("assert", "check", "raises", "warns", "expect", "run_state_machine")
 
 Rule = Callable[[str], list[str]]
 

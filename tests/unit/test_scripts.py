@@ -100,6 +100,10 @@ def test_check_names_what_differs_is_missing_or_is_left_over(
     assert not (output / extra).exists()
 
 
+def test_the_generated_code_in_the_project_is_what_proto_generates() -> None:
+    assert gen_proto.main(["--check"]) == 0
+
+
 def test_sources_that_protoc_refuses_fail(proto: Path, tmp_path: Path) -> None:
     (proto / "vostro" / "planted" / "v1" / "planted.proto").write_text("nonsense", encoding="utf-8")
     assert generate(proto, tmp_path / "pb") == 1
