@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from node.ledger.codec import encode
 from node.ledger.hashing import HEADER, INTERNATIONAL, ZERO_HASH
+from node.ledger.merkle import merkle_root
 from node.ledger.ports import Spent
 from node.ledger.state_tree import pairs_of
 from node.ledger.types import BlockRecord, Header, Leaf
 
+DIGEST = INTERNATIONAL.digest
 GENESIS_MS = 1_700_000_000_000
 LIFETIME_MS = 600_000
 CONTRACTS = (b"assets", b"transfers")
@@ -60,6 +62,8 @@ class Chain:
         leaves = [_leaf(chance, time_ms) for _ in range(count)]
         if leaves and chance.random() < 0.1:
             leaves[0] = Leaf(ZERO_HASH, "", bytes(16), ZERO_HASH)
+        receipts = tuple(chance.randbytes(40) for _ in leaves)
+        roots = merkle_root(DIGEST, [encode(leaf) for leaf in leaves]), merkle_root(DIGEST, receipts)
         header = encode(
             Header(
                 1,
@@ -70,7 +74,9 @@ class Chain:
                 last.app_hash if last else ZERO_HASH,
                 ZERO_HASH,
                 count,
-                *(ZERO_HASH,) * 4,
+                *roots,
+                ZERO_HASH,
+                ZERO_HASH,
             )
         )
         record = BlockRecord(
@@ -80,7 +86,7 @@ class Chain:
             header,
             leaves=tuple(encode(leaf) for leaf in leaves),
             bodies=tuple(chance.randbytes(60) for _ in leaves),
-            receipts=tuple(chance.randbytes(40) for _ in leaves),
+            receipts=receipts,
             writes=changes,
             tree=pairs_of(INTERNATIONAL, changes),
             history=(

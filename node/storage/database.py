@@ -10,7 +10,7 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -221,6 +221,21 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_files(path: Path) -> None:
+    """Make all files in a directory durable, whoever wrote them."""
+    for file in path.iterdir():
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_directory(path)
+
+
+def untold(*_done: int) -> None:
+    """Progress that nobody asked to see."""
+
+
 def write_file(path: Path, content: bytes, pending: Path) -> None:
     """Put a small file in place durably and at once: written as ``pending``, synced, renamed."""
     descriptor = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -255,8 +270,3 @@ def make_directory(path: Path) -> None:
     """Make a directory that only its owner can enter, durably."""
     path.mkdir(mode=layout.DIRECTORY_MODE)
     sync_directory(path.parent)
-
-
-def directory_bytes(paths: Iterable[Path]) -> int:
-    """Size on disk of the files in the given directories."""
-    return sum(file.stat().st_size for path in paths for file in path.rglob("*") if file.is_file())

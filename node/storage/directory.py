@@ -120,6 +120,13 @@ def check_version(path: Path) -> None:
         raise StorageError(StorageCode.VERSION_UNKNOWN, path=str(path), found=repr(found[:40]))
 
 
+def complete_reshard(path: Path) -> None:
+    """Let the new shards, all of them written, take the place of the old ones."""
+    complete = path / layout.STATE_NEW / layout.COMPLETE
+    write_file(complete, b"complete\n", complete.with_suffix(".new"))
+    settle_reshard(path)
+
+
 def settle_reshard(path: Path) -> None:
     """Finish a re-shard that was complete, undo one that was not. Idempotent; each step is durable before the next."""
     state, new, old = path / layout.STATE, path / layout.STATE_NEW, path / layout.STATE_OLD

@@ -61,6 +61,7 @@ RECORD: Final = b"s"
 BY_ACCOUNT: Final = b"a"
 BY_MEMBER: Final = b"m"
 BY_TX: Final = b"t"
+INDEX_HEIGHT: Final = b"h"
 
 
 def block_key(height: int, kind: bytes, chunk: int = 0) -> bytes:

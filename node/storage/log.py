@@ -130,6 +130,10 @@ class LogReader:
                 return
             yield self._block(header, bodies=True)
 
+    def block_at(self, position: int) -> BlockRecord:
+        """The whole block number ``position``, as ``block`` gives it. Raises StorageError LOG_DAMAGED where there is none."""
+        return self._block(self.header_at(position), bodies=True)
+
     def replayed(self, start: int, stop: int) -> Iterator[BlockRecord]:
         """The blocks numbered ``start`` to ``stop`` - 1, without bodies."""
         for header in self.stored_headers(start, stop):

@@ -39,6 +39,11 @@ def shard_of(key: bytes, shards: int) -> int:
     return crc32(key[: len(key) - len(parts[-1])] if len(parts) > PARTITION_NULS else key) % shards
 
 
+def home_of(stored: bytes, shards: int) -> int:
+    """The shard of a stored key: a record by its partition, a pair of the tree by the first byte of K."""
+    return stored[1] % shards if stored.startswith(_TREE) else shard_of(stored[1:], shards)
+
+
 class Layer:
     """What one block changed, sorted by shard: stored key -> value, None where it was deleted."""
 

@@ -25,10 +25,9 @@ from node.storage.database import MIB, Database, translated
 from node.storage.errors import StorageCode, StorageError
 from node.storage.log import CHECKED_ON_OPEN, BlockLog, LogReader
 from node.storage.records import Layer, Records
-from node.storage.shards import Shards
+from node.storage.shards import SHARDS_DEFAULT, Shards, checked_count
 from node.storage.spent import SpentIds, spent_key, spent_of_leaves
 
-SHARDS_DEFAULT: Final = 8
 LIFETIME_MS_DEFAULT: Final = 600_000
 FLUSH_BLOCKS: Final = 16
 FLUSH_BYTES: Final = 16 * MIB
@@ -68,7 +67,7 @@ class ShardedStore(Records):
         self.path = path
         self.suite = suite
         self.reports: list[str] = []
-        self._budget = budget
+        self.budget = budget
         self._lifetime_ms = lifetime_ms
         self._lock = lock
         self._swap = threading.Lock()
@@ -99,8 +98,7 @@ class ShardedStore(Records):
         genesis: bytes = b"",
     ) -> Self:
         """Make a new data directory at ``path`` (new or empty) and open it. shards: 1 to 256; no hash depends on it."""
-        if not 1 <= shards <= layout.SHARDS_MAX:
-            raise ValueError(f"1 to {layout.SHARDS_MAX} shards, not {shards}")
+        checked_count(shards)
         with directory.creating(path):
             fill(path, shards, genesis).close()
         return cls.open(path, suite, budget=budget, lifetime_ms=lifetime_ms)
@@ -271,10 +269,8 @@ class ShardedStore(Records):
         """Raises StorageError DISK_LOW where less than the reserve is left, STOPPED where writing has failed."""
         self._require_running()
         free = self.free_bytes()
-        if free < self._budget.reserve_bytes:
-            raise StorageError(
-                StorageCode.DISK_LOW, free_bytes=free, reserve_bytes=self._budget.reserve_bytes
-            )
+        if free < self.budget.reserve_bytes:
+            raise StorageError(StorageCode.DISK_LOW, free_bytes=free, reserve_bytes=self.budget.reserve_bytes)
 
     def flush(self) -> None:
         """Bring all shards and the spent ids up to the last durable block. Called by the thread that calls ``sync``."""
@@ -301,7 +297,7 @@ class ShardedStore(Records):
     # -- private --
 
     def _open_parts(self) -> None:
-        path, budget = self.path, self._budget
+        path, budget = self.path, self.budget
         directory.settle_reshard(path)
         self.log = BlockLog(
             path / layout.LOG,

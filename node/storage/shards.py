@@ -5,7 +5,7 @@ names of the directories settle it only where no stamp can be read.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from node.storage import layout
 from node.storage.database import (
@@ -20,9 +20,10 @@ from node.storage.database import (
 from node.storage.directory import raise_file_limit
 from node.storage.errors import StorageCode, StorageError
 
-BLOCK_BYTES = 1024
-WRITE_BUFFER_BYTES_MIN = 256 * 1024
-FILE_BYTES = 4 * MIB
+SHARDS_DEFAULT: Final = 8
+BLOCK_BYTES: Final = 1024
+WRITE_BUFFER_BYTES_MIN: Final = 256 * 1024
+FILE_BYTES: Final = 4 * MIB
 
 
 class Shards:
@@ -34,10 +35,9 @@ class Shards:
         if not state.exists():
             state.mkdir(mode=layout.DIRECTORY_MODE)
             sync_directory(state.parent)
-            self.reports.append("the state is missing and is rebuilt from the log")
         names = _numbers(state)
         raise_file_limit(len(names))
-        options = _options(len(names), cache_bytes, write_buffer_bytes)
+        options = shard_options(len(names), cache_bytes, write_buffer_bytes)
         opened: dict[int, Part] = {}
         try:
             for number in names:
@@ -61,7 +61,7 @@ class Shards:
     def create(state: Path, count: int) -> None:
         """Make ``count`` empty shards in ``state``."""
         raise_file_limit(count)
-        options = _options(count, MIB, MIB)
+        options = shard_options(count, MIB, MIB)
         for number, path in enumerate(layout.shard_paths(state, count)):
             Part.create(path, StorageCode.SHARD_DAMAGED, (number, count), **options).close()
 
@@ -75,10 +75,10 @@ class Shards:
             part.close()
 
     def _open(self, path: Path, number: int, options: dict[str, Any], opened: dict[int, Part]) -> None:
-        if not path.exists() or suspect_path(path).exists():
-            self.reports.append(
-                f"state shard {number} is {'damaged' if path.exists() else 'missing'} and is rebuilt from the log"
-            )
+        if not path.exists():
+            return  # reported where it is begun anew
+        if suspect_path(path).exists():
+            self.reports.append(f"state shard {number} is damaged and is rebuilt from the log")
             return
         try:
             opened[number] = Part.open(path, StorageCode.SHARD_DAMAGED, **options)
@@ -97,6 +97,8 @@ class Shards:
                 aside = aside.with_name(f"{path.name}{layout.DAMAGED_INFIX}{blocks}.{attempt}")
             with translated(StorageCode.SHARD_DAMAGED, path):
                 path.rename(aside)
+        else:
+            self.reports.append(f"state shard {place[0]} is missing and is rebuilt from the log")
         part = Part.create(path, StorageCode.SHARD_DAMAGED, place, **options)
         suspect_path(path).unlink(missing_ok=True)
         sync_directory(path.parent)
@@ -106,7 +108,7 @@ class Shards:
 def _numbers(state: Path) -> list[int]:
     """Numbers 0 to the highest of which there is a trace: a shard, or one moved aside."""
     traces = [int(entry.name[:3]) for entry in state.iterdir() if entry.name[:3].isdigit()]
-    return list(range(max(traces, default=0) + 1))
+    return list(range(max(traces, default=SHARDS_DEFAULT - 1) + 1))
 
 
 def _agreed_count(opened: dict[int, Part], names: list[int]) -> int:
@@ -115,7 +117,14 @@ def _agreed_count(opened: dict[int, Part], names: list[int]) -> int:
     return max(set(votes), key=votes.count) if votes else len(names)
 
 
-def _options(count: int, cache_bytes: int, write_buffer_bytes: int) -> dict[str, Any]:
+def checked_count(shards: int) -> int:
+    """``shards``, if it is a number of shards that there can be. Raises ValueError."""
+    if not 1 <= shards <= layout.SHARDS_MAX:
+        raise ValueError(f"1 to {layout.SHARDS_MAX} shards, not {shards}")
+    return shards
+
+
+def shard_options(count: int, cache_bytes: int, write_buffer_bytes: int) -> dict[str, Any]:
     """LevelDB's settings for one of ``count`` shards that share a budget. Uncompressed 1 KB blocks: a cold read falls from 12 us to 2.5."""
     return {
         "cache_bytes": max(MIB // 4, cache_bytes // count),

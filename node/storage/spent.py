@@ -106,7 +106,7 @@ class SpentIds:
             for key, spent in layer.items():
                 minute = minute_of(key)
                 if minute >= self._floor:
-                    rows.setdefault(minute, {})[key] = _ROW.pack(*spent)
+                    rows.setdefault(minute, {})[key] = _ROW.pack(spent.tx_id, spent.height, spent.index)
         for minute, entries in rows.items():
             self._bucket(minute).commit(entries, position)
         for minute in [minute for minute in self._buckets if minute < self._floor]:
