@@ -157,7 +157,7 @@ def authorise(candidate: Candidate, signatories: Signatories, chain: Chain, heig
             _check_scopes(transaction, key.scopes)
         holders[key.holder] = None
         checks.append(Check(key.algorithm, key.public_key, message, entry.signature))
-    required = _required_officers(candidate, signatories)
+    required = required_officers(candidate, signatories)
     if len(holders) < required:
         raise Rejected(LedgerError.POLICY_NOT_MET, officers=len(holders), required=required)
     return tuple(checks)
@@ -169,7 +169,7 @@ def _check_scopes(transaction: Transaction, scopes: tuple[str, ...]) -> None:
             raise Rejected(LedgerError.KEY_OUT_OF_SCOPE, method=f"{operation.contract}.{operation.method}")
 
 
-def _required_officers(candidate: Candidate, signatories: Signatories) -> int:
+def required_officers(candidate: Candidate, signatories: Signatories) -> int:
     """The most that any operation demands; amounts of one method and asset count together, so that splitting
     gains nothing.
     """
