@@ -271,7 +271,7 @@ import test
 signal.signal(signal.SIGTERM, test._raise_stopped)
 grandchild = "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); " \\
     "open(sys.argv[1], 'w').write(str(os.getpid()) + chr(10)); signal.pause()"
-child = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[2], sys.argv[1]])"
+child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]]).wait()"
 try:
     test.run_child([sys.executable, "-c", child, {str(tmp_path / "pid")!r}, grandchild])
 except test.Stopped:
