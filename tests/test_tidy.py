@@ -172,6 +172,8 @@ def test_no_file_knows_a_machine_or_a_registry() -> None:
 def test_every_test_asserts_something() -> None:
     assert findings(tidy.assertless_tests, files("tests/*.py")) == []
     assert tidy.assertless_tests("def test_x():\n    y()\n")
+    assert tidy.assertless_tests("def y():\n    z()\ndef test_x():\n    y()\n")
+    assert not tidy.assertless_tests("def y():\n    assert z()\ndef test_x():\n    y()\n")
     assert not tidy.assertless_tests("def test_x():\n    check_y()\n")
     assert not tidy.assertless_tests("def test_x():\n    with pytest.raises(ValueError):\n        y()\n")
 

@@ -92,13 +92,15 @@ def nondeterminism(source: str) -> list[str]:
 
 
 def assertless_tests(source: str) -> list[str]:
-    """A test that asserts nothing cannot fail."""
+    """A test that asserts nothing cannot fail. It may leave the asserting to a function of its own module."""
+    functions = [
+        n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    asserting = {node.name for node in functions if any(map(_asserts, ast.walk(node)))}
     return [
         f"line {node.lineno}: {node.name} asserts nothing"
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.name.startswith("test_")
-        and not any(_asserts(inner) for inner in ast.walk(node))
+        for node in functions
+        if node.name.startswith("test_") and node.name not in asserting and not _names(node) & asserting
     ]
 
 
