@@ -174,6 +174,7 @@ def test_every_test_asserts_something() -> None:
     assert tidy.assertless_tests("def test_x():\n    y()\n")
     assert tidy.assertless_tests("def y():\n    z()\ndef test_x():\n    y()\n")
     assert not tidy.assertless_tests("def y():\n    assert z()\ndef test_x():\n    y()\n")
+    assert not tidy.assertless_tests("class Y:\n    def z(self): assert w\ndef test_x():\n    Y().z()\n")
     assert not tidy.assertless_tests("def test_x():\n    check_y()\n")
     assert not tidy.assertless_tests("def test_x():\n    with pytest.raises(ValueError):\n        y()\n")
 
