@@ -334,23 +334,22 @@ class Members(Contract):
             raise Rejected(LedgerError.UNKNOWN_KEY, key_id=key_id.hex())
         if not _is_active(key, height):
             raise Rejected(LedgerError.KEY_NOT_ACTIVE, key_id=key_id.hex())
-        return Signatory(key.algorithm, key.public_key, key.holder, key.scopes)
+        return key
 
     def required_officers(self, member: str, contract: str, method: str, asset: str, amount: int) -> int:
         """How many distinct officers must sign: the strictest rule that fits, 1 where none does."""
         policy = self.policy.get(member)
-        required = 1
-        if policy:
-            for rule in policy.rules:
-                if (
-                    rule.officers > required
-                    and amount >= rule.from_amount
-                    and rule.contract in ("*", contract)
-                    and rule.method in ("*", method)
-                    and rule.asset in ("", asset)
-                ):
-                    required = rule.officers
-        return required
+        if policy is None:
+            return 1
+        fitting = [
+            rule.officers
+            for rule in policy.rules
+            if amount >= rule.from_amount
+            and rule.contract in ("*", contract)
+            and rule.method in ("*", method)
+            and rule.asset in ("", asset)
+        ]
+        return max(fitting, default=1)
 
     def has_role(self, member: str, role: str) -> bool:
         """Whether the member has the role."""

@@ -138,13 +138,24 @@ class Contract:
         """Do what falls due, before the block's transactions. A method tests expiry itself all the same."""
 
 
-class Signatory(NamedTuple):
+class Signatory(Protocol):
     """A key that may sign for a member now, and the officer who holds it."""
 
-    algorithm: str
-    public_key: bytes
-    holder: str
-    scopes: tuple[str, ...]
+    @property
+    def algorithm(self) -> str:
+        """Of the chain's suite."""
+
+    @property
+    def public_key(self) -> bytes:
+        """As registered."""
+
+    @property
+    def holder(self) -> str:
+        """The officer."""
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it may sign for: ``*``, a contract, or ``contract.method``."""
 
 
 class Signatories(Protocol):

@@ -220,6 +220,7 @@ class Ledger:
         """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``."""
         if block.height <= self._info.height:
             raise InvariantViolated(f"block {block.height} after block {self._info.height}")
+        self._pending = None  # a run that fails half-way must not leave an earlier one to commit
         self._delta.rollback()
         time_ms = max(block.time_ms, self._info.time_ms + 1)
         run = _Pass()

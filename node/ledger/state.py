@@ -144,12 +144,13 @@ class View:
 
     def get(self, key: bytes, decode: Decode) -> Any:
         """The record under ``key``, or None."""
-        record = self._records.get(key, _UNREAD)
+        records, reader = self._records, self.reader  # in this order: ``move`` may run on another thread
+        record = records.get(key, _UNREAD)
         if record is _UNREAD:
-            if len(self._records) >= self.RECORDS_MAX:
-                self._records = {}
-            data = self.reader.get(key)
-            record = self._records[key] = None if data is None else decode(data)
+            if len(records) >= self.RECORDS_MAX:
+                records.clear()
+            data = reader.get(key)
+            record = records[key] = None if data is None else decode(data)
         return record
 
     def put(self, key: bytes, record: Record | None) -> None:

@@ -174,13 +174,21 @@ def required_officers(candidate: Candidate, signatories: Signatories) -> int:
     gains nothing.
     """
     member = candidate.transaction.member
+    if len(candidate.calls) == 1:
+        return signatories.required_officers(member, *_weighed(candidate.calls[0]))
     totals: dict[tuple[str, str, str], int] = {}
     for call in candidate.calls:
-        method = call.method
-        amount = call.arguments[method.amount] if method.amount >= 0 else 0
-        asset = call.arguments[method.asset] if method.asset >= 0 else ""
-        what = (call.contract, method.name, asset)
+        contract, method, asset, amount = _weighed(call)
+        what = (contract, method, asset)
         totals[what] = totals.get(what, 0) + amount
     return max(
         (signatories.required_officers(member, *what, total) for what, total in totals.items()), default=1
     )
+
+
+def _weighed(call: Call) -> tuple[str, str, str, int]:
+    """What the signing policy looks at: contract, method, asset and amount."""
+    method = call.method
+    amount = call.arguments[method.amount] if method.amount >= 0 else 0
+    asset = call.arguments[method.asset] if method.asset >= 0 else ""
+    return call.contract, method.name, asset, amount
