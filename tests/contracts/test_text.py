@@ -1,0 +1,82 @@
+"""No control character reaches the state: in every text of every method's arguments, each of the 65 is refused."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contracts import assemble
+from node.ledger import codec
+from node.ledger.contract import Rejected
+from node.ledger.errors import LedgerError
+from tests.contracts.refusals import ALL, Case
+
+CONTROLS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))]
+METHODS = {
+    (contract.name, name): method for contract in assemble() for name, method in contract.methods.items()
+}
+
+
+OPEN = {
+    "members.admit": 3,  # the full name, a key's algorithm, a key's holder
+    "members.change": 2,
+    "members.suspend": 2,
+    "members.resume": 1,
+    "members.recover": 3,
+    "members.register_key": 2,
+    "members.retire_key": 0,
+    "members.rotate_key": 2,
+    "members.revoke_key": 0,
+    "members.set_policy": 3,
+    "assets.register": 0,
+    "assets.issue": 3,
+    "assets.redeem": 3,
+    "assets.freeze_asset": 1,
+    "assets.release_asset": 1,
+    "assets.open_accounts": 0,
+    "assets.close_account": 1,
+    "assets.freeze_account": 1,
+    "assets.release_account": 1,
+    "transfers.send": 5,
+    "transfers.send_many": 7,
+    "transfers.reserve": 4,
+    "transfers.post": 1,
+    "transfers.void": 1,
+    "blacklist.list_party": 0,
+    "blacklist.retract": 0,
+    "blacklist.appeal": 1,
+    "blacklist.uphold": 0,
+    "blacklist.look_up": 0,
+}
+"""Texts a method's arguments have that are open: neither one of a closed list nor held by a pattern, so the check must see them."""
+
+
+def places(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every text in a value, and how to make the value again with another text in its place."""
+    if isinstance(value, str):
+        yield value, lambda text: text
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            for found, make in places(item):
+                yield found, lambda text, at=at, make=make: [*value[:at], make(text), *value[at + 1 :]]
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if not case.label], ids=lambda case: case.id)
+def test_a_control_character_is_refused_in_every_text(case: Case) -> None:
+    method = METHODS[case.contract, case.method]
+    filled = [bytes(32) if callable(value) else value for value in case.arguments.values()]
+    plain = codec.decoder(Any)(codec.encode(filled))
+    method.decode(codec.encode(plain))
+    texts = list(places(plain))
+    open_texts = 0
+    for found, make in texts:
+        told = set()
+        for control in CONTROLS:
+            for text in (found + control, control + found):
+                with pytest.raises(Rejected) as refused:
+                    method.decode(codec.encode(make(text)))
+                told.add(refused.value.error)
+        assert len(told) == 1
+        assert told <= {LedgerError.BAD_TEXT, LedgerError.BAD_ARGUMENTS}
+        open_texts += told == {LedgerError.BAD_TEXT}
+    assert open_texts == OPEN[case.id]
