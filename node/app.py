@@ -5,10 +5,15 @@ declares itself.
 """
 
 import asyncio
+import gc
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import structlog
 
 from contracts import assemble
 from node.config import NodeConfig
@@ -23,13 +28,29 @@ from node.ledger import codec
 from node.ledger.genesis import suite_of
 from node.ledger.ledger import Ledger
 from node.ledger.types import Event, Genesis
+from node.logs import configure_logs
+from node.metrics import NodeMetrics, serve_metrics
+from node.receipts.build import build_receipt_file
+from node.services.server import Parts, build_server
 from node.storage import layout
+from node.storage.backup import write_backup
 from node.storage.index import Index, Movement
 from node.storage.sharded import Budget, ShardedStore
 
 MIB = 1024 * 1024
 VERDICTS_MAX = 100_000
 """Signatures whose verdict is remembered, so that each is verified once."""
+
+
+VERSION = version("vostro")
+GRACE_SECONDS = 5.0
+"""How long calls under way may take to finish when the node stops."""
+
+log = structlog.get_logger("vostro.node")
+
+
+class NodeHalted(Exception):
+    """The node met what must never happen and has stopped; the text is its last alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +162,60 @@ _FACTS = {(c.name, fact.__name__): codec.trusted_decoder(fact) for c in assemble
 
 async def run_node(config: NodeConfig) -> None:
     """Serve until SIGTERM or SIGINT, or until the node halts. Raises NodeHalted for the latter."""
+    configure_logs(config.log_level)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(config) as node:
+        metrics = metrics_of(node)
+        stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
+        face = build_server(config, parts_of(node), metrics.observe, node.engine.halt)
+        await face.start()
+        gc.freeze()
+        log.info("serving", listen=config.listen, height=node.engine.status().height, version=VERSION)
         ends = [asyncio.create_task(event.wait()) for event in (stop, node.engine.halted)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping", height=node.engine.status().height)
+        await face.stop(GRACE_SECONDS)
+        if stop_metrics:
+            stop_metrics()
+        if node.engine.halted.is_set():
+            raise NodeHalted(node.engine.status().alarms[-1])
+
+
+def parts_of(node: Node) -> Parts:
+    """What the services serve."""
+    store, ledger = node.opened.store, node.opened.ledger
+
+    def receipt_file(height: int, index: int) -> dict[str, Any]:
+        members: Any = ledger.readers["members"]
+        sources: dict[str, Any] = {
+            "genesis": ledger.genesis,
+            "blocks": store,
+            "keys": members.key,
+            "history": ledger,
+        }
+        return build_receipt_file(height, index, **sources)
+
+    def backup(write: Callable[[bytes], None]) -> dict[str, Any]:
+        return dict(asdict(write_backup(store, write)))
+
+    return Parts(
+        engine=node.engine,
+        ledger=ledger,
+        blocks=store,
+        index=node.index,
+        receipt_file=receipt_file,
+        backup=backup,
+        version=VERSION,
+    )
+
+
+def metrics_of(node: Node) -> NodeMetrics:
+    """The figures of a running node."""
+    return NodeMetrics(
+        node.engine,
+        free_bytes=node.opened.store.free_bytes,
+        index=node.index,
+        restarts=lambda: node.workers.restarts if node.workers else 0,
+    )

@@ -296,7 +296,7 @@ class EmbeddedEngine:
                 async with self._turn:
                     await self._next_block()
         except (InvariantViolated, StoreFailed, SequencerRefused, RecursionError, MemoryError) as error:
-            self._halt(error)
+            self.halt(error)
 
     async def _wait_for_work(self) -> None:
         """Until something waits, the heartbeat is due, or the engine stops."""
@@ -397,7 +397,7 @@ class EmbeddedEngine:
             if self._refusing is NodeError.DISK_LOW:
                 self._refusing = None
 
-    def _halt(self, error: BaseException) -> None:
+    def halt(self, error: BaseException) -> None:
         """Never again: answer everybody that waits, and let the node stop."""
         self._refusing = NodeError.STOPPED
         self.alarm(f"the node halts: {type(error).__name__}: {error}")
