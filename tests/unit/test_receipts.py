@@ -4,6 +4,7 @@ against two programs.)
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,11 +15,13 @@ from node.client.signing import operation
 from node.engine.errors import Degraded, NodeError
 from node.json_form import write_document
 from node.ledger import codec
+from node.ledger.hashing import INTERNATIONAL
 from node.ledger.types import BlockRecord, Event, Operation, Receipt
 from node.receipts import Verified, build_receipt_file, make_checkpoint, verify_receipt_file
-from node.receipts.build import _left_siblings
+from node.receipts.build import Blocks, _left_siblings
 from node.receipts.explain import explain_event, explain_operation, explain_refusal
 from node.storage.memory import MemoryStore
+from node.storage.sharded import ShardedStore
 from tests.vectors import golden
 
 
@@ -43,7 +46,7 @@ class Uncertified(MemoryStore):
         ]
 
 
-def build(store: MemoryStore, height: int, index: int, certified_height: int | None = None) -> dict[str, Any]:
+def build(store: Blocks, height: int, index: int, certified_height: int | None = None) -> dict[str, Any]:
     world = golden.golden()
     readers: Any = world.ledger.readers
     return build_receipt_file(
@@ -66,6 +69,13 @@ def test_every_transaction_of_a_chain_has_a_file_that_verifies() -> None:
             assert (told.height, told.index, told.certified_height) == (record.height, index, record.height)
             count += 1
     assert count == 16
+
+
+def test_the_files_of_a_store_on_disk_are_those_of_one_in_memory(tmp_path: Path) -> None:
+    with ShardedStore.create(tmp_path / "data", INTERNATIONAL, shards=2) as store:
+        world = golden.populate(golden.World(store=store))
+        for place in ((4, 6, None), (4, 2, 9), (1, 0, 8)):
+            assert world.receipt_file(*place) == golden.golden().receipt_file(*place)
 
 
 def test_every_header_can_be_certified_by_every_later_one() -> None:

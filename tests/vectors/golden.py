@@ -25,6 +25,7 @@ from node.ledger.ledger import Finalized, Ledger
 from node.ledger.types import AdministratorKey, Authority, Block, Operation
 from node.receipts import build_receipt_file, make_checkpoint
 from node.storage.memory import MemoryStore
+from node.storage.sharded import ShardedStore
 
 FOLDER: Final = Path(__file__).parent
 BEGIN_MS: Final = 1_767_225_600_000
@@ -41,16 +42,15 @@ NODE: Final = Ed25519Signer(bytes([6]) * 32)
 class World:
     """A chain that is driven block by block, each certified by its sequencer."""
 
-    def __init__(self, name: str = "vectors", sequencer: Signer = SEQUENCER) -> None:
-        self.sequencer = sequencer
+    def __init__(self, name: str = "vectors", store: MemoryStore | ShardedStore | None = None) -> None:
         self.genesis = make_genesis(
             name,
             [AdministratorKey("ed25519", ADMINISTRATOR.public_key, "operations")],
-            [Authority("ed25519", sequencer.public_key, 1)],
+            [Authority("ed25519", SEQUENCER.public_key, 1)],
             nodes=[AdministratorKey("ed25519", NODE.public_key, "node-1")],
             time_ms=BEGIN_MS,
         )
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.ledger = Ledger(self.genesis, assemble, self.store, InternationalVerifier())
         self.chain_id = self.ledger.chain.chain_id
         self.count = 0
@@ -91,7 +91,7 @@ class World:
 
     def _commit(self, finalized: Finalized) -> Finalized:
         message = hashing.SIGN_HEADER + self.chain_id + finalized.app_hash
-        self.ledger.commit(self.sequencer.sign(message))
+        self.ledger.commit(SEQUENCER.sign(message))
         self.store.sync()
         self.ledger.publish()
         return finalized
