@@ -1,0 +1,224 @@
+"""What surrounds every call: decoding, the answer to every exception, the access log and the measure of time.
+
+What always holds: protobuf is decoded here, out of raw bytes, so that what is malformed gets our coded answer instead of Python's text; every
+exception ends as a status with our ErrorInfo; and only an invariant that broke reaches further, to whoever can stop the node. Calls are
+wrapped once, when a service is registered, for the same price as not at all.
+"""
+
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final, Self
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from node.engine.errors import Degraded, NodeError
+from node.ledger.errors import InvariantViolated
+from node.services.status import NotApplied, code_of, internal_status, status_of
+
+REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
+STATUS_DETAILS: Final = "grpc-status-details-bin"
+
+Observer = Callable[[str, str, float], None]
+"""Told of every call when it ends: method, gRPC status name, seconds."""
+Stop = Callable[[InvariantViolated], None]
+"""Told when a call met an invariant that does not hold."""
+
+_log = structlog.get_logger("vostro.rpc")
+
+
+class Registrar:
+    """Stands where generated code expects a server, wraps every handler that it is given, and registers it with the server."""
+
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        limits: Mapping[str, int],
+        observe: Observer,
+        stop: Stop,
+        *,
+        access_log: bool,
+    ) -> None:
+        """limits: full method name -> bytes of a request message, where it is not REQUEST_BYTES_MAX. access_log: a debug line a call."""
+        self._server = server
+        self._limits = limits
+        self._observe = observe
+        self._stop = stop
+        self._access_log = access_log
+        self.methods: list[str] = []
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Generated code registers everything twice; the other way has the names."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Register the methods of a service."""
+        wrapped = {name: self._wrapped(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+
+    def finish(self) -> None:
+        """After the last service: answer every method that nobody has."""
+        self._server.add_generic_rpc_handlers((_Unknown(self),))
+
+    def _wrapped(self, method: str, handler: Any) -> Any:
+        self.methods.append(method)
+        decode = self._decoder(method, handler.request_deserializer)
+        if handler.response_streaming:
+            kind = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            function = handler.stream_stream or handler.unary_stream
+            streams = self._streaming if inspect.isasyncgenfunction(function) else self._writing
+            behaviour = streams(method, decode, function, requests=handler.request_streaming)
+            return kind(behaviour, response_serializer=handler.response_serializer)
+        behaviour = self._unary(method, decode, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(behaviour, response_serializer=handler.response_serializer)
+
+    def _decoder(self, method: str, parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        most = self._limits.get(method, REQUEST_BYTES_MAX)
+
+        def decode(data: bytes) -> Any:
+            if len(data) > most:
+                raise Degraded(
+                    NodeError.BAD_REQUEST, reason="the request is too large", bytes=len(data), most=most
+                )
+            try:
+                return parse(data)
+            except DecodeError as error:
+                raise Degraded(
+                    NodeError.BAD_REQUEST, reason="the request is not a message of this method"
+                ) from error
+
+        return decode
+
+    def _unary(self, method: str, decode: Callable[[bytes], Any], function: Any) -> Any:
+        async def answer(data: bytes, context: Any) -> Any:
+            with _Watch(self, method) as watch:
+                try:
+                    request = decode(data)
+                    response = await function(request, context)
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:
+                    await self._abort(watch, context, error)
+                watch.name(request, response)
+                return response
+
+        return answer
+
+    def _streaming(
+        self, method: str, decode: Callable[[bytes], Any], function: Any, *, requests: bool
+    ) -> Any:
+        async def answer(data: Any, context: Any) -> AsyncIterator[Any]:
+            with _Watch(self, method) as watch:
+                try:
+                    async with aclosing(
+                        function(_each(decode, data) if requests else decode(data), context)
+                    ) as responses:
+                        async for response in responses:
+                            yield response
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:
+                    await self._abort(watch, context, error)
+
+        return answer
+
+    def _writing(self, method: str, decode: Callable[[bytes], Any], function: Any, *, requests: bool) -> Any:
+        async def answer(data: Any, context: Any) -> None:
+            with _Watch(self, method) as watch:
+                try:
+                    await function(_each(decode, data) if requests else decode(data), context)
+                except grpc.aio.AbortError:
+                    raise
+                except Exception as error:
+                    await self._abort(watch, context, error)
+
+        return answer
+
+    async def _abort(self, watch: "_Watch", context: Any, error: Exception) -> None:
+        """End the call with the status of an exception."""
+        status = status_of(error)
+        if status is None:
+            status = internal_status()
+            _log.error("a call failed", method=watch.method, exc_info=error)
+            if isinstance(error, InvariantViolated):
+                self._stop(error)
+        elif isinstance(error, NotApplied):
+            watch.name(error.attachment)
+        watch.code = code_of(status).name
+        await _end(context, status)
+
+    def ended(self, watch: "_Watch", seconds: float) -> None:
+        """Tell whoever watches that a call is over."""
+        self._observe(watch.method, watch.code, seconds)
+        if self._access_log:
+            _log.debug(
+                "call", method=watch.method, code=watch.code, ms=round(seconds * 1_000, 3), tx_id=watch.tx_id
+            )
+
+    @property
+    def names_transactions(self) -> bool:
+        """Whether anybody reads the transaction ids of calls."""
+        return self._access_log
+
+
+class _Watch:
+    """One call: how long it takes and how it ends."""
+
+    __slots__ = ("_began", "_registrar", "code", "method", "tx_id")
+
+    def __init__(self, registrar: Registrar, method: str) -> None:
+        self._registrar = registrar
+        self._began = time.perf_counter()
+        self.method = method
+        self.code = ""
+        self.tx_id = ""
+
+    def name(self, *messages: Any) -> None:
+        """Remember the transaction that a message names, for the access log."""
+        if not self._registrar.names_transactions:
+            return
+        for message in messages:
+            fields = message.DESCRIPTOR.fields_by_name
+            named = message.receipt if "receipt" in fields else message
+            self.tx_id = named.tx_id.hex() if "tx_id" in named.DESCRIPTOR.fields_by_name else self.tx_id
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.code:
+            self.code = "OK" if kind is None else "ABORTED" if kind is grpc.aio.AbortError else "CANCELLED"
+        self._registrar.ended(self, time.perf_counter() - self._began)
+
+
+class _Unknown(grpc.GenericRpcHandler):
+    """Answers calls of methods that do not exist."""
+
+    def __init__(self, registrar: Registrar) -> None:
+        self._registrar = registrar
+
+    def service(self, handler_call_details: Any) -> Any:
+        """A handler for any method."""
+        return grpc.stream_stream_rpc_method_handler(self._refuse)
+
+    async def _refuse(self, requests: Any, context: Any) -> None:
+        with _Watch(self._registrar, "unknown") as watch:
+            status = status_of(Degraded(NodeError.METHOD_UNKNOWN)) or internal_status()
+            watch.code = code_of(status).name
+            await _end(context, status)
+
+
+async def _each(decode: Callable[[bytes], Any], data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for item in data:
+        yield decode(item)
+
+
+async def _end(context: Any, status: status_pb2.Status) -> None:
+    await context.abort(code_of(status), status.message, ((STATUS_DETAILS, status.SerializeToString()),))

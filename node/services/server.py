@@ -1,0 +1,208 @@
+"""The server: every RPC in one table, the limits of the door, and how the servicers are put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
+
+from node.config import ConfigError, NodeConfig
+from node.engine.engine import Engine
+from node.ledger.errors import InvariantViolated
+from node.ledger.ledger import Ledger
+from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
+from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
+from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
+from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
+from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
+from node.services.account_service import AccountService
+from node.services.contract_service import ContractService
+from node.services.convert import Converter
+from node.services.fund_service import FundService
+from node.services.history import History
+from node.services.interceptors import REQUEST_BYTES_MAX, Observer, Registrar
+from node.services.ledger_service import LedgerService
+from node.services.ports import Backup, Blocks, Index, ReceiptFile
+from node.services.product_service import ProductService
+from node.services.published import Published
+from node.services.tls import CertificateFiles
+from node.services.transaction_service import TransactionService
+
+MIB: Final = 1024 * 1024
+BATCH_BYTES_MAX: Final = 8 * MIB
+RESPONSE_BYTES_MAX: Final = 16 * MIB
+"""The receipts of a full batch are larger than the batch; clients raise their own limit to this."""
+CALLS_MAX: Final = 4_096
+LOOPBACK: Final = ("127.0.0.1", "[::1]", "localhost")
+
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", BATCH_BYTES_MAX),
+    ("grpc.max_send_message_length", RESPONSE_BYTES_MAX),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 1_024),
+    ("grpc.server_handshake_timeout_ms", 2_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    ("grpc.max_connection_age_ms", 60 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class Rpc(NamedTuple):
+    """One RPC. changes: whether it brings changes; everything else only reads. request_bytes_max: of one message."""
+
+    changes: bool = False
+    request_bytes_max: int = REQUEST_BYTES_MAX
+
+
+_READS: Final = Rpc()
+
+RPCS: Final = {
+    "/vostro.transaction.v1.TransactionService/Submit": Rpc(changes=True),
+    "/vostro.transaction.v1.TransactionService/SubmitBatch": Rpc(
+        changes=True, request_bytes_max=BATCH_BYTES_MAX
+    ),
+    "/vostro.transaction.v1.TransactionService/SubmitStream": Rpc(
+        changes=True, request_bytes_max=BATCH_BYTES_MAX
+    ),
+    "/vostro.transaction.v1.TransactionService/GetTransaction": _READS,
+    "/vostro.transaction.v1.TransactionService/WaitTransaction": _READS,
+    "/vostro.transaction.v1.TransactionService/ListTransactions": _READS,
+    "/vostro.account.v1.AccountService/GetAccount": _READS,
+    "/vostro.account.v1.AccountService/ListAccounts": _READS,
+    "/vostro.product.v1.ProductService/GetAsset": _READS,
+    "/vostro.product.v1.ProductService/ListAssets": _READS,
+    "/vostro.fund.v1.FundService/GetBalance": _READS,
+    "/vostro.fund.v1.FundService/ListBalances": _READS,
+    "/vostro.fund.v1.FundService/GetHold": _READS,
+    "/vostro.fund.v1.FundService/ListHolds": _READS,
+    "/vostro.fund.v1.FundService/ListMovements": _READS,
+    "/vostro.fund.v1.FundService/ListPositions": _READS,
+    "/vostro.ledger.v1.LedgerService/GetStatus": _READS,
+    "/vostro.ledger.v1.LedgerService/GetGenesis": _READS,
+    "/vostro.ledger.v1.LedgerService/GetBlock": _READS,
+    "/vostro.ledger.v1.LedgerService/ListHeaders": _READS,
+    "/vostro.ledger.v1.LedgerService/StreamBlocks": _READS,
+    "/vostro.ledger.v1.LedgerService/StreamEvents": _READS,
+    "/vostro.ledger.v1.LedgerService/GetProof": _READS,
+    "/vostro.ledger.v1.LedgerService/GetReceiptFile": _READS,
+    "/vostro.ledger.v1.LedgerService/StreamBackup": _READS,
+    "/vostro.contract.v1.ContractService/ListContracts": _READS,
+    "/vostro.contract.v1.ContractService/GetSchema": _READS,
+    "/vostro.contract.v1.ContractService/PrepareTransaction": _READS,
+    "/vostro.contract.v1.ContractService/Query": _READS,
+    "/grpc.health.v1.Health/Check": _READS,
+    "/grpc.health.v1.Health/List": _READS,
+    "/grpc.health.v1.Health/Watch": _READS,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
+}
+"""Every RPC that a node answers. A method that is not in here has no handler, and a test says so."""
+
+SERVICES: Final = tuple(dict.fromkeys(method.split("/")[1] for method in RPCS))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the services serve. index: None where the node keeps none. version: of the software."""
+
+    engine: Engine
+    ledger: Ledger
+    blocks: Blocks
+    index: Index | None
+    receipt_file: ReceiptFile
+    backup: Backup
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A node's gRPC server. port: where it listens once started."""
+
+    server: grpc.aio.Server
+    port: int
+    health: health.aio.HealthServicer
+
+    async def start(self) -> None:
+        """Take calls, and say so to whoever checks the node's health."""
+        for service in ("", *SERVICES):
+            await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self.server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Say that the node goes, let calls under way finish for ``grace`` seconds, end the rest."""
+        await self.health.enter_graceful_shutdown()
+        await self.server.stop(grace)
+
+
+def _unobserved(method: str, code: str, seconds: float) -> None:
+    """Nobody measures."""
+
+
+def _unstopped(error: InvariantViolated) -> None:
+    """Nobody halts the node; the call's log line is all there is."""
+
+
+def build_server(
+    config: NodeConfig,
+    parts: Parts,
+    observe: Observer = _unobserved,
+    stop: Callable[[InvariantViolated], None] = _unstopped,
+) -> Face:
+    """A server on ``config.listen``, bound and not started. Called in a running event loop.
+
+    observe: told of every call when it ends (method, status name, seconds). stop: told when a call met a broken invariant.
+    Raises ConfigError where the address or the TLS files cannot be used.
+    """
+    server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=CALLS_MAX)
+    limits = {method: rpc.request_bytes_max for method, rpc in RPCS.items()}
+    registrar: Any = Registrar(server, limits, observe, stop, access_log=config.log_level == "debug")
+    register_services(registrar, parts)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, registrar)
+    add_reflection: Any = add_ServerReflectionServicer_to_server  # generated without annotations
+    add_reflection(reflection.aio.ReflectionServicer(SERVICES), registrar)
+    registrar.finish()
+    return Face(server, _bind(server, config), checks)
+
+
+def register_services(registrar: Any, parts: Parts) -> None:
+    """Give every servicer what it needs, and the registrar, which generated code takes for a server, every servicer."""
+    engine, ledger, blocks = parts.engine, parts.ledger, parts.blocks
+    published = Published(ledger, blocks)
+    converter = Converter(ledger)
+    history = History(parts.index, blocks, published.pages)
+    transactions = TransactionService(engine, blocks, published, converter, history)
+    chain = LedgerService(
+        engine, ledger, blocks, published, converter, history, parts.receipt_file, parts.backup, parts.version
+    )
+    add_TransactionServiceServicer_to_server(transactions, registrar)
+    add_AccountServiceServicer_to_server(AccountService(published), registrar)
+    add_ProductServiceServicer_to_server(ProductService(published), registrar)
+    add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
+    add_LedgerServiceServicer_to_server(chain, registrar)
+    add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
+
+
+def _bind(server: grpc.aio.Server, config: NodeConfig) -> int:
+    """The port on which the server will listen."""
+    try:
+        if config.tls_certificate and config.tls_key and config.tls_ca:
+            files = CertificateFiles(config.tls_certificate, config.tls_key, config.tls_ca)
+            return server.add_secure_port(config.listen, files.credentials())
+        if config.listen.rpartition(":")[0] not in LOOPBACK:
+            raise ConfigError(
+                f"{config.listen} is not loopback: without the three TLS files the node listens on loopback only"
+            )
+        return server.add_insecure_port(config.listen)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the node cannot listen on {config.listen}: is the address this machine's, and free?"
+        ) from error
