@@ -1,4 +1,6 @@
-"""Blocks for the tests of storage: a chain of valid headers over chance writes, and the plain model of what a store must answer."""
+"""Blocks for the tests of storage: a chain of valid headers over chance writes, and the plain model of what
+a store must answer.
+"""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -6,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from node.ledger.codec import encode
 from node.ledger.hashing import HEADER, INTERNATIONAL, ZERO_HASH
 from node.ledger.merkle import merkle_root
-from node.ledger.ports import Spent
+from node.ledger.ports import Reader, Spent
 from node.ledger.state_tree import pairs_of
 from node.ledger.types import BlockRecord, Header, Leaf
+from node.storage.memory import MemoryStore
+from node.storage.sharded import ShardedStore
 
 DIGEST = INTERNATIONAL.digest
 GENESIS_MS = 1_700_000_000_000
@@ -155,7 +159,7 @@ def header_of(block: BlockRecord) -> BlockRecord:
     )
 
 
-def check_state(reader, model: Model, chance: random.Random | None = None) -> None:
+def check_state(reader: Reader, model: Model, chance: random.Random | None = None) -> None:
     """Assert that a store or snapshot has exactly the model's records."""
     assert list(reader.scan(b"")) == model.rows()
     assert list(reader.scan(b"", reverse=True)) == model.rows(reverse=True)
@@ -173,7 +177,7 @@ def check_state(reader, model: Model, chance: random.Random | None = None) -> No
             )
 
 
-def check_store(store, blocks: list[BlockRecord], durable: int) -> None:
+def check_store(store: MemoryStore | ShardedStore, blocks: list[BlockRecord], durable: int) -> None:
     """Assert that a store answers as it must after ``blocks``, of which the first ``durable`` are."""
     model = Model(blocks)
     check_state(store, model)

@@ -1,11 +1,14 @@
-"""Backups: the whole block log in one stream, taken while the node runs, checked without a node, restored into a new directory.
+"""Backups: the whole block log in one stream, taken while the node runs, checked without a node, restored
+into a new directory.
 
-    MAGIC, then frames: length (4 bytes, big-endian) || CRC-32 of the content (4) || content; the content's first byte is its kind
+    MAGIC, then frames: length (4 bytes, big-endian) || CRC-32 of the content (4) || content
+    the content's first byte is its kind:
     g   the genesis document                        first
     b   a block (BackupBlock), in order             one each; bodies are empty where they were dropped
     e   (blocks, app hash of the last, SHA-256 of all bytes before this frame)      last
 
-A stream that is cut short or altered is refused with the offset of the frame; nothing restored from it counts as a data directory.
+A stream that is cut short or altered is refused with the offset of the frame; nothing restored from it
+counts as a data directory.
 """
 
 import hashlib
@@ -87,7 +90,8 @@ def write_backup(
     out: Callable[[bytes], object],
     progress: Callable[[int, int], None] = untold,
 ) -> Summary:
-    """Stream the durable blocks, as they are now, to ``out``, while the node goes on. progress: called with (blocks done, blocks).
+    """Stream the durable blocks, as they are now, to ``out``, while the node goes on. progress: called with
+    (blocks done, blocks).
 
     ``out`` takes bytes in order, for instance a file's ``write``. Raises StorageError LOG_DAMAGED.
     """
@@ -116,9 +120,11 @@ def write_backup(
 
 
 def verify_backup(file: BinaryIO, suite: Suite, progress: Callable[[int], None] = untold) -> Summary:
-    """Check a backup from its first byte to its last: frames, hashes, the chain of headers, the roots of leaves and receipts.
+    """Check a backup from its first byte to its last: frames, hashes, the chain of headers, the roots of
+    leaves and receipts.
 
-    progress: called with the bytes read. Raises StorageError BACKUP_DAMAGED with the offset of what is wrong.
+    progress: called with the bytes read. Raises StorageError BACKUP_DAMAGED with the offset of what is
+    wrong.
     """
     reading = _Reading(file, suite)
     for _ in reading.blocks():
@@ -135,7 +141,8 @@ def restore_backup(
     lifetime_ms: int = LIFETIME_MS_DEFAULT,
     progress: Callable[[int], None] = untold,
 ) -> Summary:
-    """Make a data directory at ``path``, new or empty, from a backup, checked while it is read; the state is replayed from the log.
+    """Make a data directory at ``path``, new or empty, from a backup, checked while it is read; the state
+    is replayed from the log.
 
     progress: called with the bytes read. Raises StorageError: NOT_EMPTY, BACKUP_DAMAGED, DISK_LOW.
     """
@@ -175,7 +182,9 @@ class _Reading:
             raise self._damage("the genesis document does not come first")
 
     def blocks(self) -> Iterator[BlockRecord]:
-        """Every block, each checked before it is handed out; the end of the iteration is the checked end of the backup."""
+        """Every block, each checked before it is handed out; the end of the iteration is the checked end of
+        the backup.
+        """
         while True:
             before = self._digest.digest()
             kind, content = self._frame()

@@ -1,8 +1,10 @@
-"""LevelDB as Vostro opens it: checked everywhere, written only in synced batches, its errors translated once.
+"""LevelDB as Vostro opens it: checked everywhere, written only in synced batches, its errors translated
+once.
 
-`paranoid_checks` and `verify_checksums` are never off: without them a flipped bit in a write-ahead log opens with silent loss.
-`Part` is a database that follows the block log. Every batch that it commits carries a numbered stamp that says up to which block it
-is complete, and the last STAMPS_KEPT stamps stay: a gap in their numbers shows a batch that vanished from the middle.
+`paranoid_checks` and `verify_checksums` are never off: without them a flipped bit in a write-ahead log
+opens with silent loss. `Part` is a database that follows the block log. Every batch that it commits carries
+a numbered stamp that says up to which block it is complete, and the last STAMPS_KEPT stamps stay: a gap in
+their numbers shows a batch that vanished from the middle.
 """
 
 import errno
@@ -34,7 +36,9 @@ _STAMP: Final = struct.Struct(">QHH")
 
 @contextmanager
 def translated(damaged: ErrorCode, path: Path) -> Iterator[None]:
-    """Turn errors of LevelDB and of the system inside the block into StorageError; ``damaged`` is the code for broken data."""
+    """Turn errors of LevelDB and of the system inside the block into StorageError; ``damaged`` is the code
+    for broken data.
+    """
     try:
         yield
     except (plyvel.Error, OSError, RuntimeError) as error:
@@ -87,7 +91,8 @@ def open_database(
 
 
 class Part:
-    """A LevelDB that follows the log: complete up to block number ``position`` (blocks 0 to position - 1 are in it).
+    """A LevelDB that follows the log: complete up to block number ``position`` (blocks 0 to position - 1
+    are in it).
 
     ``place`` is (index, of): which of how many parts it is, kept in its stamps.
     """
@@ -120,7 +125,9 @@ class Part:
 
     @classmethod
     def open(cls, path: Path, damaged: ErrorCode, **options: Any) -> "Part":
-        """Open an existing part. Raises StorageError(damaged) where its stamps have a gap or it does not open."""
+        """Open an existing part. Raises StorageError(damaged) where its stamps have a gap or it does not
+        open.
+        """
         part = cls(path, damaged, open_database(path, damaged, create=False, **options), (0, 1))
         try:
             part._read_stamps()
@@ -147,7 +154,9 @@ class Part:
         self.position = self.stamped = position
 
     def damage(self, error: Exception) -> StorageError:
-        """What to raise for ``error``, met while reading. Broken data is marked, so that the next open rebuilds this part."""
+        """What to raise for ``error``, met while reading. Broken data is marked, so that the next open
+        rebuilds this part.
+        """
         found = translate(error, self._damaged, self.path)
         if found.error is self._damaged:
             mark_suspect(self.path)
@@ -173,9 +182,11 @@ class Part:
 def rows_of(
     source: Database, low: bytes, high: bytes, *, reverse: bool = False
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Rows of a database or snapshot with ``low <= key < high``; downwards with ``reverse``. Raises errors of LevelDB.
+    """Rows of a database or snapshot with ``low <= key < high``; downwards with ``reverse``. Raises errors
+    of LevelDB.
 
-    Downwards it moves by hand: plyvel's own reverse iterator yields nothing where the range holds one key and ``high`` exists.
+    Downwards it moves by hand: plyvel's own reverse iterator yields nothing where the range holds one key
+    and ``high`` exists.
     """
     if not reverse:
         with source.iterator(start=low, stop=high, verify_checksums=True) as rows:

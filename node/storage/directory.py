@@ -1,8 +1,9 @@
-"""The data directory as a whole: who may open it, whether it is ours, how its creation and a re-shard end or are undone.
+"""The data directory as a whole: who may open it, whether it is ours, how its creation and a re-shard end
+or are undone.
 
-Creation writes VERSION.new first and renames it to VERSION last, so that a directory with VERSION is complete and one with VERSION.new
-alone holds nothing that anybody was promised. HEAD is written after each sync of the log and therefore never ahead of it: a log that
-ends before HEAD has lost blocks.
+Creation writes VERSION.new first and renames it to VERSION last, so that a directory with VERSION is
+complete and one with VERSION.new alone holds nothing that anybody was promised. HEAD is written after each
+sync of the log and therefore never ahead of it: a log that ends before HEAD has lost blocks.
 """
 
 import fcntl
@@ -52,7 +53,9 @@ class DirectoryLock:
 
 
 class HeadFile:
-    """How many blocks are durable and the last one's app hash, outside the log. A guard: a damaged one is reported and made anew."""
+    """How many blocks are durable and the last one's app hash, outside the log. A guard: a damaged one is
+    reported and made anew.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or make the file at ``path``."""
@@ -72,7 +75,9 @@ class HeadFile:
         return os.fstat(self._descriptor).st_size == 0
 
     def write(self, blocks: int, app_hash: bytes) -> None:
-        """Put the head in place: one write inside one sector, not synced, since it may lag behind the log but never lead it."""
+        """Put the head in place: one write inside one sector, not synced, since it may lag behind the log
+        but never lead it.
+        """
         content = encode((blocks, app_hash))
         with translated(StorageCode.IO_FAILED, self.path):
             os.pwrite(self._descriptor, sealed(bytes((len(content),)) + content).ljust(HEAD_BYTES, b"\0"), 0)
@@ -84,9 +89,11 @@ class HeadFile:
 
 @contextmanager
 def creating(path: Path) -> Iterator[None]:
-    """Create a data directory at ``path``: the body makes its parts, and it counts as created when the body ends.
+    """Create a data directory at ``path``: the body makes its parts, and it counts as created when the body
+    ends.
 
-    What a creation that was cut off left there is removed. Raises StorageError NOT_EMPTY where anything else is there.
+    What a creation that was cut off left there is removed. Raises StorageError NOT_EMPTY where anything
+    else is there.
     """
     path.mkdir(mode=layout.DIRECTORY_MODE, parents=True, exist_ok=True)
     lock = DirectoryLock(path)
@@ -128,7 +135,9 @@ def complete_reshard(path: Path) -> None:
 
 
 def settle_reshard(path: Path) -> None:
-    """Finish a re-shard that was complete, undo one that was not. Idempotent; each step is durable before the next."""
+    """Finish a re-shard that was complete, undo one that was not. Idempotent; each step is durable before
+    the next.
+    """
     state, new, old = path / layout.STATE, path / layout.STATE_NEW, path / layout.STATE_OLD
     if new.exists() and not (new / layout.COMPLETE).exists():
         remove_tree(new)

@@ -1,6 +1,7 @@
 """What storage can refuse or report, each with one sentence that says what an operator does about it.
 
-Nothing above storage sees an error of LevelDB: it is translated once, in database.py, with its cause attached.
+Nothing above storage sees an error of LevelDB: it is translated once, in database.py, with its cause
+attached.
 """
 
 from typing import Final
@@ -29,12 +30,12 @@ class StorageCode:
     LOG_DAMAGED = ErrorCode(
         4,
         Category.CORRUPTED,
-        "The block log is damaged: keep a copy of the directory, then restore a backup into a new one and let it catch up.",
+        "The block log is damaged: keep a copy, restore a backup into a new directory, catch up.",
     )
     LOST_TAIL = ErrorCode(
         5,
         Category.CORRUPTED,
-        "The block log ends before blocks that were durable: put back the newer log, or restore a backup into a new directory.",
+        "The block log lacks blocks that were durable: put back the newer log, or restore a newer backup.",
     )
     SHARD_DAMAGED = ErrorCode(
         6,
@@ -74,7 +75,9 @@ class StorageCode:
 
 
 class StorageError(StoreFailed):
-    """Storage cannot go on as asked. ``error.category`` tells damage (CORRUPTED) from circumstances (UNAVAILABLE)."""
+    """Storage cannot go on as asked. ``error.category`` tells damage (CORRUPTED) from circumstances
+    (UNAVAILABLE).
+    """
 
     def __init__(self, error: ErrorCode, **details: str | int) -> None:
         super().__init__(error, details)

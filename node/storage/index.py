@@ -1,7 +1,9 @@
-"""Look-ups derived from the block log: a transaction by its id, a member's transactions and an account's movements by time.
+"""Look-ups derived from the block log: a transaction by its id, a member's transactions and an account's
+movements by time.
 
-The index is written behind the head and says how far it is (``position``, ``height``). It is never the truth: what is damaged is removed
-and built again from the log. What an event means to an account is told by the ``movements`` function that app.py plugs in.
+The index is written behind the head and says how far it is (``position``, ``height``). It is never the
+truth: what is damaged is removed and built again from the log. What an event means to an account is told by
+the ``movements`` function that app.py plugs in.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -103,7 +105,9 @@ class Index:
         cache_bytes: int = 32 * MIB,
         write_buffer_bytes: int = 16 * MIB,
     ) -> None:
-        """Open the index at ``path``, or begin it anew where it is missing, damaged or ahead of the log. blocks: how many the log has."""
+        """Open the index at ``path``, or begin it anew where it is missing, damaged or ahead of the log.
+        blocks: how many the log has.
+        """
         self.reports: list[str] = []
         self._movements = movements
         options = {
@@ -126,7 +130,9 @@ class Index:
         return self._part.position
 
     def advance(self, store: Blocks, *, blocks_max: int = 64) -> int:
-        """Index at most ``blocks_max`` more durable blocks, in synced batches; return how many were indexed."""
+        """Index at most ``blocks_max`` more durable blocks, in synced batches; return how many were
+        indexed.
+        """
         start = self._part.position
         stop = min(start + blocks_max, store.durable_count)
         first = store.height_at(start) if start < stop else None
@@ -168,9 +174,11 @@ class Index:
         limit: int = PAGE_MAX,
         reverse: bool = False,
     ) -> list[MovementRow]:
-        """A page of an account's movements by time, ``since_ms <= time < before_ms``; downwards in time with ``reverse``.
+        """A page of an account's movements by time, ``since_ms <= time < before_ms``; downwards in time
+        with ``reverse``.
 
-        A page costs a seek and its rows, however many there are. after: the cursor of the last row of the page before.
+        A page costs a seek and its rows, however many there are. after: the cursor of the last row of the
+        page before.
         """
         return [
             MovementRow(*_place(cursor), Movement(account, *_decode_movement(value)), cursor)

@@ -6,7 +6,8 @@ A data directory holds::
     LOCK           held (flock) by the one process that has the directory open
     HEAD           how far the log is known to be durable: written after each sync, so never ahead of the log
     log/           the block log, the truth
-    state/000..    the state, in 1 to 256 shards; a shard moved aside is 003.damaged-<position>, one to be rebuilt has 003.suspect
+    state/000..    the state, in 1 to 256 shards; a shard to be rebuilt has 003.suspect beside it,
+                   one moved aside is 003.damaged-<blocks>
     state.new/     a re-shard under way; COMPLETE inside it means that it takes the place of state/
     spent/<minute> spent request ids by minute of creation, and STAMP
     index/         look-ups derived from the log
@@ -40,7 +41,7 @@ DIRECTORY_MODE: Final = 0o700
 # Keys of every database that follows the log (database.Part).
 STAMP: Final = b"!"
 
-# Keys of the block log. A block's keys begin with its height, so that LevelDB appends them and seldom rewrites them.
+# Keys of the block log. A block's keys begin with its height: LevelDB appends them and seldom rewrites them.
 BLOCK: Final = b"B"
 GENESIS: Final = b"g"
 POSITION: Final = b"n"

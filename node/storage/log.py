@@ -1,8 +1,9 @@
 """The block log: the truth from which everything else on disk can be rebuilt.
 
-A block is appended by one synced batch, its commit point. Header, leaves, bodies, receipts and writes have keys of their own, in chunks
-of CHUNK items, so that one receipt is cheap to read and bodies can be dropped alone. The header counts what belongs to the block: a
-chunk that is not there is damage, never an absent value. Blocks are numbered from 0 without gaps (their position); heights may skip.
+A block is appended by one synced batch, its commit point. Header, leaves, bodies, receipts and writes have
+keys of their own, in chunks of CHUNK items, so that one receipt is cheap to read and bodies can be dropped
+alone. The header counts what belongs to the block: a chunk that is not there is damage, never an absent
+value. Blocks are numbered from 0 without gaps (their position); heights may skip.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,9 @@ CHECKED_ON_OPEN: Final = 10_000
 
 
 class StoredHeader(Record, frozen=True):
-    """What the log keeps under a block's header key. The counts are of items, whether or not bodies were dropped since."""
+    """What the log keeps under a block's header key. The counts are of items, whether or not bodies were
+    dropped since.
+    """
 
     position: int
     height: int
@@ -52,7 +55,9 @@ _decode_block_header: Final = trusted_decoder(Header)
 
 
 class LogReader:
-    """Blocks of the log, read from ``source``: the database itself, or a snapshot of it that later blocks do not move."""
+    """Blocks of the log, read from ``source``: the database itself, or a snapshot of it that later blocks
+    do not move.
+    """
 
     def __init__(self, source: Database, path: Path) -> None:
         self._source = source
@@ -80,7 +85,9 @@ class LogReader:
         return None if found is None else int.from_bytes(found, "big")
 
     def header_at(self, position: int) -> StoredHeader:
-        """The header of block number ``position``. Raises StorageError LOG_DAMAGED where it should be and is not."""
+        """The header of block number ``position``. Raises StorageError LOG_DAMAGED where it should be and
+        is not.
+        """
         height = self.height_at(position)
         found = None if height is None else self.stored_header(height)
         if found is None or found.position != position:
@@ -107,7 +114,9 @@ class LogReader:
             yield self.header_at(position)
 
     def headers(self, first: int, limit: int) -> list[BlockRecord]:
-        """At most ``limit`` blocks from height ``first`` on, each without leaves, bodies, receipts and writes."""
+        """At most ``limit`` blocks from height ``first`` on, each without leaves, bodies, receipts and
+        writes.
+        """
         start = self.position_from(first)
         if start is None:
             return []
@@ -116,14 +125,16 @@ class LogReader:
         ]
 
     def block(self, height: int) -> BlockRecord | None:
-        """The whole block at ``height``, or None. Its ``bodies`` are empty where they were dropped; ``tree`` and ``spent`` follow
-        from the rest and are empty.
+        """The whole block at ``height``, or None. Its ``bodies`` are empty where they were dropped;
+        ``tree`` and ``spent`` follow from the rest and are empty.
         """
         header = self.stored_header(height)
         return None if header is None else self._block(header, bodies=True)
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
-        """Whole blocks from height ``first`` to ``last``, both inclusive; to the end where ``last`` is None."""
+        """Whole blocks from height ``first`` to ``last``, both inclusive; to the end where ``last`` is
+        None.
+        """
         start = self.position_from(first)
         for header in self.stored_headers(start, self.header_count) if start is not None else ():
             if last is not None and header.height > last:
@@ -131,7 +142,9 @@ class LogReader:
             yield self._block(header, bodies=True)
 
     def block_at(self, position: int) -> BlockRecord:
-        """The whole block number ``position``, as ``block`` gives it. Raises StorageError LOG_DAMAGED where there is none."""
+        """The whole block number ``position``, as ``block`` gives it. Raises StorageError LOG_DAMAGED where
+        there is none.
+        """
         return self._block(self.header_at(position), bodies=True)
 
     def replayed(self, start: int, stop: int) -> Iterator[BlockRecord]:
@@ -161,7 +174,9 @@ class LogReader:
         return receipts[index % CHUNK]
 
     def body(self, height: int, index: int) -> bytes | None:
-        """One signed transaction's bytes, or None where block or index does not exist or bodies were dropped."""
+        """One signed transaction's bytes, or None where block or index does not exist or bodies were
+        dropped.
+        """
         found = self._get(layout.block_key(height, layout.BODIES, index // CHUNK)) if index >= 0 else None
         chunk: tuple[bytes, ...] = () if found is None else self._decoded(_decode_items, found)
         return chunk[index % CHUNK] if index % CHUNK < len(chunk) else None
@@ -171,7 +186,8 @@ class LogReader:
         return self._get(layout.history_key(level, index))
 
     def check_chain(self, suite: Suite, start: int, stop: int) -> None:
-        """Check that each header of blocks ``start`` to ``stop`` - 1 hashes to its app hash and links to the block before.
+        """Check that each header of blocks ``start`` to ``stop`` - 1 hashes to its app hash and links to
+        the block before.
 
         Raises StorageError LOG_DAMAGED. Cost: about 15 microseconds a header.
         """
@@ -263,7 +279,9 @@ class BlockLog(LogReader):
             sync_directory(path.parent)
 
     def append(self, record: BlockRecord, position: int, *, synced: bool = True) -> None:
-        """Write a block in one batch. Raises StorageError; after that nothing more may be appended until the log is opened anew."""
+        """Write a block in one batch. Raises StorageError; after that nothing more may be appended until
+        the log is opened anew.
+        """
         batch = self._source.write_batch(sync=synced)
         put, height = batch.put, record.height
         stored = StoredHeader(

@@ -1,6 +1,8 @@
-"""The store in dictionaries: for tests, simulations and nodes that keep nothing. It passes the same tests as the store on disk.
+"""The store in dictionaries: for tests, simulations and nodes that keep nothing. It passes the same tests
+as the store on disk.
 
-``sync`` makes staged blocks durable in the same sense: only then do snapshots, ``block`` and ``receipt`` see them.
+``sync`` makes staged blocks durable in the same sense: only then do snapshots, ``block`` and ``receipt``
+see them.
 """
 
 from bisect import bisect_left, insort

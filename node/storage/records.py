@@ -1,8 +1,10 @@
-"""State as layers over shards: the newest blocks' writes in memory, newest first, above LevelDBs that hold all older ones.
+"""State as layers over shards: the newest blocks' writes in memory, newest first, above LevelDBs that hold
+all older ones.
 
-A layer is one block's writes and never changes; a tuple of layers is replaced, never edited. So a reader that holds a tuple and the
-sources below it reads without a lock. Where a source is newer than the tuple's oldest layers, those layers say the same or newer
-again, so what is read is right. State records and the tree's pairs share the shards, each under its own first byte.
+A layer is one block's writes and never changes; a tuple of layers is replaced, never edited. So a reader
+that holds a tuple and the sources below it reads without a lock. Where a source is newer than the tuple's
+oldest layers, those layers say the same or newer again, so what is read is right. State records and the
+tree's pairs share the shards, each under its own first byte.
 """
 
 from bisect import bisect_left
@@ -32,7 +34,9 @@ _PAST_ANY_KEY: Final = b"\xff" * 33
 
 
 def shard_of(key: bytes, shards: int) -> int:
-    """The shard of a state record: by the hash of its partition, the key up to and including its third NUL byte."""
+    """The shard of a state record: by the hash of its partition, the key up to and including its third NUL
+    byte.
+    """
     if shards == 1:
         return 0
     parts = key.split(b"\0", PARTITION_NULS)
@@ -57,7 +61,9 @@ class Layer:
         position: int,
         shards: int,
     ) -> None:
-        """position: how many blocks there are up to and with this one. tree: the pairs (K, V) that the writes change."""
+        """position: how many blocks there are up to and with this one. tree: the pairs (K, V) that the
+        writes change.
+        """
         self.position = position
         self.height = record.height
         self.time_ms = record.time_ms
@@ -92,9 +98,11 @@ class Layer:
 
 
 class Records:
-    """Reads of layers over sources; implements ports.Reader's ``get`` and ``scan`` and ports.Store's ``tree_scan``.
+    """Reads of layers over sources; implements ports.Reader's ``get`` and ``scan`` and ports.Store's
+    ``tree_scan``.
 
-    ``layers``: newest first. ``sources``: one a shard, a LevelDB or a snapshot of one. ``_parts``: told of damage met.
+    ``layers``: newest first. ``sources``: one a shard, a LevelDB or a snapshot of one. ``_parts``: told of
+    damage met.
     """
 
     layers: tuple[Layer, ...]
@@ -118,7 +126,9 @@ class Records:
         return found
 
     def scan(self, prefix: bytes, start: bytes = b"", *, reverse: bool = False) -> Iterator[Row]:
-        """Records whose key begins with ``prefix``, in order of keys (ports.Reader). Raises StorageError SHARD_DAMAGED."""
+        """Records whose key begins with ``prefix``, in order of keys (ports.Reader). Raises StorageError
+        SHARD_DAMAGED.
+        """
         low = _RECORD + prefix
         high = layout.successor(low) or b""  # never empty: a stored key begins with its kind
         if start and reverse:
@@ -130,7 +140,9 @@ class Records:
         return self._range(touched, low, high, reverse=reverse)
 
     def tree_scan(self, low: bytes, high: bytes | None) -> Iterable[Row]:
-        """The state tree's pairs (K, V) with ``low <= K < high``, ascending. Raises StorageError SHARD_DAMAGED."""
+        """The state tree's pairs (K, V) with ``low <= K < high``, ascending. Raises StorageError
+        SHARD_DAMAGED.
+        """
         shards = len(self.sources)
         if high == b"":
             return ()
@@ -150,7 +162,7 @@ class Records:
         )
 
     def _range(self, shards: Sequence[int], low: bytes, high: bytes, *, reverse: bool) -> Iterator[Row]:
-        """Rows of the given shards with ``low <= stored key < high``, without the first byte of their keys."""
+        """Rows of the given shards with ``low <= stored key < high``, their keys without the first byte."""
         if low >= high:
             return
         layers, sources = self.layers, self.sources
@@ -187,7 +199,9 @@ def _at_rank(rows: Iterator[Row], rank: int) -> Iterator[_Ranked]:
 def _overlays(
     layers: Sequence[Layer], shard: int, low: bytes, high: bytes, *, reverse: bool
 ) -> list[Iterator[_Ranked]]:
-    """The layers' rows of a shard in a range. Ranked so that of equal keys the newest layer's comes first in the merge's direction."""
+    """The layers' rows of a shard in a range. Ranked so that of equal keys the newest layer's comes first
+    in the merge's direction.
+    """
     found = (
         layer.ranked(shard, low, high, -age if reverse else age, reverse=reverse)
         for age, layer in enumerate(layers)

@@ -1,7 +1,8 @@
 """Give a data directory another number of shards, with the node stopped.
 
-The new shards are built beside the old ones and take their place by rename, once all of them are complete. Cut off anywhere, the next
-open finishes the exchange or undoes it (``directory.settle_reshard``); the log is not touched, and no hash changes.
+The new shards are built beside the old ones and take their place by rename, once all of them are complete.
+Cut off anywhere, the next open finishes the exchange or undoes it (``directory.settle_reshard``); the log
+is not touched, and no hash changes.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,8 @@ ROWS_A_BATCH: Final = 50_000
 def reshard(path: Path, suite: Suite, shards: int, progress: Callable[[int, int], None] = untold) -> int:
     """Spread the state over ``shards`` shards, 1 to 256; return how many rows there were.
 
-    progress: called with (old shards done, old shards). Raises StorageError as ``ShardedStore.open`` does, and DISK_LOW.
+    progress: called with (old shards done, old shards). Raises StorageError as ``ShardedStore.open`` does,
+    and DISK_LOW.
     """
     checked_count(shards)
     with ShardedStore.open(path, suite) as store:

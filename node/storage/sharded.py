@@ -1,12 +1,13 @@
 """The store on disk: one block log behind N shards of state.
 
-What always holds: a block is durable when its one synced batch in the log is, and nothing is acknowledged before. Everything else
-follows the log: shards and spent ids are flushed behind it, each stamped with how far it is, and ``open`` replays what they lack.
-Three threads may use a store at once: one executes (``stage``, ``get``, ``scan``, ``spent``), one makes durable (``sync``), and any
-read snapshots. They share immutable tuples; ``_swap`` guards their exchange only.
+What always holds: a block is durable when its one synced batch in the log is, and nothing is acknowledged
+before. Everything else follows the log: shards and spent ids are flushed behind it, each stamped with how
+far it is, and ``open`` replays what they lack. Three threads may use a store at once: one executes
+(``stage``, ``get``, ``scan``, ``spent``), one makes durable (``sync``), and any read snapshots. They share
+immutable tuples; ``_swap`` guards their exchange only.
 
-Each shard is flushed in its turn, a few after every block, so that all had theirs once FLUSH_BLOCKS blocks or FLUSH_BYTES bytes have
-passed and no single ``sync`` pays for all.
+Each shard is flushed in its turn, a few after every block, so that all had theirs once FLUSH_BLOCKS blocks
+or FLUSH_BYTES bytes have passed and no single ``sync`` pays for all.
 """
 
 import threading
@@ -36,7 +37,9 @@ IDLE_BLOCKS_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a node grants storage, over all shards. reserve_bytes: disk space below which new work is refused."""
+    """What a node grants storage, over all shards. reserve_bytes: disk space below which new work is
+    refused.
+    """
 
     cache_bytes: int = 256 * MIB
     write_buffer_bytes: int = 64 * MIB
@@ -58,7 +61,9 @@ class Snapshot(Records):
 
 
 class ShardedStore(Records):
-    """Implements ports.Store on disk, and serves the durable blocks of the log. Make one with ``create`` or ``open``."""
+    """Implements ports.Store on disk, and serves the durable blocks of the log. Make one with ``create`` or
+    ``open``.
+    """
 
     def __init__(
         self, path: Path, suite: Suite, budget: Budget, lifetime_ms: int, lock: directory.DirectoryLock
@@ -97,7 +102,9 @@ class ShardedStore(Records):
         lifetime_ms: int = LIFETIME_MS_DEFAULT,
         genesis: bytes = b"",
     ) -> Self:
-        """Make a new data directory at ``path`` (new or empty) and open it. shards: 1 to 256; no hash depends on it."""
+        """Make a new data directory at ``path`` (new or empty) and open it. shards: 1 to 256; no hash
+        depends on it.
+        """
         checked_count(shards)
         with directory.creating(path):
             fill(path, shards, genesis).close()
@@ -107,10 +114,11 @@ class ShardedStore(Records):
     def open(
         cls, path: Path, suite: Suite, *, budget: Budget | None = None, lifetime_ms: int = LIFETIME_MS_DEFAULT
     ) -> Self:
-        """Open a data directory, finish what a crash cut off, rebuild what is damaged and can be (told in ``reports``).
+        """Open a data directory, finish what a crash cut off, rebuild what is damaged and can be (told in
+        ``reports``).
 
-        lifetime_ms: the chain's transaction lifetime, from its genesis.
-        Raises StorageError: MISSING, VERSION_UNKNOWN, DIRECTORY_IN_USE, LOG_DAMAGED, LOST_TAIL, DISK_LOW, IO_FAILED.
+        lifetime_ms: the chain's transaction lifetime, from its genesis. Raises StorageError: MISSING,
+        VERSION_UNKNOWN, DIRECTORY_IN_USE, LOG_DAMAGED, LOST_TAIL, DISK_LOW, IO_FAILED.
         """
         directory.check_version(path)
         lock = directory.DirectoryLock(path)
@@ -142,7 +150,9 @@ class ShardedStore(Records):
         return self._head
 
     def stage(self, record: BlockRecord) -> None:
-        """Take a finished block: visible at once, durable after ``sync``. Raises StorageError STOPPED or OUT_OF_ORDER."""
+        """Take a finished block: visible at once, durable after ``sync``. Raises StorageError STOPPED or
+        OUT_OF_ORDER.
+        """
         self._require_running()
         if self._head is not None and record.height <= self._head.height:
             raise StorageError(StorageCode.OUT_OF_ORDER, height=record.height, head=self._head.height)
@@ -210,7 +220,9 @@ class ShardedStore(Records):
         self.log.set_genesis(document)
 
     def headers(self, first: int, limit: int) -> list[BlockRecord]:
-        """At most ``limit`` durable blocks from height ``first`` on, each without leaves, bodies, receipts and writes."""
+        """At most ``limit`` durable blocks from height ``first`` on, each without leaves, bodies, receipts
+        and writes.
+        """
         return self.log.headers(first, limit)
 
     def block(self, height: int) -> BlockRecord | None:
@@ -266,14 +278,18 @@ class ShardedStore(Records):
         return directory.free_bytes(self.path)
 
     def check_space(self) -> None:
-        """Raises StorageError DISK_LOW where less than the reserve is left, STOPPED where writing has failed."""
+        """Raises StorageError DISK_LOW where less than the reserve is left, STOPPED where writing has
+        failed.
+        """
         self._require_running()
         free = self.free_bytes()
         if free < self.budget.reserve_bytes:
             raise StorageError(StorageCode.DISK_LOW, free_bytes=free, reserve_bytes=self.budget.reserve_bytes)
 
     def flush(self) -> None:
-        """Bring all shards and the spent ids up to the last durable block. Called by the thread that calls ``sync``."""
+        """Bring all shards and the spent ids up to the last durable block. Called by the thread that calls
+        ``sync``.
+        """
         for _ in range(self.shard_count + 1):
             self._flush_next(force=True)
 
@@ -385,7 +401,9 @@ class ShardedStore(Records):
         self._credit -= int(self._credit)
 
     def _flush_next(self, *, force: bool) -> None:
-        """Flush the shard whose turn it is, or the spent ids. A failure stops the store; the log has everything."""
+        """Flush the shard whose turn it is, or the spent ids. A failure stops the store; the log has
+        everything.
+        """
         turn, self._turn = self._turn, (self._turn + 1) % (self.shard_count + 1)
         view = self._view
         try:
@@ -452,7 +470,9 @@ class ShardedStore(Records):
 
 
 def fill(path: Path, shards: int, genesis: bytes) -> BlockLog:
-    """Make all parts of a data directory that is being created, and hand out its log, to be filled and closed."""
+    """Make all parts of a data directory that is being created, and hand out its log, to be filled and
+    closed.
+    """
     log = BlockLog(
         path / layout.LOG, create=True, cache_bytes=MIB, write_buffer_bytes=Budget().log_write_buffer_bytes
     )

@@ -1,7 +1,8 @@
-"""The shards of the state: opened, checked against one another, and those that are damaged moved aside and begun anew.
+"""The shards of the state: opened, checked against one another, and those that are damaged moved aside and
+begun anew.
 
-A shard begun anew is at position 0, so that the store's replay of the log fills it. How many shards there are is in every stamp; the
-names of the directories settle it only where no stamp can be read.
+A shard begun anew is at position 0, so that the store's replay of the log fills it. How many shards there
+are is in every stamp; the names of the directories settle it only where no stamp can be read.
 """
 
 from pathlib import Path
@@ -125,7 +126,9 @@ def checked_count(shards: int) -> int:
 
 
 def shard_options(count: int, cache_bytes: int, write_buffer_bytes: int) -> dict[str, Any]:
-    """LevelDB's settings for one of ``count`` shards that share a budget. Uncompressed 1 KB blocks: a cold read falls from 12 us to 2.5."""
+    """LevelDB's settings for one of ``count`` shards that share a budget. Uncompressed 1 KB blocks: a cold
+    read falls from 12 us to 2.5.
+    """
     return {
         "cache_bytes": max(MIB // 4, cache_bytes // count),
         "write_buffer_bytes": max(WRITE_BUFFER_BYTES_MIN, write_buffer_bytes // count),

@@ -1,7 +1,9 @@
-"""Spent request ids on disk: one small LevelDB a minute of creation, dropped whole once nothing in it can be alive.
+"""Spent request ids on disk: one small LevelDB a minute of creation, dropped whole once nothing in it can
+be alive.
 
-A request id is a UUIDv7, so its first 48 bits say when it was made (milliseconds). Every bucket that should exist is named in STAMP
-with the position of its last batch: a bucket that is missing, damaged or behind its entry means that all are rebuilt from the log.
+A request id is a UUIDv7, so its first 48 bits say when it was made (milliseconds). Every bucket that should
+exist is named in STAMP with the position of its last batch: a bucket that is missing, damaged or behind its
+entry means that all are rebuilt from the log.
 """
 
 import struct
@@ -55,11 +57,13 @@ def spent_of_leaves(leaves: Iterable[bytes], height: int) -> dict[bytes, Spent]:
 
 
 class SpentIds:
-    """The buckets, complete up to block number ``position``. One thread flushes; another may ask at the same time."""
+    """The buckets, complete up to block number ``position``. One thread flushes; another may ask at the
+    same time.
+    """
 
     def __init__(self, path: Path, lifetime_ms: int, head_time_ms: int) -> None:
-        """Open what is at ``path``. What is missing or damaged is removed and ``position`` is 0: replay from there, or from
-        ``skip_to``. ``rebuilt`` says so.
+        """Open what is at ``path``. What is missing or damaged is removed and ``position`` is 0: replay
+        from there, or from ``skip_to``. ``rebuilt`` says so.
         """
         self.position = 0
         self.rebuilt = ""
@@ -98,7 +102,9 @@ class SpentIds:
         return None if row is None else Spent(*_ROW.unpack(row))
 
     def flush(self, layers: Iterable[Mapping[bytes, Spent]], position: int, head_time_ms: int) -> None:
-        """Write the ids of ``layers``, complete up to ``position``, and drop buckets that the head's time has left behind."""
+        """Write the ids of ``layers``, complete up to ``position``, and drop buckets that the head's time
+        has left behind.
+        """
         self._close_dropped()
         self._floor = max(self._floor, floor_minute(head_time_ms, self._lifetime_ms))
         rows: dict[int, dict[bytes, bytes | None]] = {}

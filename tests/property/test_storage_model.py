@@ -1,4 +1,6 @@
-"""Any order of staging, syncing, flushing, crashing, closing and re-sharding leaves what a plain dictionary says."""
+"""Any order of staging, syncing, flushing, crashing, closing and re-sharding leaves what a plain dictionary
+says.
+"""
 
 import shutil
 import tempfile
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from node.ledger.hashing import INTERNATIONAL
 from node.storage.reshard import reshard
-from node.storage.sharded import ShardedStore
+from node.storage.sharded import ShardedStore, Snapshot
 from tests.storage_blocks import LIFETIME_MS, Chain, Model, check_state, check_store
 
 STEPS = st.lists(
@@ -18,11 +20,11 @@ STEPS = st.lists(
         st.sampled_from((1, 2, 5, 16)),
     ),
     min_size=5,
-    max_size=40,
+    max_size=25,
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), shards=st.sampled_from((1, 3, 8)), steps=STEPS)
 def test_a_store_is_its_model_whatever_happens(seed: int, shards: int, steps: list[str | int]) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -38,7 +40,7 @@ class _Run:
         self.opened = 0
         self.chain = Chain(seed)
         self.durable = 0
-        self.kept: list[tuple[object, Model]] = []
+        self.kept: list[tuple[Snapshot, Model]] = []
         self.store = ShardedStore.create(self.path, INTERNATIONAL, shards=shards, lifetime_ms=LIFETIME_MS)
 
     def play(self, steps: list[str | int]) -> None:

@@ -1,9 +1,12 @@
-"""The store on disk across closing, crashes, re-sharding and lost parts. A crash is a copy of the directory while it is open."""
+"""The store on disk across closing, crashes, re-sharding and lost parts. A crash is a copy of the directory
+while it is open.
+"""
 
 import random
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +19,11 @@ from node.storage.sharded import Budget, ShardedStore
 from tests.storage_blocks import LIFETIME_MS, Chain, check_store
 
 
-def create(path: Path, shards: int = 3, **options) -> ShardedStore:
+def create(path: Path, shards: int = 3, **options: Any) -> ShardedStore:
     return ShardedStore.create(path, INTERNATIONAL, shards=shards, lifetime_ms=LIFETIME_MS, **options)
 
 
-def reopen(path: Path, **options) -> ShardedStore:
+def reopen(path: Path, **options: Any) -> ShardedStore:
     return ShardedStore.open(path, INTERNATIONAL, lifetime_ms=LIFETIME_MS, **options)
 
 
@@ -40,7 +43,7 @@ def filled(path: Path, blocks: int, shards: int = 3) -> list[BlockRecord]:
     return chain.blocks
 
 
-def refused(path: Path, **options) -> StorageError:
+def refused(path: Path, **options: Any) -> StorageError:
     with pytest.raises(StorageError) as caught:
         reopen(path, **options).close()
     return caught.value
@@ -281,14 +284,16 @@ def test_too_little_space_is_refused_and_reads_go_on(tmp_path: Path) -> None:
         store.check_space()
 
 
-def test_after_a_failed_write_reads_go_on_and_writing_stops_for_good(tmp_path: Path, monkeypatch) -> None:
+def test_after_a_failed_write_reads_go_on_and_writing_stops_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain = Chain(seed=3)
     store = create(tmp_path / "data")
     store.stage(chain.next())
     store.sync()
     store.stage(chain.next())
 
-    def fail(*_args, **_options) -> None:
+    def fail(*_args: object, **_options: object) -> None:
         raise StorageError(StorageCode.DISK_LOW)
 
     monkeypatch.setattr(store.log, "append", fail)
@@ -347,7 +352,7 @@ def test_one_thread_stages_while_another_syncs_and_readers_read(tmp_path: Path) 
         assert [value for _, value in found.scan(b"mark")] == [b"149"] * 16
 
 
-def _marks(number: int):
+def _marks(number: int) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((b"mark%02d" % at, b"%d" % number) for at in range(16))
 
 

@@ -1,11 +1,12 @@
 """What every store does: the same tests run on memory and on disk with 1, 3 and 8 shards."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from node.ledger import ports
 from node.ledger.hashing import INTERNATIONAL
 from node.storage.errors import StorageCode, StorageError
 from node.storage.memory import MemoryStore
@@ -16,7 +17,7 @@ Store = MemoryStore | ShardedStore
 
 
 @pytest.fixture(params=["memory", 1, 3, 8])
-def store(request, tmp_path: Path):
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made: Store
     if request.param == "memory":
         made = MemoryStore(lifetime_ms=LIFETIME_MS)
@@ -24,6 +25,8 @@ def store(request, tmp_path: Path):
         made = ShardedStore.create(
             tmp_path / "data", INTERNATIONAL, shards=request.param, lifetime_ms=LIFETIME_MS
         )
+    port: ports.Store = made  # the type checker holds both to the port
+    assert port.height == 0
     yield made
     made.close()
 
