@@ -21,7 +21,7 @@ from node.client.connection import Tls
 from node.client.outcome import Outcome
 from node.client.reads import BlockContent, Cursor, EventAt, Head, Movement, NodeStatus, TransactionRecord
 from node.client.signing import Signer
-from node.client.submission import WINDOW_DEFAULT
+from node.client.submission import BATCH_MAX, WINDOW_DEFAULT
 from node.ledger.hashing import Suite
 from node.ledger.types import Genesis, Operation, Receipt
 
@@ -154,10 +154,17 @@ class BlockingClient:
         return self._loop.run(self._client.submit_many(items, seconds=seconds))
 
     def submit_stream(
-        self, items: Iterable[bytes], *, window: int = WINDOW_DEFAULT, seconds: float | None = None
+        self,
+        items: Iterable[bytes],
+        *,
+        window: int = WINDOW_DEFAULT,
+        batch: int = BATCH_MAX,
+        seconds: float | None = None,
     ) -> Iterator[tuple[int, Outcome]]:
         """As Client.submit_stream; ``items`` is read in the client's own thread."""
-        return self._loop.iterate(self._client.submit_stream(items, window=window, seconds=seconds))
+        return self._loop.iterate(
+            self._client.submit_stream(items, window=window, batch=batch, seconds=seconds)
+        )
 
     def get_transaction(self, tx_id: bytes) -> TransactionRecord | None:
         """As Client.get_transaction."""
@@ -187,6 +194,10 @@ class BlockingClient:
     def query(self, contract: str, name: str, *arguments: Any) -> Any:
         """As Client.query."""
         return self._loop.run(self._client.query(contract, name, *arguments))
+
+    def positions(self, member: str) -> dict[str, tuple[int, int]]:
+        """As Client.positions."""
+        return self._loop.run(self._client.positions(member))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

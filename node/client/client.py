@@ -36,7 +36,7 @@ from node.client.reads import (
 )
 from node.client.retry import Backoff
 from node.client.signing import Signer, sign, transaction, transaction_id
-from node.client.submission import WINDOW_DEFAULT, Submitter, raise_for
+from node.client.submission import BATCH_MAX, WINDOW_DEFAULT, Submitter, raise_for
 from node.engine.errors import NodeError
 from node.ledger.genesis import chain_id as chain_id_of
 from node.ledger.genesis import decode_genesis, suite_of
@@ -153,15 +153,20 @@ class Client:
         return outcomes
 
     async def submit_stream(
-        self, items: Iterable[bytes], *, window: int = WINDOW_DEFAULT, seconds: float | None = None
+        self,
+        items: Iterable[bytes],
+        *,
+        window: int = WINDOW_DEFAULT,
+        batch: int = BATCH_MAX,
+        seconds: float | None = None,
     ) -> AsyncIterator[tuple[int, Outcome]]:
         """Send signed transactions in batches and yield (index, Outcome) as each is decided, in any order.
 
-        window: batches in flight. seconds: how long to go on trying without progress, through cuts and
-        restarts of the node.
+        window: batches in flight, of at most ``batch`` transactions. seconds: how long to go on trying
+        without progress, through cuts and restarts of the node.
         """
         async for decided in self._submitter.stream(
-            items, window=window, seconds=self.seconds if seconds is None else seconds
+            items, window=window, batch=batch, seconds=self.seconds if seconds is None else seconds
         ):
             yield decided
 
@@ -261,6 +266,20 @@ class Client:
         )
         answer = await ask(self._contracts.Query, request, target=self.target, seconds=self.seconds)
         return read_result(query, answer.result_json)
+
+    async def positions(self, member: str) -> dict[str, tuple[int, int]]:
+        """What a member has over all its accounts: asset -> (posted, held), in minor units."""
+        sums: dict[str, tuple[int, int]] = {}
+        token = ""
+        while True:
+            request = fund_pb2.ListPositionsRequest(member=member, page_token=token)
+            page = await ask(self._funds.ListPositions, request, target=self.target, seconds=self.seconds)
+            for entry in page.positions:
+                posted, held = sums.get(entry.asset, (0, 0))
+                sums[entry.asset] = posted + entry.posted, held + entry.held
+            token = page.next_page_token
+            if not token:
+                return sums
 
     # --- the chain ----------------------------------------------------------------------------------------
     # ------------------------------

@@ -19,6 +19,7 @@ from node.client.connection import answer_of
 from node.client.errors import ClientError, Declined, Unknown, Unreachable
 from node.client.outcome import Outcome, outcome_from, receipt_outcome, transaction_id_of
 from node.client.retry import Backoff
+from node.ledger.errors import LedgerError
 from node.ledger.hashing import Suite
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import TransactionServiceStub
@@ -27,6 +28,7 @@ Call = grpc.aio.StreamStreamCall[pb.SubmitStreamRequest, pb.SubmitStreamResponse
 
 BATCH_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 512 * 1024
+EXPIRED: Final = LedgerError.EXPIRED
 WINDOW_DEFAULT: Final = 8
 READ_SECONDS_MAX: Final = 120.0
 """A stream on which nothing is answered for so long while batches are in flight is cut and begun again."""
@@ -51,6 +53,7 @@ class _Work:
     """What is still to be sent, and what is in flight by correlation number."""
 
     source: Iterator[tuple[int, bytes]]
+    batch_max: int = BATCH_MAX
     again: deque[_Item] = field(default_factory=deque)
     flying: dict[int, list[_Item]] = field(default_factory=dict)
     correlation: int = 0
@@ -62,7 +65,7 @@ class _Work:
         """The next batch: first what must be sent again; empty where nothing is to be sent now."""
         batch: list[_Item] = []
         size = 0
-        while len(batch) < BATCH_MAX:
+        while len(batch) < self.batch_max:
             item = self._next()
             if item is None:
                 break
@@ -141,14 +144,19 @@ class Submitter:
         self.resent = 0
 
     async def stream(
-        self, items: Iterable[bytes], *, window: int = WINDOW_DEFAULT, seconds: float = 60.0
+        self,
+        items: Iterable[bytes],
+        *,
+        window: int = WINDOW_DEFAULT,
+        batch: int = BATCH_MAX,
+        seconds: float = 60.0,
     ) -> AsyncIterator[_Decided]:
         """Send all and yield (index, Outcome) as each is decided, in any order.
 
-        window: batches in flight. seconds: how long to go on without any progress; then what is left is
-        yielded as unknown.
+        window: batches in flight, of at most ``batch`` transactions and 512 KiB. seconds: how long to go on
+        without any progress; then what is left is yielded as unknown.
         """
-        work = _Work(iter(enumerate(items)))
+        work = _Work(iter(enumerate(items)), min(batch, BATCH_MAX))
         backoff = Backoff(seconds)
         reason: ClientError = Unreachable(f"{self._target} did not answer in {seconds} s")
         while True:
@@ -234,8 +242,14 @@ class Submitter:
         return item.index, await self._confirmed(item, outcome)
 
     async def _confirmed(self, item: _Item, outcome: Outcome) -> Outcome:
-        """An answer that is no decision says nothing of earlier sendings: then the receipt is asked for."""
-        if outcome.decided or item.attempts == 1:
+        """An answer without a receipt may say nothing of earlier sendings: then the receipt is asked for.
+
+        That is so for what is no decision once it was sent twice, and always for what is dead by its time: it
+        may have been decided while it lived.
+        """
+        refusal = outcome.refusal
+        expired = refusal and (refusal.codespace, refusal.number) == (EXPIRED.codespace, EXPIRED.code)
+        if outcome.receipt is not None or not (expired or (item.attempts > 1 and not outcome.decided)):
             return outcome
         try:
             found = await self._stub.GetTransaction(

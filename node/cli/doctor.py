@@ -1,0 +1,210 @@
+"""``vostro doctor``: is this node sound, and if not, what is to be done?"""
+
+import stat
+import time
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import typer
+
+from node.cli.output import Exit, Failure, Row
+from node.cli.session import Session, pinned_chain, session_of
+from node.client import ClientError, NodeStatus
+from node.config import ConfigError, NodeConfig
+from node.engine.sequencer import Sequencer, SequencerRefused
+from node.genesis_file import GenesisRefused, load_genesis
+from node.keys.keystore import KeystoreError, load_signer, read_passphrase
+from node.storage.directory import free_bytes
+
+CLOCK_MS_MAX: Final = 5_000
+"""How far block time and this machine's clock may differ while the node serves."""
+INDEX_LAG_MAX: Final = 1_000
+QUEUE_SHARE_MAX: Final = 0.9
+MIB: Final = 1024 * 1024
+
+
+class Verdict(str, Enum):
+    """Of one check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Finding(NamedTuple):
+    """One line of the report. advice: what to do, empty where all is well."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def doctor(ctx: typer.Context) -> None:
+    """Check configuration, genesis, keys, disk, clock, the running node, its alarms and its index.
+
+    Exit code 0: sound, perhaps with warnings. Exit code 3: the node does not answer. Exit code 4: something
+    failed.
+
+    Example: `vostro --config node/node.toml doctor`
+    """
+    session = session_of(ctx)
+    findings = examine(session)
+    rows: list[Row] = [finding._asdict() | {"verdict": finding.verdict.value} for finding in findings]
+    columns = {"check": "Check", "verdict": "Verdict", "found": "Found", "advice": "What to do"}
+    session.output.rows("Doctor", columns, rows)
+    failed = [finding.check for finding in findings if finding.verdict is Verdict.FAILED]
+    if failed == ["node"]:
+        raise Failure(Exit.UNAVAILABLE, "the node does not answer")
+    if failed:
+        raise Failure(Exit.UNVERIFIED, f"failed: {', '.join(failed)}")
+
+
+def examine(session: Session) -> list[Finding]:
+    """Every check, in order; none raises."""
+    findings: list[Finding] = []
+    if session.has_config:
+        findings += _local(session)
+    findings += _remote(session)
+    return findings
+
+
+# --- this machine ---------------------------------------------------------------------------------------------------------------------
+
+
+def _local(session: Session) -> Iterator[Finding]:
+    try:
+        config = session.config
+    except ConfigError as error:
+        yield Finding("configuration", Verdict.FAILED, str(error), "correct the file")
+        return
+    yield Finding("configuration", Verdict.OK, f"listens on {config.listen}, {config.shards} shards")
+    yield _guarded(
+        "genesis", lambda: f"{load_genesis(config.genesis).name}, chain {pinned_chain(config).hex()[:16]}"
+    )
+    yield _guarded("sequencer key", lambda: _sequencer_key(config))
+    for path in (config.sequencer_key, config.sequencer_passphrase_file, config.last_signed):
+        yield _mode(path)
+    yield _disk(config)
+
+
+def _guarded(check: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check, Verdict.OK, look())
+    except (GenesisRefused, KeystoreError, SequencerRefused, OSError) as error:
+        return Finding(check, Verdict.FAILED, str(error), "see the sentence")
+
+
+def _sequencer_key(config: NodeConfig) -> str:
+    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
+    genesis = load_genesis(config.genesis)
+    if signer.public_key not in {key.public_key for key in genesis.authority}:
+        raise SequencerRefused("the key is not the one that genesis names: restore the right key file")
+    return f"{signer.algorithm} {signer.key_id.hex()}, named in genesis"
+
+
+def _mode(path: Path) -> Finding:
+    """Only its owner may read what lies there."""
+    check = f"mode of {path.name}"
+    try:
+        bits = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        return Finding(
+            check,
+            Verdict.FAILED,
+            f"{path}: {error.strerror}",
+            "restore the file or correct the configuration",
+        )
+    if bits & 0o077:
+        return Finding(check, Verdict.FAILED, f"{bits:04o}: others can use it", f"chmod 600 {path}")
+    return Finding(check, Verdict.OK, f"{bits:04o}")
+
+
+def _disk(config: NodeConfig) -> Finding:
+    place = config.data_dir if config.data_dir.exists() else config.data_dir.parent
+    free = free_bytes(place) // MIB
+    told = f"{free:,} MiB free, {config.disk_reserve_mb:,} in reserve"
+    if free < config.disk_reserve_mb:
+        return Finding("disk", Verdict.FAILED, told, "free space: new work is refused below the reserve")
+    if free < 4 * config.disk_reserve_mb:
+        return Finding("disk", Verdict.WARNING, told, "plan for more space")
+    return Finding("disk", Verdict.OK, told)
+
+
+# --- the running node -----------------------------------------------------------------------------------------------------------------
+
+
+def _remote(session: Session) -> Iterator[Finding]:
+    try:
+        with session.client() as client:
+            status = client.status()
+    except (ClientError, ConfigError, GenesisRefused, OSError) as error:
+        yield Finding(
+            "node", Verdict.FAILED, str(error), "start it with `vostro run`, or name it with --node"
+        )
+        return
+    yield Finding(
+        "node",
+        Verdict.OK,
+        f"{status.target}, {status.engine} engine, version {status.version}, height {status.height}",
+    )
+    yield _serving(status)
+    yield _clock(status)
+    yield _queue(status)
+    yield _index(status)
+    yield from _alarms(status)
+    if session.has_config and not session.node:
+        yield _guarded("last-signed", lambda: _last_signed(session.config, status))
+
+
+def _serving(status: NodeStatus) -> Finding:
+    if status.serving:
+        return Finding("serving", Verdict.OK, "takes new work")
+    return Finding("serving", Verdict.FAILED, "takes no new work", "see the alarms and the log")
+
+
+def _clock(status: NodeStatus) -> Finding:
+    off = time.time_ns() // 1_000_000 - status.time_ms
+    told = f"block time is {abs(off):,} ms {'behind' if off >= 0 else 'ahead of'} this machine's clock"
+    if abs(off) > CLOCK_MS_MAX:
+        return Finding("clock", Verdict.WARNING, told, "check NTP here and on the node")
+    return Finding("clock", Verdict.OK, told)
+
+
+def _queue(status: NodeStatus) -> Finding:
+    told = f"{status.pending:,} of {status.pending_max:,}"
+    full = status.pending > status.pending_max * QUEUE_SHARE_MAX
+    return Finding(
+        "queue", Verdict.WARNING if full else Verdict.OK, told, "clients are told to back off" if full else ""
+    )
+
+
+def _index(status: NodeStatus) -> Finding:
+    if status.index_height is None:
+        return Finding("index", Verdict.OK, "none is kept here")
+    lag = status.height - status.index_height
+    told = f"at height {status.index_height:,}, {lag:,} behind"
+    if lag > INDEX_LAG_MAX:
+        return Finding("index", Verdict.WARNING, told, "statements lag; it catches up by itself")
+    return Finding("index", Verdict.OK, told)
+
+
+def _alarms(status: NodeStatus) -> Iterator[Finding]:
+    if not status.alarms:
+        yield Finding("alarms", Verdict.OK, "none")
+    for alarm in status.alarms:
+        yield Finding("alarm", Verdict.WARNING, alarm, "docs/operations.md says what it means")
+
+
+def _last_signed(config: NodeConfig, status: NodeStatus) -> str:
+    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
+    sequencer = Sequencer(signer, pinned_chain(config), config.last_signed)
+    last = sequencer.last
+    sequencer.close()
+    if last.height > status.height:
+        raise SequencerRefused(
+            f"signed height {last.height:,}, but the head is {status.height:,}: another copy is running?"
+        )
+    return f"signed up to height {last.height:,}, head {status.height:,}"

@@ -1,0 +1,121 @@
+"""The whole chain recomputed: every transaction run again by a new ledger over an empty store, every hash
+compared.
+
+What is trusted is the genesis document and this program. The block log gives the order of transactions and
+what the node says came of them; signatures, receipts, roots, the app hash and the sequencer's certificate
+of every block are made or checked anew.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from contracts import assemble
+from node.keys.verify import VERIFIERS
+from node.ledger import codec
+from node.ledger.errors import StoreFailed
+from node.ledger.genesis import suite_of
+from node.ledger.hashing import SIGN_HEADER
+from node.ledger.ledger import Finalized, Ledger
+from node.ledger.ports import Check
+from node.ledger.types import Block, BlockRecord, Genesis
+from node.storage.sharded import ShardedStore
+
+SYNC_BLOCKS: Final = 64
+SCRATCH_SHARDS: Final = 1
+
+
+class Disagreement(Exception):
+    """The log says otherwise than the recomputation; the text names the height and what differs."""
+
+
+class Log(Protocol):
+    """What is replayed."""
+
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
+        """Whole blocks, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was recomputed and found equal."""
+
+    blocks: int
+    transactions: int
+    height: int
+    app_hash: bytes
+    state_root: bytes
+
+
+def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, int], None]) -> Replayed:
+    """Recompute a chain in ``scratch``, an empty or new directory. progress: called with (blocks done,
+    transactions done).
+
+    Raises: Disagreement, and StorageError where the log or the scratch disk fails.
+    """
+    suite = suite_of(genesis)
+    ShardedStore.create(scratch, suite, shards=SCRATCH_SHARDS, genesis=codec.encode(genesis)).close()
+    store = ShardedStore.open(scratch, suite, lifetime_ms=genesis.limits.lifetime_ms)
+    try:
+        ledger = Ledger(genesis, assemble, store, VERIFIERS[genesis.suite]())
+        count = transactions = 0
+        for record in log.blocks():
+            transactions += _again(ledger, record, genesis)
+            count += 1
+            if count % SYNC_BLOCKS == 0:
+                store.sync()
+            progress(count, transactions)
+        store.sync()
+    finally:
+        store.close()
+    if count == 0:
+        raise Disagreement("the log holds no block, not even that of genesis")
+    info = ledger.info()
+    return Replayed(count, transactions, info.height, info.app_hash, info.state_root)
+
+
+def _again(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> int:
+    """Run one block again and compare; how many transactions were in it."""
+    items = tuple([body for body in record.bodies if body])
+    if record.leaves and len(record.bodies) != len(record.leaves):
+        raise Disagreement(
+            f"height {record.height}: bodies were dropped from the log, so it cannot be recomputed"
+        )
+    if record.height == 0:
+        finalized = ledger.init_chain()
+    else:
+        finalized = ledger.finalize_block(Block(record.height, record.time_ms, items))
+    _compare(record, finalized)
+    _check_certificate(ledger, record, genesis)
+    ledger.commit(record.certificate)
+    return len(items)
+
+
+def _compare(record: BlockRecord, finalized: Finalized) -> None:
+    again = finalized.record
+    if again is None:
+        raise Disagreement(f"height {record.height}: the log has a header where nothing happened")
+    pairs = (
+        ("the transactions", record.leaves, again.leaves),
+        ("the receipts", record.receipts, again.receipts),
+        ("what was written", record.writes, again.writes),
+        ("the header", record.header, again.header),
+        ("the app hash", record.app_hash, again.app_hash),
+    )
+    for what, told, found in pairs:
+        if told != found:
+            raise Disagreement(f"height {record.height}: {what} in the log and in the recomputation differ")
+
+
+def _check_certificate(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> None:
+    """One key of the authority signed the header. (A single sequencer; consensus certifies elsewhere.)"""
+    message = SIGN_HEADER + ledger.chain.chain_id + record.app_hash
+    checks = [Check(key.algorithm, key.public_key, message, record.certificate) for key in genesis.authority]
+    if not any(VERIFIERS[genesis.suite]().verify(checks)):
+        raise Disagreement(
+            f"height {record.height}: the certificate is not the sequencer's signature of this header"
+        )
+
+
+__all__ = ["Disagreement", "Replayed", "StoreFailed", "replay"]
