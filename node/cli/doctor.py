@@ -3,7 +3,7 @@
 import stat
 import time
 from collections.abc import Callable, Iterator
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,7 +25,7 @@ QUEUE_SHARE_MAX: Final = 0.9
 MIB: Final = 1024 * 1024
 
 
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """Of one check."""
 
     OK = "ok"

@@ -7,9 +7,9 @@ in which an amount is its decimal text and a hash lower-case hex; a failure is a
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -18,6 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, Any]
+
+
+PIPE_WIDTH: Final = 160
 
 
 class Exit(IntEnum):
@@ -37,7 +40,7 @@ EXIT_CODES_TOLD: Final = (
 )
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """What ``-o`` takes."""
 
     TABLE = "table"
@@ -70,8 +73,9 @@ class Output:
         self.form = form
         self.console = Console(highlight=False, soft_wrap=False)
         self.errors = Console(stderr=True, highlight=False)
-        if not self.console.is_terminal:
-            self.console.width = max(self.console.width, 160)  # a pipe has no width to fit
+        for console in (self.console, self.errors):
+            if not console.is_terminal:
+                console.width = max(console.width, PIPE_WIDTH)  # a pipe has no width to fit
 
     @property
     def is_json(self) -> bool:
@@ -156,9 +160,6 @@ def when(time_ms: int) -> str:
     return (
         datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{time_ms % 1000:03}Z"
     )
-
-
-Reader = Callable[[str], bytes]
 
 
 def hex_bytes(text: str, length: int, what: str) -> bytes:

@@ -138,6 +138,7 @@ class Submitter:
     """
 
     def __init__(self, channel: grpc.aio.Channel, target: str, suite: Suite) -> None:
+        self._channel = channel
         self._stub = TransactionServiceStub(channel)
         self._target = target
         self._suite = suite
@@ -161,6 +162,7 @@ class Submitter:
         reason: ClientError = Unreachable(f"{self._target} did not answer in {seconds} s")
         while True:
             try:
+                await asyncio.wait_for(self._channel.channel_ready(), backoff.remaining)
                 async for decided in self._one_stream(work, window):
                     backoff = Backoff(seconds)
                     yield decided

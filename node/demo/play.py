@@ -1,0 +1,238 @@
+"""The demonstration from curtain to curtain; what it shows is checked, and what does not agree ends it
+loudly.
+
+Everything goes through the code of a real node and of a real client: ``vostro run`` in a process of its
+own, gRPC over loopback, encrypted key files, one signature an order, and at the end a receipt and the whole
+chain verified without the node.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from node.cli.output import Output, usage
+from node.cli.replay import Replayed
+from node.cli.verify import verify_directory
+from node.client import Client
+from node.demo import consortium as setting
+from node.demo.child import ChildFailed, NodeProcess, free_port
+from node.demo.consortium import Consortium, DemoFailed, found
+from node.demo.day import (
+    Day,
+    Sums,
+    WrongOrder,
+    check_positions,
+    read_back,
+    reconcile,
+    send_orders,
+    send_wrong_orders,
+    sign_orders,
+)
+from node.demo.orders import Order, generated_day, read_orders
+from node.demo.stage import Stage
+from node.receipts import Verified, verify_receipt_file
+
+__all__ = ["DemoFailed", "play"]
+
+CONNECT_SECONDS: Final = 60.0
+
+
+def play(output: Output, *, orders: Path | None, directory: Path | None, keep: bool, seed: int) -> None:
+    """Play a day. orders: a file, or None for the generated day. directory: new or empty, or None for a
+    temporary one.
+
+    Raises: DemoFailed, BadOrders, Failure, OSError.
+    """
+    day = read_orders(orders) if orders else generated_day(seed)
+    source = str(orders) if orders else f"generated from seed {seed} (docs/demonstration.md)"
+    place = _place(directory)
+    stage = Stage(output)
+    try:
+        uvloop.run(_Play(stage, place, day, source).run())
+    except ChildFailed as error:
+        raise DemoFailed(str(error)) from error
+    finally:
+        if keep or directory:
+            stage.note(f"Kept in {place}")
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _place(directory: Path | None) -> Path:
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="vostro-demo-"))
+    if directory.exists() and any(directory.iterdir()):
+        raise usage(f"{directory} is not empty: name a directory that is new or empty")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+class _Play:
+    """One performance: what each act leaves for the next."""
+
+    def __init__(self, stage: Stage, place: Path, orders: Sequence[Order], source: str) -> None:
+        self.stage = stage
+        self.place = place
+        self.orders = orders
+        self.source = source
+        self.listen = f"127.0.0.1:{free_port()}"
+
+    async def run(self) -> None:
+        """All acts, in order."""
+        orders, stage = self.orders, self.stage
+        stage.open(self.source, len(orders), sum(order.amount for order in orders))
+        started = time.monotonic()
+        with stage.step(
+            "Fifteen banks make their keys" if _is_usual(orders) else "The banks make their keys"
+        ) as step:
+            banks = list(dict.fromkeys(sorted(order.bank_to for order in orders)))
+            cast = found(
+                self.place,
+                [bank for bank in banks if bank not in {setting.ISSUING, setting.CENTRAL}],
+                self.listen,
+            )
+            step.told = (
+                f"{len(cast.signers)} members, 3 administrators, one sequencer; every key file encrypted"
+            )
+        node = NodeProcess(cast.node.config, self.listen, self.place / "node.log")
+        with stage.step("A node starts") as step:
+            node.start()
+            node.wait_ready()
+            step.told = f"process {node.pid} on {self.listen}, chain {cast.node.chain_id.hex()[:16]}"
+        try:
+            figures = await self._day(cast, node, time.monotonic() - started)
+        finally:
+            node.stop()
+        self._afterwards(cast, figures)
+
+    async def _day(self, cast: Consortium, node: NodeProcess, so_far: float) -> dict[str, Any]:
+        """What needs the running node."""
+        stage, orders = self.stage, self.orders
+        started = time.monotonic()
+        async with await Client.connect(
+            self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
+        ) as client:
+            await self._set_up(client, cast)
+            with stage.step("PA signs every order") as step:
+                signed = sign_orders(client, cast, orders)
+                step.told = f"{len(signed):,} transactions, one Ed25519 signature each"
+            first = (await client.status()).height + 1
+            set_up = so_far + time.monotonic() - started
+            with stage.progress("The payment day", len(signed)) as advance:
+                day = await send_orders(client, node, signed, advance)
+            with stage.step("The ledger is read back and compared with the file") as step:
+                sent = await read_back(client, first, day)
+                table = reconcile(orders, sent)
+                total = await check_positions(client, orders)
+                step.told = f"{len(sent):,} transfers in blocks, each as ordered; balances and supply agree"
+            with stage.step("Orders that must fail") as step:
+                wrong = await send_wrong_orders(client, cast, orders, signed)
+                await check_positions(client, orders)
+                step.told = f"{len(wrong)} tried, each got its code, no balance moved"
+            with stage.step("A receipt is exported") as step:
+                receipt = await client.receipt_file(day.tx_ids[0])
+                (self.place / "receipt.json").write_bytes(receipt)
+                step.told = f"{len(receipt):,} bytes of JSON"
+            head = await client.status()
+        return {
+            "day": day,
+            "table": table,
+            "total": total,
+            "wrong": wrong,
+            "app_hash": head.app_hash,
+            "set_up": set_up,
+        }
+
+    async def _set_up(self, client: Client, cast: Consortium) -> None:
+        stage, orders = self.stage, self.orders
+        with stage.step("The administrators admit the members") as step:
+            count = await setting.admit(client, cast)
+            step.told = (
+                f"{count} members in one transaction of {setting.THRESHOLD} officers; CNB registers CZK"
+            )
+        with stage.step("Every bank opens its own accounts") as step:
+            debited, credited = await setting.open_accounts(client, cast, orders)
+            step.told = f"{debited:,} debited at PA, {credited:,} credited at the receiving banks"
+        with stage.step("CNB issues what the orders need") as step:
+            issued = await setting.fund(client, cast, orders)
+            step.told = f"CZK {stage.amount(issued)} into {debited:,} accounts"
+
+    def _afterwards(self, cast: Consortium, figures: dict[str, Any]) -> None:
+        """What needs no node: it has been stopped."""
+        day: Day = figures["day"]
+        table: dict[tuple[str, str], Sums] = figures["table"]
+        wrong: list[WrongOrder] = figures["wrong"]
+        stage = self.stage
+        trust = (cast.node.path / "genesis.json").read_bytes()
+        with stage.step("The receipt is verified without the node") as step:
+            proven: Verified = verify_receipt_file((self.place / "receipt.json").read_bytes(), trust)
+            step.told = (
+                f"transaction {proven.tx_id[:16]} at height {proven.height}, with trust in genesis alone"
+            )
+        with stage.step("The whole chain is recomputed from its log") as step:
+            replayed = verify_directory(stage.output, cast.node.path / "data", cast.node.genesis)
+            step.told = f"{replayed.blocks:,} blocks, {replayed.transactions:,} transactions, every root and certificate"
+        if replayed.app_hash != figures["app_hash"]:
+            raise DemoFailed("the recomputed app hash is not the one that the node told last")
+        _check_totals(self.orders, table, figures["total"])
+        stage.table(table)
+        stage.wrong(wrong)
+        stage.figures(day, figures["set_up"], replayed)
+        stage.close(_document(self.source, day, table, wrong, replayed, figures, asdict(proven)))
+
+
+def _is_usual(orders: Sequence[Order]) -> bool:
+    return len({order.bank_to for order in orders} | {setting.ISSUING, setting.CENTRAL}) == 15
+
+
+def _check_totals(orders: Sequence[Order], table: dict[tuple[str, str], Sums], total: int) -> None:
+    """The sums that are shown are those of the file. Raises: DemoFailed."""
+    ordered = sum(order.amount for order in orders)
+    shown = sum(sums.amount for sums in table.values())
+    count = sum(sums.orders for sums in table.values())
+    if not (ordered == shown == total and count == len(orders)):
+        raise DemoFailed(
+            f"ordered {ordered} hellers in {len(orders)} orders, paid {shown} in {count}, in accounts {total}"
+        )
+
+
+def _document(
+    source: str,
+    day: Day,
+    table: dict[tuple[str, str], Sums],
+    wrong: Sequence[WrongOrder],
+    replayed: Replayed,
+    figures: dict[str, Any],
+    receipt: dict[str, Any],
+) -> dict[str, Any]:
+    """The result for programs; amounts in hellers."""
+    return {
+        "source": source,
+        "orders": day.orders,
+        "total_hellers": figures["total"],
+        "by_bank_and_purpose": [
+            {"bank": bank, "purpose": purpose, "orders": sums.orders, "hellers": sums.amount}
+            for (bank, purpose), sums in sorted(table.items())
+        ],
+        "refused": [asdict(entry) for entry in wrong],
+        "set_up_seconds": round(figures["set_up"], 2),
+        "day_seconds": round(day.seconds, 2),
+        "outage_seconds": round(day.outage, 2),
+        "orders_per_second": round(day.orders / day.seconds),
+        "orders_per_second_without_outage": round(day.orders / max(day.seconds - day.outage, 0.001)),
+        "p50_ms": round(day.latency_ms(50), 1),
+        "p99_ms": round(day.latency_ms(99), 1),
+        "acknowledged_before_kill": day.acknowledged_before,
+        "resent": day.resent,
+        "decided_before_kill_told_after": day.found_decided,
+        "blocks": replayed.blocks,
+        "transactions": replayed.transactions,
+        "app_hash": replayed.app_hash,
+        "receipt": receipt,
+    }
