@@ -23,7 +23,7 @@ from node.ledger.hashing import HEADER, Suite
 from node.ledger.merkle import merkle_root
 from node.ledger.types import BlockRecord, Header, Record, Write
 from node.storage import directory, layout
-from node.storage.database import sync_files, untold
+from node.storage.database import sync_files, translated, untold
 from node.storage.errors import StorageCode, StorageError
 from node.storage.sharded import LIFETIME_MS_DEFAULT, ShardedStore, fill
 from node.storage.shards import SHARDS_DEFAULT, checked_count
@@ -148,7 +148,7 @@ def restore_backup(
     """
     checked_count(shards)
     reading = _Reading(file, suite)
-    with directory.creating(path):
+    with translated(StorageCode.IO_FAILED, path), directory.creating(path):
         blocks = reading.blocks()
         log = fill(path, shards, reading.genesis)
         try:

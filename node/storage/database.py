@@ -54,9 +54,7 @@ def translate(error: Exception, damaged: ErrorCode, path: Path) -> StorageError:
         return StorageError(damaged, path=str(path), cause=text)
     if "IO error: lock " in text:
         return StorageError(StorageCode.DIRECTORY_IN_USE, path=str(path))
-    if (
-        isinstance(error, plyvel.IOError) and "Invalid argument" in text
-    ):  # a block handle that points outside its file
+    if isinstance(error, plyvel.IOError) and "Invalid argument" in text:  # points outside its file
         return StorageError(damaged, path=str(path), cause=text)
     return StorageError(StorageCode.IO_FAILED, path=str(path), cause=text)
 

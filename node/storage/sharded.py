@@ -106,7 +106,7 @@ class ShardedStore(Records):
         depends on it.
         """
         checked_count(shards)
-        with directory.creating(path):
+        with translated(StorageCode.IO_FAILED, path), directory.creating(path):
             fill(path, shards, genesis).close()
         return cls.open(path, suite, budget=budget, lifetime_ms=lifetime_ms)
 
@@ -120,13 +120,14 @@ class ShardedStore(Records):
         lifetime_ms: the chain's transaction lifetime, from its genesis. Raises StorageError: MISSING,
         VERSION_UNKNOWN, DIRECTORY_IN_USE, LOG_DAMAGED, LOST_TAIL, DISK_LOW, IO_FAILED.
         """
-        directory.check_version(path)
-        lock = directory.DirectoryLock(path)
-        try:
-            return cls(path, suite, budget or Budget(), lifetime_ms, lock)
-        except BaseException:
-            lock.release()
-            raise
+        with translated(StorageCode.IO_FAILED, path):
+            directory.check_version(path)
+            lock = directory.DirectoryLock(path)
+            try:
+                return cls(path, suite, budget or Budget(), lifetime_ms, lock)
+            except BaseException:
+                lock.release()
+                raise
 
     # -- the state as the next block sees it (ports.Store) --
 
@@ -407,10 +408,11 @@ class ShardedStore(Records):
         turn, self._turn = self._turn, (self._turn + 1) % (self.shard_count + 1)
         view = self._view
         try:
-            if turn == self.shard_count:
-                self._flush_spent(view, force=force)
-            else:
-                self._flush_shard(turn, view, force=force)
+            with translated(StorageCode.IO_FAILED, self.path):
+                if turn == self.shard_count:
+                    self._flush_spent(view, force=force)
+                else:
+                    self._flush_shard(turn, view, force=force)
         except StorageError as error:
             self._stopped = error
             return

@@ -146,10 +146,7 @@ class SpentIds:
 
     def _write_stamp(self, position: int, buckets: tuple[tuple[int, int], ...]) -> None:
         stamp = self._path / layout.SPENT_STAMP
-        try:
-            write_file(stamp, sealed(encode((position, buckets))), stamp.with_suffix(".new"))
-        except OSError as error:
-            raise StorageError(StorageCode.IO_FAILED, path=str(stamp), cause=str(error)) from error
+        write_file(stamp, sealed(encode((position, buckets))), stamp.with_suffix(".new"))
 
     def _load(self) -> None:
         stamp = self._path / layout.SPENT_STAMP
