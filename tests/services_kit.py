@@ -34,12 +34,14 @@ WORD_SECONDS = 10.0
 
 @dataclass
 class DirectEngine:
-    """Implements engine.Engine: a block for each call. canned: outcomes to give instead; gate: what submit waits for first."""
+    """Implements engine.Engine: a block for each call. canned: outcomes to give instead; gate: what submit waits for first; waiting:
+    how many calls have come to it."""
 
     world: Consortium
     canned: list[Outcome] = field(default_factory=list)
     failure: Exception | None = None
     gate: asyncio.Event | None = None
+    waiting: int = 0
     submitted: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,6 +55,7 @@ class DirectEngine:
 
     async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
         if self.gate:
+            self.waiting += 1
             await self.gate.wait()
         self.submitted += items
         if self.failure:
@@ -154,10 +157,12 @@ def backup(write: Callable[[bytes], None]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **replaced: Any) -> AsyncIterator[Face]:
+async def serving(
+    folder: Path, make_engine: type[DirectEngine] = DirectEngine, **replaced: Any
+) -> AsyncIterator[Face]:
     """A served consortium; ``replaced`` replaces Parts."""
     world = Consortium()
-    engine = DirectEngine(world)
+    engine = make_engine(world)
     index = Index(folder / "index", movements_of(world), blocks=0)
     index.advance(world.store, blocks_max=1_000)
     calls: list[tuple[str, str, float]] = []

@@ -160,10 +160,11 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
         return task
 
     async def _decide(self, items: Sequence[bytes], call: Call) -> list[Outcome]:
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._begin(items)), _patience(call))
-        except TimeoutError as error:
-            raise Degraded(NodeError.UNKNOWN_OUTCOME) from error
+        task = self._begin(items)
+        done, _ = await asyncio.wait((task,), timeout=_patience(call))
+        if not done:
+            raise Degraded(NodeError.UNKNOWN_OUTCOME)
+        return task.result()
 
     async def _read_stream(
         self,

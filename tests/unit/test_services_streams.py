@@ -1,0 +1,171 @@
+"""Streams: blocks and events resume where they were left, and a backup arrives whole or not at all."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from node.engine.errors import NodeError
+from node.ledger.types import BlockRecord
+from node.pb.vostro.ledger.v1 import ledger_pb2 as pb
+from node.services.streams import PART_BYTES, PROGRESS_BLOCKS, block_parts
+from tests.kit import pay
+from tests.services_kit import WORD_SECONDS, Face, is_code, refused, serving
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def face(tmp_path: Path) -> AsyncIterator[Face]:
+    async with serving(tmp_path) as served:
+        yield served
+
+
+async def read(call: Any) -> Any:
+    return await asyncio.wait_for(call.read(), WORD_SECONDS)
+
+
+def cursor_request(cursor: pb.Cursor, **filters: str) -> pb.StreamEventsRequest:
+    return pb.StreamEventsRequest(**{"from": cursor}, **filters)
+
+
+async def test_blocks_come_from_a_height_on_and_then_as_they_are_made(face: Face):
+    last = face.world.height
+    call = face.client.chain.StreamBlocks(pb.StreamBlocksRequest(from_height=last - 1, include_receipts=True))
+    assert [(await read(call)).header.height for _ in range(2)] == [last - 1, last]
+    waiting = asyncio.ensure_future(read(call))
+    receipt = face.world.apply("PA", pay("PA/main", "KB/main", 1))
+    face.engine.tell()
+    block = await waiting
+    assert (block.header.height, block.last, block.first_index) == (receipt.height, True, 0)
+    stored = face.world.store.receipts(receipt.height)
+    assert (tuple(block.receipts), len(block.leaves), len(block.bodies)) == (stored, 0, 0)
+    call.cancel()
+
+
+async def test_the_stream_from_zero_begins_with_genesis(face: Face):
+    call = face.client.chain.StreamBlocks(pb.StreamBlocksRequest())
+    assert [(await read(call)).header.height for _ in range(3)] == [0, 1, 2]
+    call.cancel()
+
+
+async def test_a_large_block_comes_in_parts_that_put_together_are_the_block(face: Face):
+    header = face.world.store.headers(1, 1)[0]
+    leaves = tuple(bytes([n]) * 100 for n in range(40))
+    bodies = tuple(bytes([n]) * 100_000 for n in range(40))
+    block = BlockRecord(1, header.time_ms, header.app_hash, header.header, leaves=leaves, bodies=bodies)
+    parts = list(block_parts(block, pb.StreamBlocksRequest(include_leaves=True, include_bodies=True)))
+    assert len(parts) == 4
+    assert tuple(leaf for part in parts for leaf in part.leaves) == leaves
+    assert tuple(body for part in parts for body in part.bodies) == bodies
+    assert [part.last for part in parts] == [False, False, False, True]
+    assert all(part.ByteSize() < PART_BYTES * 1.2 for part in parts)
+    at = 0
+    for part in parts:
+        assert part.first_index == at
+        at += len(part.leaves)
+
+
+async def test_events_resume_at_the_cursor_of_the_last_message_without_gap_or_repeat(face: Face):
+    everything = []
+    call = face.client.chain.StreamEvents(pb.StreamEventsRequest())
+    expected = sum(len(r.events) for r in _receipts(face))
+    for _ in range(expected):
+        everything.append(await read(call))
+    call.cancel()
+    assert expected > 30
+    for cut in (1, expected // 2, expected - 2):
+        call = face.client.chain.StreamEvents(cursor_request(everything[cut - 1].next))
+        assert [await read(call) for _ in range(2)] == everything[cut : cut + 2]
+        call.cancel()
+
+
+async def test_events_are_filtered_by_contract_name_and_account(face: Face):
+    for filters, fits in (
+        ({"contract": "transfers"}, lambda e: e.contract == "transfers"),
+        ({"contract": "assets", "event": "Issued"}, lambda e: e.event == "Issued"),
+        ({"account": "PA/frozen"}, lambda e: b"PA/frozen" in e.fields),
+    ):
+        wanted = [(e.contract, e.event, e.fields) for r in _receipts(face) for e in r.events if fits(e)]
+        call = face.client.chain.StreamEvents(pb.StreamEventsRequest(**filters))
+        told = [(await read(call)).event for _ in wanted]
+        call.cancel()
+        assert [(e.contract, e.event, e.fields) for e in told] == wanted
+        assert wanted
+
+
+async def test_an_account_is_found_whole_and_not_as_a_part_of_another(face: Face):
+    face.world.apply("PA", pay("PA/main", "KB/main", 1, reference="PA/mai"))
+    face.engine.tell()
+    call = face.client.chain.StreamEvents(pb.StreamEventsRequest(account="PA/mai"))
+    told = await read(call)
+    assert json.loads(told.event.fields_json)["end_to_end_id"] == "PA/mai"
+    assert told.at.height == face.world.height
+    call.cancel()
+
+
+async def test_a_silent_stream_of_events_says_how_far_it_is(face: Face):
+    for _ in range(PROGRESS_BLOCKS):
+        face.world.apply("PA", pay("PA/main", "KB/main", 1))
+    call = face.client.chain.StreamEvents(pb.StreamEventsRequest(contract="nothing"))
+    told = await read(call)
+    assert not told.HasField("event")
+    assert told.next == pb.Cursor(height=PROGRESS_BLOCKS + 1)
+    call.cancel()
+
+
+async def test_a_height_that_cannot_be_is_refused(face: Face):
+    for call in (
+        face.client.chain.StreamBlocks(pb.StreamBlocksRequest(from_height=2**63)),
+        face.client.chain.StreamEvents(cursor_request(pb.Cursor(height=2**64 - 1))),
+    ):
+        assert is_code(await refused(call), NodeError.BLOCK_UNKNOWN)
+
+
+async def test_a_backup_arrives_in_order_and_ends_with_its_summary(face: Face):
+    parts = [part async for part in face.client.chain.StreamBackup(pb.StreamBackupRequest(), timeout=WORD_SECONDS)]
+    data = b"".join(part.chunk for part in parts)
+    assert data == b"".join(bytes([n]) * (1 << 20) for n in range(3))
+    assert max(len(part.chunk) for part in parts) <= PART_BYTES
+    assert json.loads(parts[-1].summary_json) == {"height": 7, "app_hash": "01ff"}
+
+
+async def test_a_second_backup_waits_its_turn_and_an_abandoned_one_ends(tmp_path: Path):
+    ended = threading.Event()
+
+    def endless(write: Any) -> dict[str, Any]:
+        try:
+            while True:
+                write(bytes(PART_BYTES))
+        finally:
+            ended.set()
+
+    async with serving(tmp_path, backup=endless) as face:
+        first = face.client.chain.StreamBackup(pb.StreamBackupRequest())
+        await read(first)
+        second = face.client.chain.StreamBackup(pb.StreamBackupRequest())
+        assert is_code(await refused(second), NodeError.OVERLOADED)
+        first.cancel()
+        assert await asyncio.to_thread(ended.wait, WORD_SECONDS)
+
+
+async def test_a_backup_that_fails_says_so_after_its_chunks(tmp_path: Path):
+    def failing(write: Any) -> dict[str, Any]:
+        write(b"abc")
+        raise OSError("disk on fire")
+
+    async with serving(tmp_path, backup=failing) as face:
+        call = face.client.chain.StreamBackup(pb.StreamBackupRequest())
+        assert (await read(call)).chunk == b"abc"
+        assert is_code(await refused(call.read()), NodeError.INTERNAL)
+
+
+def _receipts(face: Face) -> list[Any]:
+    from node.services.convert import decode_receipt
+
+    return [decode_receipt(receipt) for block in face.world.store.blocks() for receipt in block.receipts]
