@@ -24,10 +24,7 @@ def list_(
     """List headers. Heights may skip: a quiet block has none."""
     session = session_of(ctx)
     with session.client() as client:
-        if first >= 0:
-            heads = client.headers(first, limit)
-        else:
-            heads = _newest(client, limit)
+        heads = client.headers(first, limit) if first >= 0 else _newest(client, limit)
     columns = {"height": "Height", "time": "Time", "transactions": "Transactions", "app_hash": "App hash"}
     session.output.rows("Blocks", columns, [_row(head) for head in heads], numbers=("height", "transactions"))
 
@@ -93,8 +90,10 @@ def follow(
             if session.output.is_json:
                 session.output.line(_row(head))
             else:
-                text = f"{head.height:>10}  {when(head.time_ms)}  {head.transaction_count:>6} tx  {head.app_hash.hex()}"
-                session.output.console.print(text)
+                place = f"{head.height:>10}  {when(head.time_ms)}"
+                session.output.console.print(
+                    f"{place}  {head.transaction_count:>6} tx  {head.app_hash.hex()}"
+                )
             if count == limit:
                 break
 

@@ -109,7 +109,7 @@ def _configuration(settings: Mapping[str, str | int | bool]) -> str:
         f'genesis = "{GENESIS}"',
         f'sequencer_key = "{KEYS}/{SEQUENCER}.json"',
         f'sequencer_passphrase_file = "{KEYS}/{SEQUENCER}.passphrase"',
-        "# Keep this outside data_dir and out of backups: it keeps a restored copy from signing old heights again.",
+        "# Outside data_dir and out of backups: it keeps a restored copy from signing old heights again.",
         f'last_signed = "{LAST_SIGNED}"',
     ]
     for name, value in settings.items():

@@ -71,7 +71,7 @@ def examine(session: Session) -> list[Finding]:
     return findings
 
 
-# --- this machine ---------------------------------------------------------------------------------------------------------------------
+# --- this machine -----------------------------------------------------------------------------------------
 
 
 def _local(session: Session) -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def _disk(config: NodeConfig) -> Finding:
     return Finding("disk", Verdict.OK, told)
 
 
-# --- the running node -----------------------------------------------------------------------------------------------------------------
+# --- the running node -------------------------------------------------------------------------------------
 
 
 def _remote(session: Session) -> Iterator[Finding]:

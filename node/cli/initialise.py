@@ -36,7 +36,7 @@ def init(
     Examples:
         vostro init first --name "My first ledger"
 
-        vostro init node --threshold 2 --administrator-key a=a.json --administrator-key b=b.json --administrator-key c=c.json
+        vostro init node --threshold 2 --administrator-key a=a.json --administrator-key b=b.json
 
     The keys of administrators that are made here are encrypted under a passphrase that is asked for, or
     read from --passphrase-file.
@@ -46,12 +46,13 @@ def init(
     session = session_of(ctx)
     if directory.exists() and any(directory.iterdir()):
         raise usage(f"{directory} is not empty: name a directory that is new or empty")
+    made: list[Path] = []
     if administrator_key:
-        entries, made = [_given(spec) for spec in administrator_key], []
+        entries = [_given(spec) for spec in administrator_key]
     else:
         passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
         (directory / KEYS).mkdir(parents=True, mode=0o700)
-        entries, made = [], []
+        entries = []
         for number in range(1, administrators + 1):
             path = directory / KEYS / f"administrator-{number}.json"
             signer = generate("ed25519")

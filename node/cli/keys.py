@@ -1,4 +1,4 @@
-"""``vostro keys``: key files, encrypted under a passphrase; what they say in public can be read without it."""
+"""``vostro keys``: key files, encrypted under a passphrase; their public half can be read without it."""
 
 from pathlib import Path
 from typing import Annotated

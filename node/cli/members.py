@@ -48,7 +48,7 @@ def admit(
     """Admit a member with its first keys. Signed by the administrators.
 
     Example:
-        vostro --member ADMIN --key administrator-1.json members admit AB "Bank AB" --member-key payments=ab.json
+        vostro --member ADMIN --key admin.json members admit AB "Bank AB" --member-key payments=ab.json
     """
     session = session_of(ctx)
     keys = tuple(_new_key(spec) for spec in member_key)
@@ -137,7 +137,7 @@ def recover(
         session.act(client, "members", "recover", member, new_key(path, holder, scope))
 
 
-# --- keys -----------------------------------------------------------------------------------------------------------------------------
+# --- keys -------------------------------------------------------------------------------------------------
 
 
 @key.command("register")
@@ -187,7 +187,7 @@ def revoke(ctx: typer.Context, key_id: KeyId) -> None:
         session.act(client, "members", "revoke_key", _key_id(key_id))
 
 
-# --- policy ---------------------------------------------------------------------------------------------------------------------------
+# --- policy -----------------------------------------------------------------------------------------------
 
 _RULE_COLUMNS: Final = {
     "contract": "Contract",
@@ -229,7 +229,7 @@ def show_policy(ctx: typer.Context, member: MemberArgument) -> None:
     session.output.rows(f"Policy of {member}", _RULE_COLUMNS, rows, numbers=("from_amount", "officers"))
 
 
-# --- what the commands share ----------------------------------------------------------------------------------------------------------
+# --- what the commands share ------------------------------------------------------------------------------
 
 
 def all_members(client: BlockingClient) -> list[Member]:

@@ -35,8 +35,8 @@ class Exit(IntEnum):
 
 
 EXIT_CODES_TOLD: Final = (
-    "Exit codes: 0 done; 1 refused by the ledger; 2 usage; 3 node unavailable or outcome unknown; 4 verification failed; "
-    "5 local configuration or file problem."
+    "Exit codes: 0 done; 1 refused by the ledger; 2 usage; 3 node unavailable or outcome unknown; "
+    "4 verification failed; 5 local configuration or file problem."
 )
 
 

@@ -22,11 +22,14 @@ from node.client import BlockingClient, Outcome
 from node.client.amounts import BadAmount, parse_amount
 from node.client.signing import new_request_id, operation
 from node.ledger.errors import LedgerError
+from node.ledger.types import REQUEST_ID_BYTES
 
 COLUMNS: Final = ("source", "destination", "asset", "amount", "end_to_end_id", "purpose")
 PAYMENTS_MAX: Final = 10_000_000
 IDS_AHEAD: Final = 1_000
 """Request ids that are made durable at a time, just before they are sent: they age from then on."""
+DIGEST_DIGITS: Final = 64
+REQUEST_ID_DIGITS: Final = 2 * REQUEST_ID_BYTES
 SHOWN_MAX: Final = 50
 
 
@@ -225,7 +228,7 @@ def _read_requests(path: Path) -> dict[int, tuple[str, bytes]]:
     for text in path.read_text(encoding="ascii").splitlines():
         line, _, rest = text.partition(";")
         digest, _, request_id = rest.partition(";")
-        if line.isdecimal() and len(digest) == 64 and len(request_id) == 32:
+        if line.isdecimal() and len(digest) == DIGEST_DIGITS and len(request_id) == REQUEST_ID_DIGITS:
             known[int(line)] = digest, bytes.fromhex(request_id)
     return known
 

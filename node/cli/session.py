@@ -43,7 +43,7 @@ class Session:
     seconds: float = SECONDS_DEFAULT
     _decimals: dict[str, int] = field(default_factory=dict)
 
-    # --- where the node is ------------------------------------------------------------------------------------------------------------
+    # --- where the node is --------------------------------------------------------------------------------
 
     @cached_property
     def config(self) -> NodeConfig:
@@ -87,7 +87,7 @@ class Session:
         ) as client:
             yield client
 
-    # --- who signs --------------------------------------------------------------------------------------------------------------------
+    # --- who signs ----------------------------------------------------------------------------------------
 
     @property
     def member(self) -> str:
@@ -117,7 +117,7 @@ class Session:
         given = self.passphrase(prompt, confirm=confirm)
         return read_passphrase(given) if isinstance(given, Path) else given
 
-    # --- acting -----------------------------------------------------------------------------------------------------------------------
+    # --- acting -------------------------------------------------------------------------------------------
 
     def act(self, client: BlockingClient, contract: str, method: str, *arguments: Any) -> Receipt:
         """Sign one operation, send it, wait for the decision and show it. Raises what the client raises."""

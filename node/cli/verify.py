@@ -21,9 +21,7 @@ def verify(
     ctx: typer.Context,
     scratch: Annotated[
         Path | None,
-        typer.Option(
-            help="Where to recompute: needs as much room as the ledger; default the system's temporary directory."
-        ),
+        typer.Option(help="Where to recompute, with as much room as the ledger has; default the system's."),
     ] = None,
 ) -> None:
     """Recompute the whole chain from genesis and compare every receipt, root, app hash and certificate with

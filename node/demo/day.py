@@ -179,7 +179,7 @@ async def check_positions(client: Client, orders: Sequence[Order]) -> int:
     return total
 
 
-# --- orders that must fail --------------------------------------------------------------------------------------------------------------
+# --- orders that must fail --------------------------------------------------------------------------------
 
 
 async def send_wrong_orders(

@@ -31,6 +31,7 @@ from node.client.amounts import BadAmount, format_amount, parse_amount
 
 DECIMALS: Final = 2
 ORDERS_MAX: Final = 1_000_000
+BANK_CHARACTERS_MAX: Final = 16
 SEED_DEFAULT: Final = 1999
 COLUMNS: Final = ("order_id", "account_id", "bank_to", "account_to", "amount", "k_symbol")
 
@@ -111,7 +112,7 @@ def _order(path: Path, line: int, row: Sequence[str]) -> Order:
             raise BadOrders(
                 f"{path}, line {line}: {name} must be 1 to {longest} letters and digits, not {text[:40]!r}"
             )
-    if not (bank_to.isalnum() and bank_to.upper() == bank_to and len(bank_to) <= 16):
+    if not (bank_to.isalnum() and bank_to.upper() == bank_to and len(bank_to) <= BANK_CHARACTERS_MAX):
         raise BadOrders(
             f"{path}, line {line}: bank_to must be 1 to 16 capitals and digits, not {bank_to[:40]!r}"
         )

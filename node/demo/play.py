@@ -40,6 +40,7 @@ from node.receipts import Verified, verify_receipt_file
 
 __all__ = ["DemoFailed", "play"]
 
+MEMBERS_USUAL: Final = 15
 CONNECT_SECONDS: Final = 60.0
 
 
@@ -55,7 +56,8 @@ def play(output: Output, *, orders: Path | None, directory: Path | None, keep: b
     stage = Stage(output)
     try:
         uvloop.run(_Play(stage, place, day, source).run())
-    except ChildFailed as error:
+    except (ChildFailed, DemoFailed) as error:
+        keep = True  # whoever looks for the reason finds it there
         raise DemoFailed(str(error)) from error
     finally:
         if keep or directory:
@@ -177,7 +179,8 @@ class _Play:
             )
         with stage.step("The whole chain is recomputed from its log") as step:
             replayed = verify_directory(stage.output, cast.node.path / "data", cast.node.genesis)
-            step.told = f"{replayed.blocks:,} blocks, {replayed.transactions:,} transactions, every root and certificate"
+            count = f"{replayed.blocks:,} blocks, {replayed.transactions:,} transactions"
+            step.told = f"{count}, every root and certificate"
         if replayed.app_hash != figures["app_hash"]:
             raise DemoFailed("the recomputed app hash is not the one that the node told last")
         _check_totals(self.orders, table, figures["total"])
@@ -188,7 +191,7 @@ class _Play:
 
 
 def _is_usual(orders: Sequence[Order]) -> bool:
-    return len({order.bank_to for order in orders} | {setting.ISSUING, setting.CENTRAL}) == 15
+    return len({order.bank_to for order in orders} | {setting.ISSUING, setting.CENTRAL}) == MEMBERS_USUAL
 
 
 def _check_totals(orders: Sequence[Order], table: dict[tuple[str, str], Sums], total: int) -> None:

@@ -83,7 +83,7 @@ class Stage:
         self._console.print(Text(f"  {text}", style="dim"))
 
     def table(self, sums: Mapping[tuple[str, str], Sums]) -> None:
-        """Orders and totals by receiving bank and purpose: a matrix where there is room for it, else a list."""
+        """Orders and totals by receiving bank and purpose: a matrix where there is room, else a list."""
         purposes = sorted({purpose for _, purpose in sums}, key=lambda purpose: (purpose == "", purpose))
         banks = sorted({bank for bank, _ in sums})
         wide = self._console.width >= MATRIX_WIDTH_A_PURPOSE * (len(purposes) + 1) + MATRIX_WIDTH_BESIDE
@@ -147,17 +147,13 @@ class Stage:
             "Orders",
             f"{day.orders:,} in {day.seconds:.1f} s, {day.orders / alive:,.0f} a second while the node lived",
         )
-        table.add_row(
-            "Latency",
-            f"p50 {day.latency_ms(50):.0f} ms, p99 {day.latency_ms(99):.0f} ms, from sending to a durable receipt",
-        )
+        latency = f"p50 {day.latency_ms(50):.0f} ms, p99 {day.latency_ms(99):.0f} ms"
+        table.add_row("Latency", f"{latency}, from sending to a durable receipt")
         table.add_row(
             "SIGKILL", f"after {day.acknowledged_before:,} receipts; the next one {day.outage:.1f} s later"
         )
-        table.add_row(
-            "Sent again",
-            f"{day.resent:,} with the same bytes, {day.found_decided:,} of which had been decided: none was paid twice",
-        )
+        again = f"{day.resent:,} with the same bytes, {day.found_decided:,} of which had been decided"
+        table.add_row("Sent again", f"{again}: none was paid twice")
         table.add_row(
             "Chain",
             f"{replayed.blocks:,} blocks to height {replayed.height:,}, app hash {replayed.app_hash.hex()}",
