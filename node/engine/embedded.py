@@ -150,6 +150,7 @@ class EmbeddedEngine:
         self._turn = asyncio.Lock()
         self._moved = asyncio.Event()
         self._durable = ledger.info()
+        self._entering: set[asyncio.Task[None]] = set()
         self._recent: dict[bytes, tuple[int, int]] = {}
         self._durability: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
@@ -228,7 +229,9 @@ class EmbeddedEngine:
         if not accepted:
             return request.outcomes
         self._pending += len(accepted)
-        await self._enqueue(request, self._judge(request, accepted))
+        entering = asyncio.create_task(self._enqueue(request, self._judge(request, accepted)))
+        self._entering.add(entering)  # a caller that goes away does not take what it handed in with it
+        entering.add_done_callback(self._entering.discard)
         await request.done
         return request.outcomes
 
@@ -248,23 +251,23 @@ class EmbeddedEngine:
         return passed
 
     async def _enqueue(self, request: _Request, passed: list[tuple[_Entry, tuple[Check, ...]]]) -> None:
-        """Queue what its signatures bear out."""
-        checks = self._verifier.unknown([check for _, checks in passed for check in checks])
-        if checks and self._workers:
-            self._verifier.remember(checks, await self._workers.verify(checks))
-        ready: list[_Entry] = []
+        """Queue what its signatures bear out. The verdicts are kept for when the block runs."""
+        checks = [check for _, asked in passed for check in asked]
+        if self._workers:
+            verdicts = await self._workers.verify(checks)
+            self._verifier.remember(checks, verdicts)
+        else:
+            verdicts = self._verifier.verify(checks)
+        answers = iter(verdicts)
         for entry, asked in passed:
-            if all(self._verifier.verify(asked)):
-                ready.append(entry)
-            else:
-                self._answer_at_door(
-                    request, entry.position, entry.candidate, Rejected(LedgerError.BAD_SIGNATURE)
-                )
-        if self._refusing is NodeError.STOPPED:
-            for entry in ready:
+            borne_out = [next(answers) for _ in asked]
+            if not all(borne_out):
+                rejected = Rejected(LedgerError.BAD_SIGNATURE)
+                self._answer_at_door(request, entry.position, entry.candidate, rejected)
+            elif self._refusing is NodeError.STOPPED:
                 self._answer(entry, Outcome(error=NodeError.STOPPED, height=self._durable.height))
-            return
-        self._queue.extend(ready)
+            else:
+                self._queue.append(entry)
         self._work.set()
 
     def _answer_at_door(
@@ -290,7 +293,7 @@ class EmbeddedEngine:
     async def _run(self) -> None:
         """Decide block after block until stopped; halt on what must never happen."""
         try:
-            while not (self._stopping and not self._queue):
+            while self._pending or not self._stopping:
                 await self._wait_for_work()
                 self._check_disk()
                 async with self._turn:
@@ -299,8 +302,8 @@ class EmbeddedEngine:
             self.halt(error)
 
     async def _wait_for_work(self) -> None:
-        """Until something waits, the heartbeat is due, or the engine stops."""
-        if self._queue or self._stopping:
+        """Until something waits, the heartbeat is due, or all is told and the engine stops."""
+        if self._queue or (self._stopping and not self._pending):
             return
         self._work.clear()
         try:
@@ -311,17 +314,20 @@ class EmbeddedEngine:
 
     async def _next_block(self) -> None:
         """Decide what waits, up to a block's bounds; hand it to the disk once the block before is there."""
-        entries = self._take()
-        finalized = await asyncio.get_running_loop().run_in_executor(
-            self._decide, self._decide_block, entries
-        )
-        for text in finalized.alarms:
-            self.alarm(text)
-        if self._durability:
-            await self._durability
-        self._durability = asyncio.create_task(self._make_durable(finalized, entries), name="durability")
-        if not self._queue:
-            await asyncio.sleep(0)
+        entries, handed_over = self._take(), False
+        try:
+            decide = asyncio.get_running_loop().run_in_executor(self._decide, self._decide_block, entries)
+            finalized = await decide
+            for text in finalized.alarms:
+                self.alarm(text)
+            if self._durability:
+                await self._durability
+            self._durability = asyncio.create_task(self._make_durable(finalized, entries), name="durability")
+            handed_over = True
+        finally:
+            if not handed_over:
+                for entry in entries:
+                    self._answer(entry, Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height))
 
     def _take(self) -> tuple[_Entry, ...]:
         """From the queue's front, what one block may hold."""
@@ -448,6 +454,8 @@ class EmbeddedEngine:
         self._pending -= 1
         if not request.open and not request.done.done():
             request.done.set_result(None)
+        if self._stopping and not self._pending:
+            self._work.set()
 
     # --- reading --------------------------------------------------------------------------------------------
 

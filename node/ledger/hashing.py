@@ -23,7 +23,6 @@ STATE_KEY: Final = b"vostro/state-key/1\0"
 STATE_VALUE: Final = b"vostro/state-value/1\0"
 STATE_LEAF: Final = b"vostro/state-leaf/1\0"
 STATE_NODE: Final = b"vostro/state-node/1\0"
-AUTHORITY: Final = b"vostro/authority/1\0"
 UNIQUE_ID: Final = b"vostro/unique-id/1\0"
 
 # What a signature covers begins with its context; it is signed, not hashed, by the algorithms of the suite.
