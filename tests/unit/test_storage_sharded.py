@@ -361,3 +361,14 @@ def test_the_lock_is_given_back_when_opening_fails(tmp_path: Path) -> None:
     (tmp_path / "data/log/CURRENT").unlink()
     assert refused(tmp_path / "data").error is StorageCode.LOG_DAMAGED
     directory.DirectoryLock(tmp_path / "data").release()
+
+
+def test_a_shard_in_anothers_place_is_not_believed(tmp_path: Path) -> None:
+    blocks = filled(tmp_path / "data", 10)
+    state = tmp_path / "data/state"
+    (state / "000").rename(state / "x")
+    (state / "001").rename(state / "000")
+    (state / "x").rename(state / "001")
+    with reopen(tmp_path / "data") as store:
+        assert len([report for report in store.reports if "another set" in report]) == 2
+        check_store(store, blocks, len(blocks))
