@@ -1,4 +1,6 @@
-"""A whole gRPC face over a consortium in memory: an engine that decides at once, or as it is told, and stubs to call it."""
+"""A whole gRPC face over a consortium in memory: an engine that decides at once, or as it is told, and stubs
+to call it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,7 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from node.config import NodeConfig
 from node.engine.engine import EngineStatus, Outcome
-from node.engine.errors import NodeError
+from node.ledger import codec
 from node.ledger.errors import ErrorCode
 from node.ledger.types import Receipt
 from node.pb.vostro.account.v1.account_pb2_grpc import AccountServiceStub
@@ -34,18 +36,19 @@ WORD_SECONDS = 10.0
 
 @dataclass
 class DirectEngine:
-    """Implements engine.Engine: a block for each call. canned: outcomes to give instead; gate: what submit waits for first; waiting:
-    how many calls have come to it."""
+    """Implements engine.Engine: a block for each call. canned: outcomes to give instead; gate: what submit
+    waits for first; arrived: set when a call waits there.
+    """
 
     world: Consortium
     canned: list[Outcome] = field(default_factory=list)
     failure: Exception | None = None
     gate: asyncio.Event | None = None
-    waiting: int = 0
     submitted: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.moved = asyncio.Event()
+        self.arrived = asyncio.Event()
 
     async def start(self) -> None:
         """Nothing runs."""
@@ -55,7 +58,7 @@ class DirectEngine:
 
     async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
         if self.gate:
-            self.waiting += 1
+            self.arrived.set()
             await self.gate.wait()
         self.submitted += items
         if self.failure:
@@ -67,7 +70,9 @@ class DirectEngine:
             if isinstance(outcome, Receipt):
                 outcomes.append(Outcome(outcome, decided=True, height=outcome.height))
             else:
-                outcomes.append(Outcome(error=outcome.error, details=outcome.details, height=self.world.height))
+                outcomes.append(
+                    Outcome(error=outcome.error, details=outcome.details, height=self.world.height)
+                )
         self.tell()
         return outcomes
 
@@ -77,8 +82,8 @@ class DirectEngine:
         moved.set()
 
     def status(self) -> EngineStatus:
-        info = self.world.ledger.info()
-        return EngineStatus("direct", True, info.height, info.time_ms, info.app_hash, 3, 7, ("an alarm",))
+        info, serving = self.world.ledger.info(), True
+        return EngineStatus("direct", serving, info.height, info.time_ms, info.app_hash, 3, 7, ("an alarm",))
 
     def find(self, tx_id: bytes) -> tuple[int, int] | None:
         for block in self.world.store.blocks():
@@ -126,6 +131,7 @@ class Face:
     client: Client
     port: int
     calls: list[tuple[str, str, float]]
+    channel: Any
     halts: list[Exception]
 
 
@@ -141,12 +147,15 @@ def movements_of(world: Consortium) -> Callable[[Any], list[Movement]]:
     facts = {(c.name, f.__name__): f for c in world.ledger.readers.values() for f in c.facts}
 
     def movements(event: Any) -> list[Movement]:
-        from node.ledger import codec
-
-        fact = codec.decoder(facts[event.contract, event.event])(event.fields)
+        fact: Any = codec.decoder(facts[event.contract, event.event])(event.fields)
         return [Movement(m.account, m.asset, m.amount, event.event, *m[3:]) for m in fact.movements()]
 
     return movements
+
+
+def no_file(height: int, index: int) -> dict[str, Any]:
+    """What stands for a receipt file."""
+    return {"height": height, "index": index}
 
 
 def backup(write: Callable[[bytes], None]) -> dict[str, Any]:
@@ -172,7 +181,7 @@ async def serving(
         "ledger": world.ledger,
         "blocks": world.store,
         "index": index,
-        "receipt_file": lambda height, index: {"height": height, "index": index},
+        "receipt_file": no_file,
         "backup": backup,
         "version": "1.2.3",
     }
@@ -181,7 +190,7 @@ async def serving(
     )
     await face.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{face.port}") as channel:
-        yield Face(world, engine, index, Client(channel), face.port, calls, halts)
+        yield Face(world, engine, index, Client(channel), face.port, calls, channel, halts)
     await face.stop(0)
     index.close()
 
@@ -212,7 +221,7 @@ async def refused(call: Any) -> Refusal:
 
 def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     """The parts of a status."""
-    metadata = {key: value for key, value in error.trailing_metadata() or ()}
+    metadata = dict(error.trailing_metadata() or ())
     assert STATUS_DETAILS in metadata, f"no details: {error.code()} {error.details()}"
     status = status_pb2.Status.FromString(bytes(metadata[STATUS_DETAILS]))
     info, retry, rest = error_details_pb2.ErrorInfo(), None, []
@@ -238,6 +247,3 @@ def is_code(refusal: Refusal, error: ErrorCode, *, decided: bool = False) -> boo
         and said["decided"] == ("true" if decided else "false")
         and refusal.message == error.sentence
     )
-
-
-BAD_REQUEST = NodeError.BAD_REQUEST

@@ -1,1 +1,3 @@
-"""The gRPC face: protobuf in, the ledger's words inside, protobuf out. One servicer a file, and no business rule in any of them."""
+"""The gRPC face: protobuf in, the ledger's words inside, protobuf out. One servicer a file, and no business
+rule in any of them.
+"""

@@ -1,4 +1,4 @@
-"""ContractService: every contract by its own description. A new contract appears here without a line of code."""
+"""ContractService: every contract by its own description. A new one appears here without a line of code."""
 
 import inspect
 from typing import Any, Final, cast
@@ -62,7 +62,9 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
     async def PrepareTransaction(
         self, request: pb.PrepareTransactionRequest, call: Call
     ) -> pb.PrepareTransactionResponse:
-        """A body to sign. Raises Degraded BAD_REQUEST, Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, BAD_TEXT, TOO_LARGE, TOO_MUCH_WORK."""
+        """A body to sign. Raises Degraded BAD_REQUEST, Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, BAD_TEXT,
+        TOO_LARGE, TOO_MUCH_WORK.
+        """
         _check_bounds(request)
         operations = [self._operation(operation) for operation in request.operations]
         request_id = request.request_id or new_request_id()
@@ -88,7 +90,9 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
         )
 
     async def Query(self, request: pb.QueryRequest, call: Call) -> pb.QueryResponse:
-        """A contract's answer. Raises Degraded BAD_REQUEST, Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, or the query's own refusals."""
+        """A contract's answer. Raises Degraded BAD_REQUEST, Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, or the
+        query's own refusals.
+        """
         query = self._require(request.contract, request.query)
         if query.writes:
             raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{request.contract}.{request.query}")

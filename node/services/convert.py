@@ -1,4 +1,6 @@
-"""The only place where the ledger's words become protobuf, and the reverse. No rule lives here, and nothing here is ever hashed or signed."""
+"""The only place where the ledger's words become protobuf, and the reverse. No rule lives here, and nothing
+here is ever hashed or signed.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -64,7 +66,7 @@ class Converter:
     def fill_receipt(
         self, message: transaction_pb2.Receipt, receipt: Receipt, encoded: bytes | None = None
     ) -> None:
-        """Write a receipt into a message. encoded: its bytes where they are at hand; empty leaves them out."""
+        """Write a receipt into a message. encoded: its bytes where they are at hand; empty: none."""
         message.encoded = codec.encode(receipt) if encoded is None else encoded
         message.tx_id = receipt.tx_id
         message.height = receipt.height
@@ -78,7 +80,9 @@ class Converter:
             message.failed_operation = receipt.failed_operation
 
     def fill_outcome(self, message: transaction_pb2.Outcome, outcome: Outcome, spent: Receipt | None) -> None:
-        """Write an outcome into a message. spent: the receipt of the transaction that spent the request id, where that is the reason."""
+        """Write an outcome into a message. spent: the receipt of the transaction that spent the request id,
+        where that is the reason.
+        """
         if outcome.receipt is not None:
             self.fill_receipt(message.receipt, outcome.receipt)
         elif outcome.error is not None:
@@ -102,7 +106,9 @@ class Converter:
         leaf: bytes | None,
         time_ms: int,
     ) -> None:
-        """Write a decided transaction. body: the signed bytes where they are kept; leaf: says who signed where they are not."""
+        """Write a decided transaction. body: the signed bytes where they are kept; leaf: says who signed
+        where they are not.
+        """
         decided = decode_receipt(receipt)
         self.fill_receipt(message.receipt, decided, receipt)
         message.time_ms = time_ms

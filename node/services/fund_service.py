@@ -65,7 +65,9 @@ class FundService(fund_pb2_grpc.FundServiceServicer):
         return pb.ListHoldsResponse(holds=holds, next_page_token=token, height=height, time_ms=time_ms)
 
     async def ListMovements(self, request: pb.ListMovementsRequest, call: Call) -> pb.ListMovementsResponse:
-        """What moved an account's balances, by time. Raises Rejected ACCOUNT_UNKNOWN, Degraded METHOD_UNKNOWN."""
+        """What moved an account's balances, by time. Raises Rejected ACCOUNT_UNKNOWN, Degraded
+        METHOD_UNKNOWN.
+        """
         self._published.ask("assets", "get_account", request.account)
         height, time_ms = self._published.stand()
         index_height = self._history.height()

@@ -57,7 +57,8 @@ class History:
     def page(
         self, list_name: str, whose: str, window: Window, read: Read[R], most: int
     ) -> tuple[list[R], bytes, str]:
-        """A page of rows, the cursor behind which it began (empty: from the start), and the token of the next page.
+        """A page of rows, the cursor behind which it began (empty: from the start), and the token of the next
+        page.
 
         Raises Degraded BAD_REQUEST, BAD_PAGE_TOKEN.
         """

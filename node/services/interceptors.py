@@ -1,8 +1,9 @@
 """What surrounds every call: decoding, the answer to every exception, the access log and the measure of time.
 
-What always holds: protobuf is decoded here, out of raw bytes, so that what is malformed gets our coded answer instead of Python's text; every
-exception ends as a status with our ErrorInfo; and only an invariant that broke reaches further, to whoever can stop the node. Calls are
-wrapped once, when a service is registered, for the same price as not at all.
+What always holds: protobuf is decoded here, out of raw bytes, so that what is malformed gets our coded answer
+instead of Python's text; every exception ends as a status with our ErrorInfo; and only an invariant that
+broke reaches further, to whoever can stop the node. Calls are wrapped once, when a service is registered, for
+the same price as not at all.
 """
 
 import inspect
@@ -32,7 +33,9 @@ _log = structlog.get_logger("vostro.rpc")
 
 
 class Registrar:
-    """Stands where generated code expects a server, wraps every handler that it is given, and registers it with the server."""
+    """Stands where generated code expects a server, wraps every handler that it is given, and registers it
+    with the server.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,9 @@ class Registrar:
         *,
         access_log: bool,
     ) -> None:
-        """limits: full method name -> bytes of a request message, where it is not REQUEST_BYTES_MAX. access_log: a debug line a call."""
+        """limits: full method name -> bytes of a request message, where it is not REQUEST_BYTES_MAX.
+        access_log: a debug line a call.
+        """
         self._server = server
         self._limits = limits
         self._observe = observe

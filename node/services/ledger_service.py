@@ -1,4 +1,4 @@
-"""LedgerService: where the chain stands, its blocks and events, and proofs that need no trust in this node."""
+"""LedgerService: where the chain stands, its blocks and events, and proofs that need no trust in it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -120,7 +120,9 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         )
 
     async def ListHeaders(self, request: pb.ListHeadersRequest, call: Call) -> pb.ListHeadersResponse:
-        """Headers from a height on. Raises Degraded BAD_PAGE_TOKEN, BLOCK_UNKNOWN for a height that no block can have."""
+        """Headers from a height on. Raises Degraded BAD_PAGE_TOKEN, BLOCK_UNKNOWN for a height that no block
+        can have.
+        """
         _check_height(request.from_height)
         first = self._published.pages.cursor(
             request.page_token, request.from_height, "headers", request.from_height

@@ -1,8 +1,9 @@
 """Page tokens: opaque to clients, and good for one list with one set of parameters only.
 
-A token is a check and a cursor in base64url. The check binds the cursor to the chain, the list and its parameters, so that a token that was
-altered, or that belongs to another list, is refused instead of answered with something else. It guards against mistakes; a cursor gives
-no right that the list would not give without it.
+A token is a check and a cursor in base64url. The check binds the cursor to the chain, the list and its
+parameters, so that a token that was altered, or that belongs to another list, is refused instead of answered
+with something else. It guards against mistakes; a cursor gives no right that the list would not give without
+it.
 """
 
 import base64
@@ -29,7 +30,7 @@ class Pages:
         self._key = chain_id
 
     def token(self, cursor: str | bytes | int, *parameters: Any) -> str:
-        """The token of a position in the list that ``parameters`` name; an empty cursor has an empty token."""
+        """The token of a position in the list that ``parameters`` name; empty for an empty cursor."""
         if cursor in ("", b""):
             return ""
         content = _encode(cursor)

@@ -1,4 +1,6 @@
-"""What the services ask of the rest of a node, as small Protocols. app.py plugs the parts in; a test can plug in a store in memory."""
+"""What the services ask of the rest of a node, as small Protocols. app.py plugs the parts in; a test can plug
+in a store in memory.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -7,10 +9,14 @@ from node.ledger.types import BlockRecord
 from node.storage.index import MovementRow, Position, TransactionRow
 
 ReceiptFile = Callable[[int, int], Mapping[str, Any]]
-"""Height and index of a receipt -> its receipt file's JSON document. Raises Degraded RECEIPT_UNKNOWN or PROOF_PENDING."""
+"""Height and index of a receipt -> its receipt file's JSON document. Raises Degraded RECEIPT_UNKNOWN or
+PROOF_PENDING.
+"""
 
 Backup = Callable[[Callable[[bytes], None]], Mapping[str, Any]]
-"""Streams a backup to the function that it is given, and returns a summary, by names: integers, texts, bytes. Runs in a thread."""
+"""Streams a backup to the function that it is given, and returns a summary, by names: integers, texts, bytes.
+Runs in a thread.
+"""
 
 
 class Call(Protocol):
@@ -49,7 +55,9 @@ class Blocks(Protocol):
 
 
 class Index(Protocol):
-    """Look-ups by time, written behind the head. Any thread reads. A row's cursor, handed back as ``after``, goes on behind the row."""
+    """Look-ups by time, written behind the head. Any thread reads. A row's cursor, handed back as ``after``,
+    goes on behind the row.
+    """
 
     @property
     def position(self) -> int:

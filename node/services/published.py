@@ -1,4 +1,6 @@
-"""What the node has published: the state after its last durable block, and the pages of the contracts' queries over it."""
+"""What the node has published: the state after its last durable block, and the pages of the contracts'
+queries over it.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -55,8 +57,8 @@ class Published:
     ) -> tuple[list[Any], str]:
         """A page of a contract's list, and the token of the next.
 
-        query: contract and name; its last argument is the position behind which to go on. leading: its other arguments. after: the
-        position of a row. Raises Rejected, Degraded BAD_PAGE_TOKEN.
+        query: contract and name; its last argument is the position behind which to go on. leading: its other
+        arguments. after: the position of a row. Raises Rejected, Degraded BAD_PAGE_TOKEN.
         """
         position = self.pages.cursor(token, start, *query, *leading)  # type: ignore[type-var]
         rows = self.ask(*query, *leading, position)

@@ -1,7 +1,8 @@
-"""JSON Schema of a method's arguments, as the project spells JSON (json_form.py): records are objects, bytes are hexadecimal digits.
+"""JSON Schema of a method's arguments, as the project spells JSON (json_form.py): records are objects, bytes
+are hexadecimal digits.
 
-msgspec writes the schema; what it is asked about are twins of the wire types in which a record is no array and bytes are a text. So a
-contract's own bounds stand in the schema, and nothing is stated twice.
+msgspec writes the schema; what it is asked about are twins of the wire types in which a record is no array
+and bytes are a text. So a contract's own bounds stand in the schema, and nothing is stated twice.
 """
 
 from functools import cache
@@ -55,11 +56,8 @@ def _object(record: type[Record]) -> type[msgspec.Struct]:
     return twin
 
 
-def _digits(metas: list[Any]) -> Meta:
+def _digits(metas: list[Meta]) -> Meta:
     """The bounds of a text of digits, two a byte."""
-    bounds: dict[str, int | None] = {"min_length": None, "max_length": None}
-    for meta in metas:
-        for name in bounds:
-            length = getattr(meta, name, None)
-            bounds[name] = bounds[name] if length is None else 2 * length
-    return Meta(pattern=HEXADECIMAL, min_length=bounds["min_length"], max_length=bounds["max_length"])
+    least = [2 * meta.min_length for meta in metas if meta.min_length is not None]
+    most = [2 * meta.max_length for meta in metas if meta.max_length is not None]
+    return Meta(pattern=HEXADECIMAL, min_length=max(least, default=None), max_length=min(most, default=None))

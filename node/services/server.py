@@ -57,7 +57,9 @@ OPTIONS: Final = (
 
 
 class Rpc(NamedTuple):
-    """One RPC. changes: whether it brings changes; everything else only reads. request_bytes_max: of one message."""
+    """One RPC. changes: whether it brings changes; everything else only reads. request_bytes_max: of one
+    message.
+    """
 
     changes: bool = False
     request_bytes_max: int = REQUEST_BYTES_MAX
@@ -158,8 +160,8 @@ def build_server(
 ) -> Face:
     """A server on ``config.listen``, bound and not started. Called in a running event loop.
 
-    observe: told of every call when it ends (method, status name, seconds). stop: told when a call met a broken invariant.
-    Raises ConfigError where the address or the TLS files cannot be used.
+    observe: told of every call when it ends (method, status name, seconds). stop: told when a call met a
+    broken invariant. Raises ConfigError where the address or the TLS files cannot be used.
     """
     server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=CALLS_MAX)
     limits = {method: rpc.request_bytes_max for method, rpc in RPCS.items()}
@@ -174,7 +176,9 @@ def build_server(
 
 
 def register_services(registrar: Any, parts: Parts) -> None:
-    """Give every servicer what it needs, and the registrar, which generated code takes for a server, every servicer."""
+    """Give every servicer what it needs, and the registrar, which generated code takes for a server, every
+    servicer.
+    """
     engine, ledger, blocks = parts.engine, parts.ledger, parts.blocks
     published = Published(ledger, blocks)
     converter = Converter(ledger)
@@ -198,9 +202,7 @@ def _bind(server: grpc.aio.Server, config: NodeConfig) -> int:
             files = CertificateFiles(config.tls_certificate, config.tls_key, config.tls_ca)
             return server.add_secure_port(config.listen, files.credentials())
         if config.listen.rpartition(":")[0] not in LOOPBACK:
-            raise ConfigError(
-                f"{config.listen} is not loopback: without the three TLS files the node listens on loopback only"
-            )
+            raise ConfigError(f"{config.listen} is not loopback: that takes the three TLS files")
         return server.add_insecure_port(config.listen)
     except RuntimeError as error:
         raise ConfigError(

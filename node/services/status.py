@@ -1,8 +1,9 @@
-"""Every "no" of a node as gRPC says it: one status a category, and a ``google.rpc.ErrorInfo`` with the permanent code.
+"""Every "no" of a node as gRPC says it: one status a category, and a ``google.rpc.ErrorInfo`` with the
+permanent code.
 
-An answer whose ErrorInfo has ``decided`` true is a decision; a refusal that is a receipt carries the receipt among its details. What always
-holds: a client sees sentences that this project wrote, never the text of a foreign exception, and no detail outgrows the metadata
-that statuses travel in.
+An answer whose ErrorInfo has ``decided`` true is a decision; a refusal that is a receipt carries the receipt
+among its details. What always holds: a client sees sentences that this project wrote, never the text of a
+foreign exception, and no detail outgrows the metadata that statuses travel in.
 """
 
 from collections.abc import Mapping

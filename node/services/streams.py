@@ -1,4 +1,6 @@
-"""What streams are cut into: blocks into parts, receipts into events, a backup into chunks. Every message stays near PART_BYTES."""
+"""What streams are cut into: blocks into parts, receipts into events, a backup into chunks. Every message
+stays near PART_BYTES.
+"""
 
 import asyncio
 import threading
@@ -30,7 +32,9 @@ class Wanted(Protocol):
 
 
 def part_end(block: BlockRecord, wanted: Wanted, start: int, stop: int) -> int:
-    """The end of a part that begins at item ``start``: before ``stop``, and where PART_BYTES are full; at least one item."""
+    """The end of a part that begins at item ``start``: before ``stop``, and where PART_BYTES are full; at
+    least one item.
+    """
     kinds = [
         items
         for items, included in (
@@ -73,7 +77,8 @@ def block_parts(block: BlockRecord, wanted: Wanted) -> Iterator[pb.StreamBlocksR
 def event_messages(
     blocks: Blocks, converter: Converter, request: pb.StreamEventsRequest, height: int, *, progress: bool
 ) -> list[pb.StreamEventsResponse]:
-    """The events of one block that a request asks for, in order. progress: where there is none, a message that says how far it is.
+    """The events of one block that a request asks for, in order. progress: where there is none, a message
+    that says how far it is.
 
     Raises Degraded BLOCK_UNKNOWN.
     """
@@ -130,7 +135,9 @@ class BackupStream:
         self._busy = False
 
     async def stream(self) -> AsyncGenerator[Any, None]:
-        """Chunks of bytes, then the summary. Raises Degraded OVERLOADED while another is under way, and what the backup raises."""
+        """Chunks of bytes, then the summary. Raises Degraded OVERLOADED while another is under way, and what
+        the backup raises.
+        """
         if self._busy:
             raise Degraded(NodeError.OVERLOADED, reason="a backup is under way already")
         self._busy = True

@@ -1,6 +1,9 @@
-"""Mutual TLS from three files, read again when they change, so that a certificate is renewed without stopping the node."""
+"""Mutual TLS from three files, read again when they change, so that a certificate is renewed without stopping
+the node.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,9 @@ Stamp = tuple[tuple[int, int], ...]
 
 
 class CertificateFiles:
-    """The node's certificate chain, its key, and the authorities whose clients it lets in (PEM). New connections get the newest files."""
+    """The node's certificate chain, its key, and the authorities whose clients it lets in (PEM). New
+    connections get the newest files.
+    """
 
     def __init__(self, certificate: Path, key: Path, authorities: Path) -> None:
         """Raises ConfigError where the files cannot be used."""
@@ -32,7 +37,9 @@ class CertificateFiles:
         )
 
     def _newer(self) -> Any:
-        """The files' content where it has changed and can be used; None otherwise. Called by gRPC for each connection."""
+        """The files' content where it has changed and can be used; None otherwise. Called by gRPC for each
+        connection.
+        """
         try:
             if self._stamps() == self._stamp:
                 return None
@@ -62,9 +69,9 @@ class CertificateFiles:
 
 def _check_pair(paths: tuple[Path, ...], certificate: bytes, key: bytes, authorities: bytes) -> None:
     """Raises ConfigError where a file is no PEM of its kind, or the key is not the certificate's."""
-    named = _parsed(paths[0], lambda: x509.load_pem_x509_certificates(certificate)[0].public_key())
-    held = _parsed(paths[1], lambda: load_pem_private_key(key, None).public_key())
-    _parsed(paths[2], lambda: x509.load_pem_x509_certificates(authorities))
+    named = _parsed(paths[0], partial(x509.load_pem_x509_certificates, certificate))[0].public_key()
+    held = _parsed(paths[1], partial(load_pem_private_key, key, None)).public_key()
+    _parsed(paths[2], partial(x509.load_pem_x509_certificates, authorities))
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if named.public_bytes(*form) != held.public_bytes(*form):
         raise ConfigError(f"{paths[1]} is not the key of the certificate in {paths[0]}")

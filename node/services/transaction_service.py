@@ -1,7 +1,9 @@
-"""TransactionService: where every change enters. It hands signed bytes to the engine and tells what became of them.
+"""TransactionService: where every change enters. It hands signed bytes to the engine and tells what became of
+them.
 
-What always holds: a transaction that the engine accepted stays accepted, whatever becomes of the call that brought it: a deadline or a cut
-line ends the waiting, never the deciding. The same bytes again are answered with the first outcome.
+What always holds: a transaction that the engine accepted stays accepted, whatever becomes of the call that
+brought it: a deadline or a cut line ends the waiting, never the deciding. The same bytes again are answered
+with the first outcome.
 """
 
 import asyncio
@@ -53,7 +55,9 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
     # --- changes --------------------------------------------------------------------------------------------
 
     async def Submit(self, request: pb.SubmitRequest, call: Call) -> pb.SubmitResponse:
-        """One transaction. Raises NotApplied for a refusal, Degraded UNKNOWN_OUTCOME when the deadline passes."""
+        """One transaction. Raises NotApplied for a refusal, Degraded UNKNOWN_OUTCOME when the deadline
+        passes.
+        """
         outcome, spent = self._told((await self._decide((request.signed_transaction,), call))[0])
         response = pb.SubmitResponse()
         if outcome.receipt is None:
@@ -74,7 +78,9 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
     async def SubmitStream(
         self, requests: AsyncIterator[pb.SubmitStreamRequest], call: Call
     ) -> AsyncIterator[pb.SubmitStreamResponse]:
-        """Batches, each answered when it is decided. A request that is none ends the stream once those before it are answered."""
+        """Batches, each answered when it is decided. A request that is none ends the stream once those before
+        it are answered.
+        """
         answers: asyncio.Queue[pb.SubmitStreamResponse | None] = asyncio.Queue()
         room = asyncio.Semaphore(STREAM_BATCHES_MAX)
 
@@ -120,7 +126,9 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
     async def WaitTransaction(
         self, request: pb.WaitTransactionRequest, call: Call
     ) -> pb.WaitTransactionResponse:
-        """A transaction once it is decided. Raises Degraded UNKNOWN_OUTCOME when the deadline passes, BAD_REQUEST."""
+        """A transaction once it is decided. Raises Degraded UNKNOWN_OUTCOME when the deadline passes,
+        BAD_REQUEST.
+        """
         tx_id = checked_id(request.tx_id)
         patience = _patience(call)
         try:
@@ -138,7 +146,9 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
     async def ListTransactions(
         self, request: pb.ListTransactionsRequest, call: Call
     ) -> pb.ListTransactionsResponse:
-        """Transactions of an account or a member, by time. Raises Degraded METHOD_UNKNOWN where the node keeps no index, BAD_REQUEST."""
+        """Transactions of an account or a member, by time. Raises Degraded METHOD_UNKNOWN where the node
+        keeps no index, BAD_REQUEST.
+        """
         height, time_ms = self._published.stand()
         index_height = self._history.height() or 0
         listed, token = await asyncio.to_thread(self._list, request)
@@ -198,7 +208,9 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
                 fill(add(), *self._told(outcome))
 
     def _told(self, outcome: Outcome) -> tuple[Outcome, Receipt | None]:
-        """The outcome to tell, and who spent the request id. The same bytes again have the first outcome: their receipt."""
+        """The outcome to tell, and who spent the request id. The same bytes again have the first outcome:
+        their receipt.
+        """
         spender = convert.spent_by(outcome)
         place = self._engine.find(spender) if spender else None
         encoded = self._blocks.receipt(*place) if place else None

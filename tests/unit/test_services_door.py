@@ -1,4 +1,6 @@
-"""The door of the gRPC face: malformed bytes on every RPC, every category's status, the table of RPCs, reflection and health."""
+"""The door of the gRPC face: malformed bytes on every RPC, every category's status, the table of RPCs,
+reflection and health.
+"""
 
 import importlib
 from collections.abc import AsyncIterator
@@ -22,7 +24,17 @@ from node.pb.vostro.transaction.v1 import transaction_pb2
 from node.services.server import OPTIONS, RPCS, SERVICES, Parts, build_server
 from node.services.status import CODES, code_of, status_of, told
 from node.storage.errors import StorageCode, StorageError
-from tests.services_kit import WORD_SECONDS, Face, config_of, is_code, read_refusal, refused, serving
+from tests.services_kit import (
+    WORD_SECONDS,
+    Face,
+    backup,
+    config_of,
+    is_code,
+    no_file,
+    read_refusal,
+    refused,
+    serving,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -47,12 +59,12 @@ def described() -> dict[str, Any]:
     return found
 
 
-async def test_the_table_of_rpcs_is_what_proto_describes_and_what_has_handlers(tmp_path: Path, face: Face):
+async def test_the_table_of_rpcs_is_what_proto_describes_and_what_has_handlers(face: Face) -> None:
     assert set(described()) == {method for method in RPCS if method.startswith("/vostro.")}
     unimplemented = []
     for method, descriptor in described().items():
         if not descriptor.client_streaming and not descriptor.server_streaming:
-            call = face.client.channel.unary_unary(method)
+            call = face.channel.unary_unary(method)
             code = grpc.StatusCode.OK
             try:
                 await call(b"", timeout=0.5)
@@ -60,20 +72,23 @@ async def test_the_table_of_rpcs_is_what_proto_describes_and_what_has_handlers(t
                 code = error.code()
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 unimplemented.append(method)
-    assert unimplemented == ["/vostro.contract.v1.ContractService/GetSchema", "/vostro.contract.v1.ContractService/Query"]
+    assert unimplemented == [
+        "/vostro.contract.v1.ContractService/GetSchema",
+        "/vostro.contract.v1.ContractService/Query",
+    ]
 
 
 @pytest.mark.parametrize("method", RPCS)
-async def test_malformed_bytes_get_our_coded_answer_on_every_rpc(face: Face, method: str):
+async def test_malformed_bytes_get_our_coded_answer_on_every_rpc(face: Face, method: str) -> None:
     for data in GARBAGE:
-        answer = await refused(face.client.channel.stream_stream(method)(_once(data), timeout=WORD_SECONDS))
+        answer = await refused(face.channel.stream_stream(method)(_once(data), timeout=WORD_SECONDS))
         assert answer.code is grpc.StatusCode.INVALID_ARGUMENT, data
         assert is_code(answer, NodeError.BAD_REQUEST), data
     assert [(name, code) for name, code, _ in face.calls] == [(method, "INVALID_ARGUMENT")] * len(GARBAGE)
 
 
-async def test_a_text_that_is_not_utf8_is_malformed(face: Face):
-    call = face.client.channel.unary_unary("/vostro.account.v1.AccountService/GetAccount")
+async def test_a_text_that_is_not_utf8_is_malformed(face: Face) -> None:
+    call = face.channel.unary_unary("/vostro.account.v1.AccountService/GetAccount")
     assert is_code(await refused(call(b"\x0a\x02\xc3\x28", timeout=WORD_SECONDS)), NodeError.BAD_REQUEST)
 
 
@@ -81,14 +96,14 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def test_a_method_that_does_not_exist_is_told_so_with_a_code(face: Face):
+async def test_a_method_that_does_not_exist_is_told_so_with_a_code(face: Face) -> None:
     for method in ("/vostro.fund.v1.FundService/Steal", "/no.Such/Thing"):
-        answer = await refused(face.client.channel.unary_unary(method)(b"", timeout=WORD_SECONDS))
+        answer = await refused(face.channel.unary_unary(method)(b"", timeout=WORD_SECONDS))
         assert is_code(answer, NodeError.METHOD_UNKNOWN), method
 
 
 @pytest.mark.parametrize("category", Category)
-async def test_every_category_has_its_status_and_its_advice(face: Face, category: Category):
+async def test_every_category_has_its_status_and_its_advice(face: Face, category: Category) -> None:
     error = ErrorCode(77, category, f"Sentence of {category.name}.")
     error.codespace, error.name = "test", "NAME"
     face.engine.canned = [Outcome(error=error, details={"what": "x" * 500}, decided=True, height=9)]
@@ -105,7 +120,7 @@ async def test_every_category_has_its_status_and_its_advice(face: Face, category
     assert (outcome.error.decided, outcome.error.height, outcome.error.sentence) == (True, 9, error.sentence)
 
 
-async def test_the_table_of_statuses_is_the_one_of_the_architecture():
+async def test_the_table_of_statuses_is_the_one_of_the_architecture() -> None:
     assert {category.name: code.name for category, code in CODES.items()} == {
         "INVALID": "INVALID_ARGUMENT",
         "UNAUTHENTICATED": "UNAUTHENTICATED",
@@ -124,7 +139,7 @@ async def test_the_table_of_statuses_is_the_one_of_the_architecture():
     }
 
 
-async def test_what_storage_says_reaches_a_client_without_its_paths():
+async def test_what_storage_says_reaches_a_client_without_its_paths() -> None:
     for error, expected in (
         (StorageCode.SHARD_DAMAGED, NodeError.CORRUPTED),
         (StorageCode.DISK_LOW, NodeError.DISK_LOW),
@@ -138,17 +153,19 @@ async def test_what_storage_says_reaches_a_client_without_its_paths():
         assert "/var" not in str(status)
 
 
-async def test_an_invariant_that_broke_in_a_read_stops_the_node(face: Face, monkeypatch: pytest.MonkeyPatch):
+async def test_an_invariant_that_broke_in_a_read_stops_the_node(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(key: bytes) -> None:
-        raise InvariantViolated("the tree is torn")
+        raise InvariantViolated(f"the tree is torn at {key!r}")
 
     monkeypatch.setattr(face.world.ledger, "prove", broken)
     answer = await refused(face.client.chain.GetProof(ledger_pb2.GetProofRequest(key=b"k")))
     assert is_code(answer, NodeError.INTERNAL)
-    assert [str(halt) for halt in face.halts] == ["the tree is torn"]
+    assert [str(halt) for halt in face.halts] == ["the tree is torn at b'k'"]
 
 
-async def test_a_refusal_with_a_large_particular_still_fits_into_a_status():
+async def test_a_refusal_with_a_large_particular_still_fits_into_a_status() -> None:
     error = ErrorCode(1, Category.INVALID, "No.")
     assert told({"n": 5, "long": "y" * 10_000}) == {"n": "5", "long": "y" * 200}
     status = status_of(Rejected(error, long="y" * 100_000))
@@ -156,7 +173,7 @@ async def test_a_refusal_with_a_large_particular_still_fits_into_a_status():
     assert status.ByteSize() < 1_000
 
 
-async def test_every_call_is_observed_once_with_its_status(face: Face):
+async def test_every_call_is_observed_once_with_its_status(face: Face) -> None:
     await face.client.accounts.GetAccount(account_pb2.GetAccountRequest(account="PA/main"))
     await refused(face.client.accounts.GetAccount(account_pb2.GetAccountRequest(account="PA/none")))
     method = "/vostro.account.v1.AccountService/GetAccount"
@@ -164,20 +181,22 @@ async def test_every_call_is_observed_once_with_its_status(face: Face):
     assert all(0 < seconds < WORD_SECONDS for *_, seconds in face.calls)
 
 
-async def test_reflection_lists_every_service(face: Face):
-    stub: Any = reflection_pb2_grpc.ServerReflectionStub(face.client.channel)
+async def test_reflection_lists_every_service(face: Face) -> None:
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(face.channel)
     call = stub.ServerReflectionInfo(timeout=WORD_SECONDS)
     await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     answer = await call.read()
     assert {service.name for service in answer.list_services_response.service} == set(SERVICES)
-    await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol="vostro.fund.v1.FundService"))
+    await call.write(
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="vostro.fund.v1.FundService")
+    )
     described_file = await call.read()
     assert described_file.file_descriptor_response.file_descriptor_proto
     await call.done_writing()
 
 
-async def test_health_says_serving_for_the_node_and_each_service(face: Face):
-    stub: Any = health_pb2_grpc.HealthStub(face.client.channel)
+async def test_health_says_serving_for_the_node_and_each_service(face: Face) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(face.channel)
     for service in ("", *SERVICES):
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING, service
@@ -189,10 +208,8 @@ async def test_health_says_serving_for_the_node_and_each_service(face: Face):
     watch.cancel()
 
 
-async def test_without_tls_only_loopback_is_listened_on(tmp_path: Path, face: Face):
-    parts = Parts(
-        face.engine, face.world.ledger, face.world.store, None, lambda h, i: {}, lambda write: {}, "1"
-    )
+async def test_without_tls_only_loopback_is_listened_on(tmp_path: Path, face: Face) -> None:
+    parts = Parts(face.engine, face.world.ledger, face.world.store, None, no_file, backup, "1")
     for listen in ("0.0.0.0:0", "[::]:0", "bank.example:7600", "7600"):
         with pytest.raises(ConfigError, match="loopback"):
             build_server(config_of(tmp_path, listen=listen), parts)
@@ -200,7 +217,7 @@ async def test_without_tls_only_loopback_is_listened_on(tmp_path: Path, face: Fa
         build_server(config_of(tmp_path, listen=f"127.0.0.1:{face.port}"), parts)
 
 
-async def test_the_door_states_every_limit_that_a_peer_could_lean_on():
+async def test_the_door_states_every_limit_that_a_peer_could_lean_on() -> None:
     stated = {name for name, _ in OPTIONS}
     assert {
         "grpc.max_receive_message_length",
@@ -214,9 +231,9 @@ async def test_the_door_states_every_limit_that_a_peer_could_lean_on():
     } <= stated
 
 
-async def test_a_cut_answer_is_not_mistaken_for_ours(face: Face):
+async def test_a_cut_answer_is_not_mistaken_for_ours(face: Face) -> None:
     """What gRPC itself refuses carries no ErrorInfo: no decision, and the reader of refusals says so."""
-    call = face.client.channel.unary_unary("/vostro.transaction.v1.TransactionService/SubmitBatch")
+    call = face.channel.unary_unary("/vostro.transaction.v1.TransactionService/SubmitBatch")
     with pytest.raises(grpc.aio.AioRpcError) as cut:
         await call(b"x" * (9 * 1024 * 1024), timeout=WORD_SECONDS)
     with pytest.raises(AssertionError, match="no details"):

@@ -29,6 +29,8 @@ from tests.services_kit import Face, is_code, refused, serving
 
 pytestmark = pytest.mark.asyncio
 
+UNREADABLE = "é no token"
+
 
 @pytest_asyncio.fixture
 async def face(tmp_path: Path) -> AsyncIterator[Face]:
@@ -36,7 +38,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
         yield served
 
 
-async def test_an_account_is_answered_with_the_height_and_time_of_the_last_block(face: Face):
+async def test_an_account_is_answered_with_the_height_and_time_of_the_last_block(face: Face) -> None:
     answer = await face.client.accounts.GetAccount(account_pb2.GetAccountRequest(account="PA/frozen"))
     assert (answer.account.id, answer.account.member, answer.account.status) == ("PA/frozen", "PA", "frozen")
     assert (answer.height, answer.time_ms) == (face.world.height, face.world.time_ms)
@@ -45,8 +47,10 @@ async def test_an_account_is_answered_with_the_height_and_time_of_the_last_block
     assert (answer.height, answer.time_ms) == (face.world.height, face.world.time_ms)
 
 
-async def test_what_is_not_there_is_told_with_the_contracts_own_code(face: Face):
-    no_account = await refused(face.client.accounts.GetAccount(account_pb2.GetAccountRequest(account="PA/no")))
+async def test_what_is_not_there_is_told_with_the_contracts_own_code(face: Face) -> None:
+    no_account = await refused(
+        face.client.accounts.GetAccount(account_pb2.GetAccountRequest(account="PA/no"))
+    )
     assert is_code(no_account, Assets.ACCOUNT_UNKNOWN)
     assert no_account.info.metadata["account"] == "PA/no"
     no_asset = await refused(face.client.products.GetAsset(product_pb2.GetAssetRequest(asset="XXX")))
@@ -55,13 +59,15 @@ async def test_what_is_not_there_is_told_with_the_contracts_own_code(face: Face)
     assert is_code(await refused(face.client.funds.GetHold(no_hold)), Transfers.HOLD_UNKNOWN)
 
 
-async def test_a_field_outside_its_bounds_is_refused_before_anything_is_read(face: Face):
+async def test_a_field_outside_its_bounds_is_refused_before_anything_is_read(face: Face) -> None:
     for account in ("", "x" * 53, "PA/main\0"):
-        answer = await refused(face.client.accounts.GetAccount(account_pb2.GetAccountRequest(account=account)))
+        answer = await refused(
+            face.client.accounts.GetAccount(account_pb2.GetAccountRequest(account=account))
+        )
         assert answer.info.reason in ("BAD_ARGUMENTS", "BAD_TEXT"), account
 
 
-async def test_pages_of_accounts_cover_all_of_them_once_and_end(face: Face):
+async def test_pages_of_accounts_cover_all_of_them_once_and_end(face: Face) -> None:
     seen, token, pages = [], "", 0
     while True:
         request = account_pb2.ListAccountsRequest(member="PA", page_size=3, page_token=token)
@@ -74,7 +80,7 @@ async def test_pages_of_accounts_cover_all_of_them_once_and_end(face: Face):
     assert pages == 2
 
 
-async def test_a_page_token_is_good_for_its_own_list_only(face: Face):
+async def test_a_page_token_is_good_for_its_own_list_only(face: Face) -> None:
     accounts = face.client.accounts.ListAccounts
     token = (await accounts(account_pb2.ListAccountsRequest(member="PA", page_size=1))).next_page_token
     altered = base64.urlsafe_b64encode(base64.urlsafe_b64decode(token)[:-1] + b"z").decode()
@@ -82,7 +88,7 @@ async def test_a_page_token_is_good_for_its_own_list_only(face: Face):
         accounts(account_pb2.ListAccountsRequest(member="KB", page_token=token)),
         accounts(account_pb2.ListAccountsRequest(member="PA", page_token=altered)),
         accounts(account_pb2.ListAccountsRequest(member="PA", page_token=token[:-4])),
-        accounts(account_pb2.ListAccountsRequest(member="PA", page_token="é no token")),
+        accounts(account_pb2.ListAccountsRequest(member="PA", page_token=UNREADABLE)),
         accounts(account_pb2.ListAccountsRequest(member="PA", page_token="A" * 4_000)),
         face.client.products.ListAssets(product_pb2.ListAssetsRequest(page_token=token)),
         face.client.funds.ListBalances(fund_pb2.ListBalancesRequest(account="PA/main", page_token=token)),
@@ -99,10 +105,14 @@ async def test_a_page_token_is_good_for_its_own_list_only(face: Face):
         assert is_code(await refused(call), NodeError.BAD_PAGE_TOKEN)
 
 
-async def test_balances_holds_and_assets_say_what_the_state_says(face: Face):
+async def test_balances_holds_and_assets_say_what_the_state_says(face: Face) -> None:
     balance = await face.client.funds.GetBalance(fund_pb2.GetBalanceRequest(account="PA/main", asset="CZK"))
     posted, held = face.world.balance("PA/main")
-    assert (balance.balance.posted, balance.balance.held, balance.balance.available) == (posted, held, posted - held)
+    assert (balance.balance.posted, balance.balance.held, balance.balance.available) == (
+        posted,
+        held,
+        posted - held,
+    )
     balances = await face.client.funds.ListBalances(fund_pb2.ListBalancesRequest(account="PA/main"))
     assert [balance.asset for balance in balances.balances] == ["CZK", "EUR"]
     asset = (await face.client.products.GetAsset(product_pb2.GetAssetRequest(asset="EUR"))).asset
@@ -114,16 +124,17 @@ async def test_balances_holds_and_assets_say_what_the_state_says(face: Face):
     assert one in list(holds)
 
 
-async def test_positions_sum_up_a_members_accounts_and_their_pages_add_up(face: Face):
+async def test_positions_sum_up_a_members_accounts_and_their_pages_add_up(face: Face) -> None:
     whole = await face.client.funds.ListPositions(fund_pb2.ListPositionsRequest(member="PA"))
-    expected = {}
+    expected: dict[object, tuple[int, int]] = {}
     for (account, asset), position in face.world.rows("assets", "balance").items():
         if str(account).startswith("PA/"):
             before = expected.get(asset, (0, 0))
             expected[asset] = (before[0] + position.posted, before[1] + position.held)
     assert {p.asset: (p.posted, p.held) for p in whole.positions} == expected
     assert whole.account_count == 4
-    sums, token = {}, ""
+    sums: dict[object, int] = {}
+    token = ""
     for _ in range(10):
         request = fund_pb2.ListPositionsRequest(member="PA", page_size=1, page_token=token)
         page = await face.client.funds.ListPositions(request)
@@ -135,12 +146,14 @@ async def test_positions_sum_up_a_members_accounts_and_their_pages_add_up(face: 
     assert sums == {asset: posted for asset, (posted, _) in expected.items()}
 
 
-async def test_movements_come_by_time_in_pages_and_say_how_far_the_index_is(face: Face):
+async def test_movements_come_by_time_in_pages_and_say_how_far_the_index_is(face: Face) -> None:
     receipts = [face.world.apply("PA", pay("PA/main", "KB/main", n, reference=f"r{n}")) for n in (1, 2, 3)]
     face.index.advance(face.world.store)
     seen, token = [], ""
     while True:
-        request = fund_pb2.ListMovementsRequest(account="KB/main", reverse=True, page_size=2, page_token=token)
+        request = fund_pb2.ListMovementsRequest(
+            account="KB/main", reverse=True, page_size=2, page_token=token
+        )
         page = await face.client.funds.ListMovements(request)
         seen += list(page.movements)
         token = page.next_page_token
@@ -157,8 +170,10 @@ async def test_movements_come_by_time_in_pages_and_say_how_far_the_index_is(face
     assert list((await face.client.funds.ListMovements(window)).movements) == [seen[1]]
 
 
-async def test_transactions_are_listed_by_member_and_by_account_each_once(face: Face):
-    many = op("transfers", "send_many", "PA/main", "CZK", 3, (("KB/main", 1, ""), ("KB/main", 2, "")), b"", "")
+async def test_transactions_are_listed_by_member_and_by_account_each_once(face: Face) -> None:
+    many = op(
+        "transfers", "send_many", "PA/main", "CZK", 3, (("KB/main", 1, ""), ("KB/main", 2, "")), b"", ""
+    )
     receipt = face.world.apply("PA", many)
     face.index.advance(face.world.store)
     list_ = face.client.transactions.ListTransactions
@@ -180,14 +195,16 @@ async def test_transactions_are_listed_by_member_and_by_account_each_once(face: 
     assert len(seen) == len(set(seen))
 
 
-async def test_a_node_without_an_index_says_that_it_has_none(tmp_path: Path):
+async def test_a_node_without_an_index_says_that_it_has_none(tmp_path: Path) -> None:
     async with serving(tmp_path, index=None) as face:
-        answer = await refused(face.client.funds.ListMovements(fund_pb2.ListMovementsRequest(account="KB/main")))
+        answer = await refused(
+            face.client.funds.ListMovements(fund_pb2.ListMovementsRequest(account="KB/main"))
+        )
         assert is_code(answer, NodeError.METHOD_UNKNOWN)
         assert not (await face.client.chain.GetStatus(ledger_pb2.GetStatusRequest())).HasField("index_height")
 
 
-async def test_a_transaction_is_answered_with_its_bytes_its_events_and_its_receipt(face: Face):
+async def test_a_transaction_is_answered_with_its_bytes_its_events_and_its_receipt(face: Face) -> None:
     raw = face.world.make("PA", pay("PA/main", "KB/main", 5, reference="inv-1"))
     (receipt,) = face.world.block(raw)
     assert isinstance(receipt, Receipt)
@@ -204,17 +221,21 @@ async def test_a_transaction_is_answered_with_its_bytes_its_events_and_its_recei
     assert (pruned.signed_transaction, pruned.member, pruned.request_id) == (b"", "PA", found.request_id)
 
 
-async def test_a_transaction_id_that_is_none_is_a_bad_request_and_an_unknown_one_is_not_found(face: Face):
+async def test_a_transaction_id_that_is_none_is_a_bad_request_and_an_unknown_one_is_not_found(
+    face: Face,
+) -> None:
     get = face.client.transactions.GetTransaction
     for tx_id in (b"", bytes(32), b"\x01" * 31):
-        assert is_code(await refused(get(transaction_pb2.GetTransactionRequest(tx_id=tx_id))), NodeError.BAD_REQUEST)
+        assert is_code(
+            await refused(get(transaction_pb2.GetTransactionRequest(tx_id=tx_id))), NodeError.BAD_REQUEST
+        )
     unknown = transaction_pb2.GetTransactionRequest(tx_id=b"\x07" * 32)
     assert is_code(await refused(get(unknown)), NodeError.RECEIPT_UNKNOWN)
     file = ledger_pb2.GetReceiptFileRequest(tx_id=b"\x07" * 32)
     assert is_code(await refused(face.client.chain.GetReceiptFile(file)), NodeError.RECEIPT_UNKNOWN)
 
 
-async def test_status_and_genesis_name_the_chain(face: Face):
+async def test_status_and_genesis_name_the_chain(face: Face) -> None:
     status = await face.client.chain.GetStatus(ledger_pb2.GetStatusRequest())
     assert (status.engine, status.serving, status.pending, status.pending_max) == ("direct", True, 3, 7)
     assert (status.chain_id, status.chain_name, status.version) == (face.world.chain_id, "test", "1.2.3")
@@ -224,11 +245,13 @@ async def test_status_and_genesis_name_the_chain(face: Face):
     assert parse_genesis(genesis.genesis_json.encode()) == face.world.genesis
 
 
-async def test_a_block_is_paged_and_its_pages_are_the_block(face: Face):
+async def test_a_block_is_paged_and_its_pages_are_the_block(face: Face) -> None:
     face.world.block(*[face.world.make("PA", pay("PA/main", "KB/main", 1)) for _ in range(5)])
     block = face.world.store.block(face.world.height)
     assert block
-    leaves, bodies, token = [], [], ""
+    leaves: list[bytes] = []
+    bodies: list[bytes] = []
+    token = ""
     while True:
         request = ledger_pb2.GetBlockRequest(
             height=block.height, include_leaves=True, include_bodies=True, page_size=2, page_token=token
@@ -248,7 +271,7 @@ async def test_a_block_is_paged_and_its_pages_are_the_block(face: Face):
         assert is_code(answer, NodeError.BLOCK_UNKNOWN), height
 
 
-async def test_headers_come_in_pages_from_a_height_on(face: Face):
+async def test_headers_come_in_pages_from_a_height_on(face: Face) -> None:
     heights, token = [], ""
     while True:
         request = ledger_pb2.ListHeadersRequest(from_height=3, page_size=4, page_token=token)
@@ -260,7 +283,7 @@ async def test_headers_come_in_pages_from_a_height_on(face: Face):
     assert heights == list(range(3, face.world.height + 1))
 
 
-async def test_a_proof_shows_a_record_and_the_absence_of_one(face: Face):
+async def test_a_proof_shows_a_record_and_the_absence_of_one(face: Face) -> None:
     prove = face.client.chain.GetProof
     for account, found in (("PA/main", True), ("PA/nobody", False)):
         key = ledger_pb2.TableKey(contract="assets", table="balance", parts_json=f'["{account}", "CZK"]')
@@ -273,7 +296,7 @@ async def test_a_proof_shows_a_record_and_the_absence_of_one(face: Face):
         assert answer == await prove(ledger_pb2.GetProofRequest(key=answer.key))
 
 
-async def test_a_key_that_no_table_has_is_a_bad_request(face: Face):
+async def test_a_key_that_no_table_has_is_a_bad_request(face: Face) -> None:
     for contract, table, parts in (
         ("assets", "nothing", "[]"),
         ("nobody", "balance", "[]"),
@@ -286,10 +309,12 @@ async def test_a_key_that_no_table_has_is_a_bad_request(face: Face):
         key = ledger_pb2.TableKey(contract=contract, table=table, parts_json=parts)
         answer = await refused(face.client.chain.GetProof(ledger_pb2.GetProofRequest(table_key=key)))
         assert is_code(answer, NodeError.BAD_REQUEST), (contract, table, parts)
-    assert is_code(await refused(face.client.chain.GetProof(ledger_pb2.GetProofRequest())), NodeError.BAD_REQUEST)
+    assert is_code(
+        await refused(face.client.chain.GetProof(ledger_pb2.GetProofRequest())), NodeError.BAD_REQUEST
+    )
 
 
-async def test_every_contract_tells_its_methods_refusals_and_schemas(face: Face):
+async def test_every_contract_tells_its_methods_refusals_and_schemas(face: Face) -> None:
     contracts = (await face.client.contracts.ListContracts(contract_pb2.ListContractsRequest())).contracts
     assert [contract.name for contract in contracts] == ["members", "assets", "transfers", "blacklist"]
     assert [(r.code, r.name) for r in contracts[0].refusals] == [(e.code, e.name) for e in Members.errors]
@@ -305,7 +330,7 @@ async def test_every_contract_tells_its_methods_refusals_and_schemas(face: Face)
     assert count > 30
 
 
-async def test_a_schema_spells_records_as_objects_and_bytes_as_digits(face: Face):
+async def test_a_schema_spells_records_as_objects_and_bytes_as_digits(face: Face) -> None:
     request = contract_pb2.GetSchemaRequest(contract="transfers", method="send_many")
     schema = json.loads((await face.client.contracts.GetSchema(request)).schema_json)
     assert schema["$defs"]["Leg"]["properties"]["amount"] == {
@@ -319,10 +344,19 @@ async def test_a_schema_spells_records_as_objects_and_bytes_as_digits(face: Face
     assert is_code(await refused(face.client.contracts.GetSchema(unknown)), LedgerError.UNKNOWN_METHOD)
 
 
-async def test_a_prepared_transaction_is_applied_once_its_officers_have_signed_it(face: Face):
+async def test_a_prepared_transaction_is_applied_once_its_officers_have_signed_it(face: Face) -> None:
     legs = [{"account": "KB/main", "amount": 7, "end_to_end_id": "e1"}]
-    document = {"source": "PA/main", "asset": "CZK", "total": 7, "legs": legs, "uetr": "00" * 16, "purpose": ""}
-    call = contract_pb2.Operation(contract="transfers", method="send_many", arguments_json=json.dumps(document))
+    document = {
+        "source": "PA/main",
+        "asset": "CZK",
+        "total": 7,
+        "legs": legs,
+        "uetr": "00" * 16,
+        "purpose": "",
+    }
+    call = contract_pb2.Operation(
+        contract="transfers", method="send_many", arguments_json=json.dumps(document)
+    )
     request = contract_pb2.PrepareTransactionRequest(
         member="PA", operations=[call], request_id=face.world.new_request_id()
     )
@@ -336,7 +370,7 @@ async def test_a_prepared_transaction_is_applied_once_its_officers_have_signed_i
     assert face.world.balance("KB/main")[0] == before + 7
 
 
-async def test_json_that_does_not_fit_a_method_is_refused_with_the_place(face: Face):
+async def test_json_that_does_not_fit_a_method_is_refused_with_the_place(face: Face) -> None:
     prepare = face.client.contracts.PrepareTransaction
     good = {"source": "PA/main", "hold": "00" * 32}
     for document, place in (
@@ -349,14 +383,18 @@ async def test_json_that_does_not_fit_a_method_is_refused_with_the_place(face: F
         (json.dumps({**good, "hold": "00"}), "hold"),
     ):
         call = contract_pb2.Operation(contract="transfers", method="void", arguments_json=document)
-        answer = await refused(prepare(contract_pb2.PrepareTransactionRequest(member="PA", operations=[call])))
+        answer = await refused(
+            prepare(contract_pb2.PrepareTransactionRequest(member="PA", operations=[call]))
+        )
         assert is_code(answer, NodeError.BAD_REQUEST), document
         assert place in answer.info.metadata["reason"], document
 
 
-async def test_a_query_answers_json_and_only_queries_are_asked(face: Face):
+async def test_a_query_answers_json_and_only_queries_are_asked(face: Face) -> None:
     ask = face.client.contracts.Query
-    request = contract_pb2.QueryRequest(contract="members", query="get_member", arguments_json='{"member": "PA"}')
+    request = contract_pb2.QueryRequest(
+        contract="members", query="get_member", arguments_json='{"member": "PA"}'
+    )
     answer = await ask(request)
     member = json.loads(answer.result_json)
     assert member["member"] == "PA"
@@ -364,5 +402,7 @@ async def test_a_query_answers_json_and_only_queries_are_asked(face: Face):
     assert answer.height == face.world.height
     method = contract_pb2.QueryRequest(contract="transfers", query="void", arguments_json="{}")
     assert is_code(await refused(ask(method)), LedgerError.UNKNOWN_METHOD)
-    nobody = contract_pb2.QueryRequest(contract="members", query="get_member", arguments_json='{"member": "X"}')
+    nobody = contract_pb2.QueryRequest(
+        contract="members", query="get_member", arguments_json='{"member": "X"}'
+    )
     assert is_code(await refused(ask(nobody)), Members.MEMBER_UNKNOWN)

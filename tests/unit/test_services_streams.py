@@ -13,6 +13,7 @@ import pytest_asyncio
 from node.engine.errors import NodeError
 from node.ledger.types import BlockRecord
 from node.pb.vostro.ledger.v1 import ledger_pb2 as pb
+from node.services.convert import decode_receipt
 from node.services.streams import PART_BYTES, PROGRESS_BLOCKS, block_parts
 from tests.kit import pay
 from tests.services_kit import WORD_SECONDS, Face, is_code, refused, serving
@@ -31,10 +32,11 @@ async def read(call: Any) -> Any:
 
 
 def cursor_request(cursor: pb.Cursor, **filters: str) -> pb.StreamEventsRequest:
-    return pb.StreamEventsRequest(**{"from": cursor}, **filters)
+    fields: dict[str, Any] = {"from": cursor, **filters}
+    return pb.StreamEventsRequest(**fields)
 
 
-async def test_blocks_come_from_a_height_on_and_then_as_they_are_made(face: Face):
+async def test_blocks_come_from_a_height_on_and_then_as_they_are_made(face: Face) -> None:
     last = face.world.height
     call = face.client.chain.StreamBlocks(pb.StreamBlocksRequest(from_height=last - 1, include_receipts=True))
     assert [(await read(call)).header.height for _ in range(2)] == [last - 1, last]
@@ -48,13 +50,13 @@ async def test_blocks_come_from_a_height_on_and_then_as_they_are_made(face: Face
     call.cancel()
 
 
-async def test_the_stream_from_zero_begins_with_genesis(face: Face):
+async def test_the_stream_from_zero_begins_with_genesis(face: Face) -> None:
     call = face.client.chain.StreamBlocks(pb.StreamBlocksRequest())
     assert [(await read(call)).header.height for _ in range(3)] == [0, 1, 2]
     call.cancel()
 
 
-async def test_a_large_block_comes_in_parts_that_put_together_are_the_block(face: Face):
+async def test_a_large_block_comes_in_parts_that_put_together_are_the_block(face: Face) -> None:
     header = face.world.store.headers(1, 1)[0]
     leaves = tuple(bytes([n]) * 100 for n in range(40))
     bodies = tuple(bytes([n]) * 100_000 for n in range(40))
@@ -71,12 +73,10 @@ async def test_a_large_block_comes_in_parts_that_put_together_are_the_block(face
         at += len(part.leaves)
 
 
-async def test_events_resume_at_the_cursor_of_the_last_message_without_gap_or_repeat(face: Face):
-    everything = []
+async def test_events_resume_at_the_cursor_of_the_last_message_without_gap_or_repeat(face: Face) -> None:
     call = face.client.chain.StreamEvents(pb.StreamEventsRequest())
     expected = sum(len(r.events) for r in _receipts(face))
-    for _ in range(expected):
-        everything.append(await read(call))
+    everything = [await read(call) for _ in range(expected)]
     call.cancel()
     assert expected > 30
     for cut in (1, expected // 2, expected - 2):
@@ -85,7 +85,7 @@ async def test_events_resume_at_the_cursor_of_the_last_message_without_gap_or_re
         call.cancel()
 
 
-async def test_events_are_filtered_by_contract_name_and_account(face: Face):
+async def test_events_are_filtered_by_contract_name_and_account(face: Face) -> None:
     for filters, fits in (
         ({"contract": "transfers"}, lambda e: e.contract == "transfers"),
         ({"contract": "assets", "event": "Issued"}, lambda e: e.event == "Issued"),
@@ -99,7 +99,7 @@ async def test_events_are_filtered_by_contract_name_and_account(face: Face):
         assert wanted
 
 
-async def test_an_account_is_found_whole_and_not_as_a_part_of_another(face: Face):
+async def test_an_account_is_found_whole_and_not_as_a_part_of_another(face: Face) -> None:
     face.world.apply("PA", pay("PA/main", "KB/main", 1, reference="PA/mai"))
     face.engine.tell()
     call = face.client.chain.StreamEvents(pb.StreamEventsRequest(account="PA/mai"))
@@ -109,7 +109,7 @@ async def test_an_account_is_found_whole_and_not_as_a_part_of_another(face: Face
     call.cancel()
 
 
-async def test_a_silent_stream_of_events_says_how_far_it_is(face: Face):
+async def test_a_silent_stream_of_events_says_how_far_it_is(face: Face) -> None:
     for _ in range(PROGRESS_BLOCKS):
         face.world.apply("PA", pay("PA/main", "KB/main", 1))
     call = face.client.chain.StreamEvents(pb.StreamEventsRequest(contract="nothing"))
@@ -119,7 +119,7 @@ async def test_a_silent_stream_of_events_says_how_far_it_is(face: Face):
     call.cancel()
 
 
-async def test_a_height_that_cannot_be_is_refused(face: Face):
+async def test_a_height_that_cannot_be_is_refused(face: Face) -> None:
     for call in (
         face.client.chain.StreamBlocks(pb.StreamBlocksRequest(from_height=2**63)),
         face.client.chain.StreamEvents(cursor_request(pb.Cursor(height=2**64 - 1))),
@@ -127,15 +127,17 @@ async def test_a_height_that_cannot_be_is_refused(face: Face):
         assert is_code(await refused(call), NodeError.BLOCK_UNKNOWN)
 
 
-async def test_a_backup_arrives_in_order_and_ends_with_its_summary(face: Face):
-    parts = [part async for part in face.client.chain.StreamBackup(pb.StreamBackupRequest(), timeout=WORD_SECONDS)]
+async def test_a_backup_arrives_in_order_and_ends_with_its_summary(face: Face) -> None:
+    parts = [
+        part async for part in face.client.chain.StreamBackup(pb.StreamBackupRequest(), timeout=WORD_SECONDS)
+    ]
     data = b"".join(part.chunk for part in parts)
     assert data == b"".join(bytes([n]) * (1 << 20) for n in range(3))
     assert max(len(part.chunk) for part in parts) <= PART_BYTES
     assert json.loads(parts[-1].summary_json) == {"height": 7, "app_hash": "01ff"}
 
 
-async def test_a_second_backup_waits_its_turn_and_an_abandoned_one_ends(tmp_path: Path):
+async def test_a_second_backup_waits_its_turn_and_an_abandoned_one_ends(tmp_path: Path) -> None:
     ended = threading.Event()
 
     def endless(write: Any) -> dict[str, Any]:
@@ -154,7 +156,7 @@ async def test_a_second_backup_waits_its_turn_and_an_abandoned_one_ends(tmp_path
         assert await asyncio.to_thread(ended.wait, WORD_SECONDS)
 
 
-async def test_a_backup_that_fails_says_so_after_its_chunks(tmp_path: Path):
+async def test_a_backup_that_fails_says_so_after_its_chunks(tmp_path: Path) -> None:
     def failing(write: Any) -> dict[str, Any]:
         write(b"abc")
         raise OSError("disk on fire")
@@ -166,6 +168,4 @@ async def test_a_backup_that_fails_says_so_after_its_chunks(tmp_path: Path):
 
 
 def _receipts(face: Face) -> list[Any]:
-    from node.services.convert import decode_receipt
-
     return [decode_receipt(receipt) for block in face.world.store.blocks() for receipt in block.receipts]

@@ -1,7 +1,7 @@
 """TransactionService: every way in which a change is answered, and that no call's end ends the deciding."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -32,7 +32,7 @@ def payment(world: Consortium, amount: int = 1) -> bytes:
     return world.make("PA", pay("PA/main", "KB/main", amount))
 
 
-async def test_an_applied_transaction_is_answered_with_its_receipt(face: Face):
+async def test_an_applied_transaction_is_answered_with_its_receipt(face: Face) -> None:
     answer = await face.client.transactions.Submit(pb.SubmitRequest(signed_transaction=payment(face.world)))
     receipt = answer.receipt
     encoded: Receipt = codec.decoder(Receipt)(receipt.encoded)
@@ -40,7 +40,7 @@ async def test_an_applied_transaction_is_answered_with_its_receipt(face: Face):
     assert (receipt.code, receipt.codespace, receipt.name, len(encoded.events)) == (0, "", "", 1)
 
 
-async def test_a_refused_transaction_ends_with_its_status_and_its_receipt(face: Face):
+async def test_a_refused_transaction_ends_with_its_status_and_its_receipt(face: Face) -> None:
     raw = payment(face.world, 10**9)
     answer = await refused(face.client.transactions.Submit(pb.SubmitRequest(signed_transaction=raw)))
     assert answer.code is grpc.StatusCode.FAILED_PRECONDITION
@@ -48,12 +48,13 @@ async def test_a_refused_transaction_ends_with_its_status_and_its_receipt(face: 
     receipt = pb.Receipt()
     assert answer.details[0].Unpack(receipt)
     assert (receipt.name, receipt.failed_operation) == ("INSUFFICIENT_BALANCE", 1)
-    assert codec.decoder(Receipt)(receipt.encoded).code == Assets.INSUFFICIENT_BALANCE.code
+    encoded: Receipt = codec.decoder(Receipt)(receipt.encoded)
+    assert encoded.code == Assets.INSUFFICIENT_BALANCE.code
     assert answer.info.metadata["height"] == str(receipt.height)
     assert answer.retry_ms is None
 
 
-async def test_the_same_bytes_again_get_the_first_outcome_whatever_it_was(face: Face):
+async def test_the_same_bytes_again_get_the_first_outcome_whatever_it_was(face: Face) -> None:
     good, bad = payment(face.world), payment(face.world, 10**9)
     submit = face.client.transactions.Submit
     first = await submit(pb.SubmitRequest(signed_transaction=good))
@@ -65,7 +66,7 @@ async def test_the_same_bytes_again_get_the_first_outcome_whatever_it_was(face: 
     assert batch.outcomes[1].receipt.name == "INSUFFICIENT_BALANCE"
 
 
-async def test_other_content_under_a_spent_request_id_is_told_who_spent_it(face: Face):
+async def test_other_content_under_a_spent_request_id_is_told_who_spent_it(face: Face) -> None:
     world = face.world
     identifier = world.new_request_id()
     first = world.apply("PA", pay("PA/main", "KB/main", 1), use_id=identifier)
@@ -80,7 +81,7 @@ async def test_other_content_under_a_spent_request_id_is_told_who_spent_it(face:
     assert batch.outcomes[0].error.spent_receipt.encoded == codec.encode(first)
 
 
-async def test_a_batch_answers_each_transaction_in_its_place(face: Face):
+async def test_a_batch_answers_each_transaction_in_its_place(face: Face) -> None:
     world = face.world
     items = [
         payment(world),
@@ -99,7 +100,7 @@ async def test_a_batch_answers_each_transaction_in_its_place(face: Face):
     assert unsigned.error.details["key_id"]
 
 
-async def test_a_batch_has_one_to_a_thousand_transactions(face: Face):
+async def test_a_batch_has_one_to_a_thousand_transactions(face: Face) -> None:
     for count in (0, BATCH_MAX + 1):
         request = pb.SubmitBatchRequest(signed_transactions=[b"x"] * count)
         assert is_code(await refused(face.client.transactions.SubmitBatch(request)), NodeError.BAD_REQUEST)
@@ -108,7 +109,7 @@ async def test_a_batch_has_one_to_a_thousand_transactions(face: Face):
     assert len((await face.client.transactions.SubmitBatch(request)).outcomes) == BATCH_MAX
 
 
-async def test_a_batch_larger_than_four_mebibytes_is_taken_and_its_single_is_not(face: Face):
+async def test_a_batch_larger_than_four_mebibytes_is_taken_and_its_single_is_not(face: Face) -> None:
     large = b"x" * (5 * 1024 * 1024)
     face.engine.canned = [Outcome(error=LedgerError.TOO_LARGE)]
     batch = pb.SubmitBatchRequest(signed_transactions=[large])
@@ -118,37 +119,37 @@ async def test_a_batch_larger_than_four_mebibytes_is_taken_and_its_single_is_not
     assert single.info.metadata["most"] == str(4 * 1024 * 1024)
 
 
-async def test_a_deadline_ends_the_waiting_and_not_the_deciding(face: Face):
+async def test_a_deadline_ends_the_waiting_and_not_the_deciding(face: Face) -> None:
     face.engine.gate = asyncio.Event()
     raw = payment(face.world)
     before = face.world.balance("KB/main")[0]
-    answer = await refused(face.client.transactions.Submit(pb.SubmitRequest(signed_transaction=raw), timeout=0.3))
+    answer = await refused(
+        face.client.transactions.Submit(pb.SubmitRequest(signed_transaction=raw), timeout=0.3)
+    )
     assert answer.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert is_code(answer, NodeError.UNKNOWN_OUTCOME)
     face.engine.gate.set()
-    applied = await face.client.transactions.Submit(pb.SubmitRequest(signed_transaction=raw), timeout=WORD_SECONDS)
+    applied = await face.client.transactions.Submit(
+        pb.SubmitRequest(signed_transaction=raw), timeout=WORD_SECONDS
+    )
     assert face.engine.submitted == [raw, raw]
     assert face.world.balance("KB/main")[0] == before + 1
     assert applied.receipt.code == 0
 
 
-async def test_a_call_that_is_cut_leaves_its_transaction_to_be_decided(face: Face):
+async def test_a_call_that_is_cut_leaves_its_transaction_to_be_decided(face: Face) -> None:
     face.engine.gate = asyncio.Event()
     call = face.client.transactions.Submit(pb.SubmitRequest(signed_transaction=payment(face.world)))
     waiting = asyncio.ensure_future(call)
-    async with asyncio.timeout(WORD_SECONDS):
-        while not face.engine.waiting:
-            await asyncio.sleep(0)
+    await asyncio.wait_for(face.engine.arrived.wait(), WORD_SECONDS)
     call.cancel()
     await asyncio.wait([waiting])
     face.engine.gate.set()
-    async with asyncio.timeout(WORD_SECONDS):
-        while not face.engine.submitted:
-            await asyncio.sleep(0)
+    await asyncio.wait_for(face.engine.moved.wait(), WORD_SECONDS)
     assert len(face.engine.submitted) == 1
 
 
-async def test_what_the_engine_raises_is_told_and_a_bug_is_told_without_its_text(face: Face):
+async def test_what_the_engine_raises_is_told_and_a_bug_is_told_without_its_text(face: Face) -> None:
     submit = face.client.transactions.Submit
     request = pb.SubmitRequest(signed_transaction=b"x")
     face.engine.failure = Degraded(NodeError.STARTING)
@@ -162,7 +163,7 @@ async def test_what_the_engine_raises_is_told_and_a_bug_is_told_without_its_text
     assert "secret" not in str(answer)
 
 
-async def test_a_stream_answers_batches_as_they_are_decided_under_their_numbers(tmp_path: Path):
+async def test_a_stream_answers_batches_as_they_are_decided_under_their_numbers(tmp_path: Path) -> None:
     async with serving(tmp_path, GatedEngine) as face:
         world, engine = face.world, face.engine
         assert isinstance(engine, GatedEngine)
@@ -179,7 +180,7 @@ async def test_a_stream_answers_batches_as_they_are_decided_under_their_numbers(
         assert await call.read() is grpc.aio.EOF
 
 
-async def test_a_bad_request_ends_a_stream_after_the_answers_before_it(tmp_path: Path):
+async def test_a_bad_request_ends_a_stream_after_the_answers_before_it(tmp_path: Path) -> None:
     async with serving(tmp_path, GatedEngine) as face:
         world, engine = face.world, face.engine
         assert isinstance(engine, GatedEngine)
@@ -192,7 +193,7 @@ async def test_a_bad_request_ends_a_stream_after_the_answers_before_it(tmp_path:
         assert is_code(await refused(call.read()), NodeError.BAD_REQUEST)
 
 
-async def test_waiting_for_a_transaction_ends_when_it_is_decided(face: Face):
+async def test_waiting_for_a_transaction_ends_when_it_is_decided(face: Face) -> None:
     raw = payment(face.world)
     tx_id = face.world.ledger.read(raw).tx_id
     wait = face.client.transactions.WaitTransaction
@@ -205,7 +206,7 @@ async def test_waiting_for_a_transaction_ends_when_it_is_decided(face: Face):
     assert (await wait(pb.WaitTransactionRequest(tx_id=tx_id))).transaction == answer.transaction
 
 
-async def test_waiting_ends_with_unknown_outcome_when_the_deadline_passes(face: Face):
+async def test_waiting_ends_with_unknown_outcome_when_the_deadline_passes(face: Face) -> None:
     wait = face.client.transactions.WaitTransaction
     answer = await refused(wait(pb.WaitTransactionRequest(tx_id=b"\x01" * 32), timeout=0.2))
     assert is_code(answer, NodeError.UNKNOWN_OUTCOME)
@@ -217,13 +218,13 @@ class GatedEngine(DirectEngine):
     def __init__(self, world: Consortium) -> None:
         super().__init__(world)
         self.gates: list[asyncio.Event] = []
-        self.arrived = asyncio.Condition()
+        self.crowd = asyncio.Condition()
 
-    async def submit(self, items):
+    async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
         gate = asyncio.Event()
-        async with self.arrived:
+        async with self.crowd:
             self.gates.append(gate)
-            self.arrived.notify_all()
+            self.crowd.notify_all()
         await gate.wait()
         return await super().submit(items)
 
@@ -231,5 +232,5 @@ class GatedEngine(DirectEngine):
         self.gates[which].set()
 
     async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(WORD_SECONDS), self.arrived:
-            await self.arrived.wait_for(lambda: len(self.gates) >= count)
+        async with asyncio.timeout(WORD_SECONDS), self.crowd:
+            await self.crowd.wait_for(lambda: len(self.gates) >= count)
