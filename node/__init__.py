@@ -1,1 +1,4 @@
-"""Vostro: the ledger that banks run together. Start reading in node/app.py, or in node/ledger/ledger.py for the rules."""
+"""Vostro: the ledger that banks run together.
+
+Start reading in app.py, which names all parts, or in ledger/ledger.py for the rules.
+"""

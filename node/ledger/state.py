@@ -11,6 +11,7 @@ length, an integer is 8 bytes big-endian. Text reaches a key only after the chec
 """
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Annotated, Any, Generic, Protocol, Self, TypeVar, get_args, get_origin
@@ -63,6 +64,8 @@ class Delta:
         self._capacity = capacity
         self._records: dict[bytes, Record | None] = {}
         self._journal: list[tuple[bytes, Any]] = []
+        self._sorted: list[bytes] = []
+        self._sorted_count = 0
 
     def get(self, key: bytes, decode: Decode) -> Any:
         """The record under ``key``, or None."""
@@ -81,7 +84,7 @@ class Delta:
         self, prefix: bytes, start: bytes, decode: Decode, *, reverse: bool
     ) -> Iterator[tuple[bytes, Any]]:
         """Records under ``prefix`` from ``start`` on, this block's changes included."""
-        changed = dict.fromkeys(key for key, _ in self._journal if key.startswith(prefix))
+        changed = dict.fromkeys(self._changed(prefix))
         first = start or (prefix + b"\xff" * 64 if reverse else prefix)
         fresh = sorted(
             (key for key in changed if (key <= first if reverse else key >= first)), reverse=reverse
@@ -91,6 +94,22 @@ class Delta:
             record = self.get(key, decode)
             if record is not None:
                 yield key, record
+
+    def _changed(self, prefix: bytes) -> Iterator[bytes]:
+        """Keys under ``prefix`` that this block has changed, ascending, and perhaps some that it changed back.
+
+        Sorted as scans ask for it: a block without scans pays nothing, one with many sorts each key once.
+        """
+        keys = self._sorted
+        for key, _ in self._journal[self._sorted_count :]:
+            at = bisect_left(keys, key)
+            if at == len(keys) or keys[at] != key:
+                keys.insert(at, key)
+        self._sorted_count = len(self._journal)
+        for at in range(bisect_left(keys, prefix), len(keys)):
+            if not keys[at].startswith(prefix):
+                return
+            yield keys[at]
 
     def savepoint(self) -> int:
         """A mark to which ``rollback`` returns."""
@@ -105,6 +124,7 @@ class Delta:
             else:
                 records[key] = before
         del self._journal[mark:]
+        self._sorted_count = min(self._sorted_count, mark)
 
     def writes(self) -> tuple[Write, ...]:
         """The block's write set, ascending by key."""
@@ -120,6 +140,8 @@ class Delta:
         too many.
         """
         self._journal.clear()
+        self._sorted.clear()
+        self._sorted_count = 0
         surplus = len(self._records) - self._capacity
         if surplus > 0:
             for key in list(islice(self._records, surplus + self._capacity // 8)):
