@@ -221,6 +221,8 @@ class _Commitments:
     def check_decisions(self, record: BlockRecord, checked: Checked) -> list[Receipt]:
         """Every leaf has its body and its one receipt, and spends its id once (I2, I3)."""
         height = record.height
+        if height and not record.leaves:
+            _fail("I3", height, "a block in which nothing was decided has a header")
         if not len(record.leaves) == len(record.receipts) == len(record.bodies):
             _fail("I3", height, "leaves, bodies and receipts are not equally many")
         receipts = [_receipt(data) for data in record.receipts]
@@ -237,6 +239,8 @@ class _Commitments:
                 _fail("I3", height, f"receipt {index} does not say which operation failed")
             if leaf.tx_id == ZERO:
                 checked.system += 1
+                if not record.writes:
+                    _fail("I3", height, "a system receipt tells of nothing")
                 if index or body or leaf != Leaf(ZERO, "", bytes(16), ZERO):
                     _fail("I3", height, "a system receipt stands elsewhere than first")
                 continue

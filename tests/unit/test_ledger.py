@@ -54,7 +54,8 @@ def test_copies_with_broken_signatures_ordered_first_burn_nothing(world: Consort
             (decided,) = world.block(good)
         assert [refusal(outcome)[1] for outcome in discarded] == [14, 14, 13, 13, 10]
         assert all(isinstance(outcome, Discarded) and outcome.spent is None for outcome in discarded)
-        assert isinstance(decided, Receipt) and (decided.code, decided.index) == (0, 0)
+        assert isinstance(decided, Receipt)
+        assert (decided.code, decided.index) == (0, 0)
         resume = op("members", "suspend", "GONE", "again")
     check_ledger(world.blocks(), world.genesis)
 
@@ -68,7 +69,8 @@ def test_the_same_bytes_again_are_told_where_their_receipt_stands(world: Consort
     much_later = world.block(good, other, time_ms=world.time_ms + 500_000)
     for outcome, index in ((outcomes[2], 1), (later[0], 1), (much_later[0], 1), (much_later[1], 0)):
         assert is_discarded(outcome, LedgerError.DUPLICATE)
-        assert isinstance(outcome, Discarded) and outcome.spent is not None
+        assert isinstance(outcome, Discarded)
+        assert outcome.spent is not None
         first = outcomes[index]
         assert isinstance(first, Receipt)
         assert outcome.spent == Spent(first.tx_id, height, index)
@@ -80,7 +82,8 @@ def test_a_copy_with_another_set_of_officers_is_the_same_transaction(world: Cons
     world.apply("PA", op("members", "register_key", new_key("PA-second")))
     body = world.body("PA", pay("PA/main", "KB/main", 5))
     first, second = world.block(world.sign(body, "PA-second"), world.sign(body, "PA-officer", "PA-second"))
-    assert isinstance(first, Receipt) and first.code == 0
+    assert isinstance(first, Receipt)
+    assert first.code == 0
     assert is_discarded(second, LedgerError.DUPLICATE)
 
 
@@ -89,17 +92,20 @@ def test_a_request_id_spent_by_other_content_names_the_spender(world: Consortium
     one, two = (world.make("PA", pay("PA/main", "KB/main", amount), use_id=identifier) for amount in (1, 2))
     first, second = world.block(one, two)
     (third,) = world.block(two)
-    assert isinstance(first, Receipt) and first.code == 0
+    assert isinstance(first, Receipt)
+    assert first.code == 0
     for outcome in (second, third):
         assert is_discarded(outcome, LedgerError.REQUEST_ID_SPENT)
-        assert isinstance(outcome, Discarded) and outcome.spent == Spent(first.tx_id, world.height - 1, 0)
+        assert isinstance(outcome, Discarded)
+        assert outcome.spent == Spent(first.tx_id, world.height - 1, 0)
     assert world.balance("KB/main") == (501, 0)
 
 
 def test_a_refused_transaction_spends_its_id_too(world: Consortium) -> None:
     raw = world.make("PA", pay("PA/main", "KB/main", 10_000))
     first, second = world.block(raw, raw)
-    assert isinstance(first, Receipt) and refusal(first) == ("assets", 14)
+    assert isinstance(first, Receipt)
+    assert refusal(first) == ("assets", 14)
     assert is_discarded(second, LedgerError.DUPLICATE)
 
 
@@ -125,7 +131,8 @@ def test_a_spent_id_is_dead_by_its_time_before_it_is_forgotten(world: Consortium
         keep_alive = world.make("PA", pay("PA/main", "KB/main", 1), created_ms=created + after)
         outcome, kept = world.block(raw, keep_alive, time_ms=created + after)
         assert is_discarded(outcome, error)
-        assert isinstance(kept, Receipt) and kept.code == 0
+        assert isinstance(kept, Receipt)
+        assert kept.code == 0
 
 
 def test_of_two_operations_the_failing_one_is_named_and_both_are_undone(world: Consortium) -> None:
@@ -164,7 +171,8 @@ def test_what_was_read_at_the_door_is_judged_anew_in_the_block(world: Consortium
     world.knock(raw)
     suspend = world.make("ADMIN", op("members", "suspend", "PA", "now"))
     first, second = world.block(suspend, raw)
-    assert isinstance(first, Receipt) and first.code == 0
+    assert isinstance(first, Receipt)
+    assert first.code == 0
     assert is_discarded(second, LedgerError.MEMBER_SUSPENDED)
     with pytest.raises(Rejected) as refused:
         world.knock(raw)

@@ -103,7 +103,8 @@ def test_what_falls_due_stands_in_a_system_receipt_as_leaf_0(world: Consortium) 
     world.block(time_ms=due(world) - 1)
     assert world.balance("PA/main") == (1_000, 200)
     (outcome,) = world.block(raw, time_ms=due(world))
-    assert isinstance(outcome, Receipt) and (outcome.code, outcome.index) == (0, 1)
+    assert isinstance(outcome, Receipt)
+    assert (outcome.code, outcome.index) == (0, 1)
     record = world.blocks()[-1]
     system: Receipt = codec.decoder(Receipt)(record.receipts[0])
     assert (system.tx_id, system.index, system.code, record.bodies[0]) == (ZERO_HASH, 0, 0, b"")
@@ -210,13 +211,13 @@ class Note(Record):
 FAILURES: dict[str, Callable[[], BaseException]] = {
     "crash": lambda: Crash("boom"),
     "key": lambda: KeyError("k"),
-    "zero": lambda: ZeroDivisionError(),
+    "zero": ZeroDivisionError,
     "value": lambda: ValueError("v"),
     "invariant": lambda: InvariantViolated("no"),
     "store": lambda: DiskFailed("disk"),
-    "recursion": lambda: RecursionError(),
-    "memory": lambda: MemoryError(),
-    "interrupt": lambda: KeyboardInterrupt(),
+    "recursion": RecursionError,
+    "memory": MemoryError,
+    "interrupt": KeyboardInterrupt,
 }
 
 
@@ -236,14 +237,14 @@ class Probe(Contract):
             ctx.emit(Noted("block"))
             if self.fail_on_block == "refuse":
                 raise Rejected(self.NO)
-            raise FAILURES[self.fail_on_block]()
+            raise FAILURES[self.fail_on_block]
 
     @method
     def fail(self, ctx: Context, how: Name) -> None:
         """Note, tell, fail."""
         self.note.put(Note(1), ctx.member)
         ctx.emit(Noted("before"))
-        raise FAILURES[how]()
+        raise FAILURES[how]
 
     @method
     def tell(self, ctx: Context, times: Count) -> None:
@@ -278,8 +279,10 @@ def test_a_contract_that_raises_is_a_refusal_and_an_alarm_and_the_chain_goes_on(
     finalized = probe.finalize(raw, fine)
     fault, good = finalized.outcomes
     assert is_refused(fault, LedgerError.CONTRACT_FAULT)
-    assert isinstance(fault, Receipt) and (fault.failed_operation, fault.events) == (2, ())
-    assert isinstance(good, Receipt) and good.code == 0
+    assert isinstance(fault, Receipt)
+    assert (fault.failed_operation, fault.events) == (2, ())
+    assert isinstance(good, Receipt)
+    assert good.code == 0
     (alarm,) = finalized.alarms
     assert "contract fault in probe" in alarm
     assert fault.tx_id.hex() in alarm
@@ -312,7 +315,8 @@ def test_what_says_that_the_node_is_not_sound_passes_through(
         probe.finalize(fine)
     contract_of(probe).fail_on_block = ""
     (outcome,) = probe.block(fine)
-    assert isinstance(outcome, Receipt) and outcome.code == 0
+    assert isinstance(outcome, Receipt)
+    assert outcome.code == 0
     assert probe.balance("KB/main") == (507, 0)
     check_ledger(probe.blocks(), probe.genesis, assemble=probed)
 
@@ -404,7 +408,8 @@ def test_an_id_spent_in_a_staged_block_is_spent_before_it_is_durable(world: Cons
     again = world.ledger.finalize_block(Block(world.height + 2, world.time_ms + 1, (raw,)))
     (outcome,) = again.outcomes
     assert is_discarded(outcome, LedgerError.DUPLICATE)
-    assert isinstance(outcome, Discarded) and outcome.spent is not None
+    assert isinstance(outcome, Discarded)
+    assert outcome.spent is not None
     assert outcome.spent.height == world.height + 1
 
 

@@ -164,7 +164,8 @@ def test_every_truncation_and_every_flipped_bit_of_a_transaction_discards(world:
     outcomes = world.block(*broken, good)
     assert all(isinstance(outcome, Discarded) for outcome in outcomes[:-1])
     assert len({refusal(outcome) for outcome in outcomes[:-1]}) >= 4
-    assert isinstance(outcomes[-1], Receipt) and outcomes[-1].code == 0
+    assert isinstance(outcomes[-1], Receipt)
+    assert outcomes[-1].code == 0
     assert outcomes[-1].index == 0
     assert world.state() != before
 
@@ -510,7 +511,8 @@ def test_arguments_that_do_not_fit_are_refused_and_undo_the_whole(
     before = world.state()
     (outcome,) = world.block(raw)
     assert is_refused(outcome, error)
-    assert isinstance(outcome, Receipt) and (outcome.failed_operation, outcome.events) == (2, ())
+    assert isinstance(outcome, Receipt)
+    assert (outcome.failed_operation, outcome.events) == (2, ())
     assert world.state() == before
     (again,) = world.block(raw)
     assert is_discarded(again, LedgerError.DUPLICATE)

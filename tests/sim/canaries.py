@@ -1,0 +1,527 @@
+"""Planted bugs, one at a time: each is a plausible mistake, and something must notice it (test_canaries.py says who).
+
+A canary that nothing notices means that a test is missing. Builtins are shadowed in a module's own names where the mistake is
+a ``min`` for a ``max`` or a forgotten ``all``: the module's source stays as it is and only that name differs.
+"""
+
+import builtins
+from collections.abc import Callable, Iterator
+from dataclasses import replace as with_fields
+from typing import Any, Final
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+import contracts.assets as assets_module
+import contracts.members as members_module
+import contracts.transfers as transfers_module
+import node.ledger.contract as contract_module
+import node.ledger.ledger as ledger_module
+import node.ledger.transactions as transactions_module
+from contracts.assets import Assets, Issued, Position, Redeemed
+from contracts.members import Members
+from contracts.scenarios.blacklist import Blacklist
+from contracts.transfers import Transfers
+from node.ledger.codec import NotCanonical
+from node.ledger.contract import Context, Method, Rejected
+from node.ledger.errors import LedgerError
+from node.ledger.hashing import ZERO_HASH
+from node.ledger.ledger import Ledger
+from node.ledger.merkle import History
+from node.ledger.state import Delta
+from node.ledger.types import Header, SignedTransaction
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+CANARIES: Final[dict[str, Plant]] = {}
+
+
+def canary(plant: Plant) -> Plant:
+    """Register a bug under the words of its name."""
+    CANARIES[plant.__name__.replace("_", " ")] = plant
+    return plant
+
+
+def body(patch: pytest.MonkeyPatch, contract: Any, name: str, function: Callable[..., Any]) -> None:
+    """Exchange what a method does."""
+    declared: Method = contract.methods[name]
+    patch.setattr(declared, "function", function)
+
+
+# --- money --------------------------------------------------------------------------------------------------------------
+
+
+def _move(debit: int, credit: int, *, look_at_held: bool = True) -> Callable[..., None]:
+    def move(self: Assets, source: str, destination: str, asset: str, amount: int) -> None:
+        before = self.position(source, asset)
+        if before.posted - (before.held if look_at_held else 0) < amount:
+            raise Rejected(self.INSUFFICIENT_BALANCE)
+        self.balance.put(Position(before.posted - amount * debit, before.held), source, asset)
+        after = self.position(destination, asset)
+        self.balance.put(Position(after.posted + amount * credit, after.held), destination, asset)
+
+    return move
+
+
+@canary
+def a_move_does_not_debit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "move", _move(0, 1))
+
+
+@canary
+def a_move_credits_twice(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "move", _move(1, 2))
+
+
+@canary
+def a_move_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "move", _move(0, 0))
+
+
+@canary
+def a_move_spends_what_is_held(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "move", _move(1, 1, look_at_held=False))
+
+
+@canary
+def a_move_credits_the_debtor(patch: pytest.MonkeyPatch) -> None:
+    original = Assets.move
+    patch.setattr(
+        Assets, "move", lambda self, source, to, asset, amount: original(self, to, source, asset, amount)
+    )
+
+
+@canary
+def a_hold_is_not_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "hold", lambda self, account, asset, amount: None)
+
+
+@canary
+def a_hold_is_not_released(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "release", lambda self, account, asset, amount: None)
+
+
+@canary
+def the_cap_is_not_checked(patch: pytest.MonkeyPatch) -> None:
+    def issue(self: Assets, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
+        registered = self._require_issuer(ctx, asset)
+        self.asset.put(replace(registered, issued=registered.issued + amount), asset)
+        position = self.position(account, asset)
+        self.balance.put(Position(position.posted + amount, position.held), account, asset)
+        ctx.emit(Issued(asset, account, amount, reference))
+
+    body(patch, Assets, "issue", issue)
+
+
+@canary
+def an_issue_does_not_count(patch: pytest.MonkeyPatch) -> None:
+    def issue(self: Assets, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
+        self._require_issuer(ctx, asset)
+        position = self.position(account, asset)
+        self.balance.put(Position(position.posted + amount, position.held), account, asset)
+        ctx.emit(Issued(asset, account, amount, reference))
+
+    body(patch, Assets, "issue", issue)
+
+
+@canary
+def a_redemption_leaves_the_units(patch: pytest.MonkeyPatch) -> None:
+    def redeem(self: Assets, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
+        registered = self._require_issuer(ctx, asset)
+        self.asset.put(replace(registered, redeemed=registered.redeemed + amount), asset)
+        ctx.emit(Redeemed(asset, account, amount, reference))
+
+    body(patch, Assets, "redeem", redeem)
+
+
+@canary
+def anybody_debits_any_account(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "check_debit", lambda self, ctx, account: self.check_credit(account))
+
+
+@canary
+def frozen_accounts_are_used(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "check_usable", lambda self, account: None)
+
+
+@canary
+def frozen_assets_are_moved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Assets, "check_active", lambda self, asset: None)
+
+
+@canary
+def an_account_is_closed_over_its_balance(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(assets_module, "any", lambda values: False, raising=False)
+
+
+@canary
+def the_legs_need_not_add_up(patch: pytest.MonkeyPatch) -> None:
+    original = Transfers.methods["send_many"].function
+
+    def send_many(
+        self: Transfers, ctx: Context, source: str, asset: str, total: int, legs: Any, *rest: Any
+    ) -> None:
+        original(self, ctx, source, asset, sum(leg.amount for leg in legs), legs, *rest)
+
+    body(patch, Transfers, "send_many", send_many)
+
+
+@canary
+def a_post_pays_the_whole_hold(patch: pytest.MonkeyPatch) -> None:
+    original = Transfers.methods["post"].function
+
+    def post(self: Transfers, ctx: Context, source: str, hold: bytes, amount: int) -> None:
+        found = self.hold.get(source, hold)
+        original(self, ctx, source, hold, found.amount if found and amount <= found.amount else amount)
+
+    body(patch, Transfers, "post", post)
+
+
+@canary
+def a_hold_ends_twice(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        Transfers, "_require_pending", lambda self, ctx, account, hold: self._require_hold(account, hold)
+    )
+    every = ("posted", "voided", "expired")
+    patch.setattr(transfers_module, "TRANSITIONS", dict.fromkeys(("pending", *every), every))
+
+
+@canary
+def anybody_voids_a_hold(patch: pytest.MonkeyPatch) -> None:
+    original = Transfers.methods["void"].function
+
+    def void(self: Transfers, ctx: Context, source: str, hold: bytes) -> None:
+        original(
+            self, with_fields(ctx, member=source.split("/", maxsplit=1)[0], names=ctx.names), source, hold
+        )
+
+    body(patch, Transfers, "void", void)
+
+
+@canary
+def every_hold_has_one_id(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ledger, "unique_id", lambda self, tx_id, operation: b"\1" * 32)
+
+
+def _shifted(original: Callable[..., None], by_ms: int) -> Callable[..., None]:
+    def on_block(self: Any, ctx: Context) -> None:
+        ctx.time_ms += by_ms
+        original(self, ctx)
+        ctx.time_ms -= by_ms
+
+    return on_block
+
+
+@canary
+def a_hold_expires_a_millisecond_late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Transfers, "on_block", _shifted(Transfers.on_block, -1))
+
+
+@canary
+def a_hold_expires_a_millisecond_early(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Transfers, "on_block", _shifted(Transfers.on_block, 1))
+
+
+@canary
+def a_listing_never_expires(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Blacklist, "on_block", lambda self, ctx: None)
+
+
+@canary
+def a_listing_leaves_its_place_in_the_queue(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Blacklist, "_remove", lambda self, party, member: self.listing.delete(party, member))
+
+
+# --- who may ------------------------------------------------------------------------------------------------------------
+
+
+@canary
+def a_signature_is_not_checked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger_module, "all", lambda answers: True, raising=False)
+
+
+@canary
+def one_good_signature_is_enough(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transactions_module, "_required_officers", lambda *_: 1, raising=False)
+    patch.setattr(transactions_module, "required_officers", lambda *_: 1, raising=False)
+
+
+@canary
+def the_mildest_rule_decides(patch: pytest.MonkeyPatch) -> None:
+    for module in (members_module, transactions_module):
+        patch.setattr(module, "max", builtins.min, raising=False)
+
+
+@canary
+def only_the_first_operation_is_weighed(patch: pytest.MonkeyPatch) -> None:
+    original = transactions_module.authorise
+
+    def authorise(candidate: Any, *rest: Any) -> Any:
+        return original(with_fields(candidate, calls=candidate.calls[:1]), *rest)
+
+    patch.setattr(ledger_module, "authorise", authorise)
+
+
+@canary
+def a_revoked_key_goes_on_signing(patch: pytest.MonkeyPatch) -> None:
+    def is_active(key: Any, height: int) -> bool:
+        return key.active_from <= height and (not key.retires_at or height < key.retires_at)
+
+    patch.setattr(members_module, "_is_active", is_active)
+
+
+@canary
+def a_key_retires_a_block_late(patch: pytest.MonkeyPatch) -> None:
+    def is_active(key: Any, height: int) -> bool:
+        return (
+            key.active_from <= height
+            and not key.revoked_at
+            and (not key.retires_at or height <= key.retires_at)
+        )
+
+    patch.setattr(members_module, "_is_active", is_active)
+
+
+@canary
+def scopes_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transactions_module, "_check_scopes", lambda *_: None)
+
+
+@canary
+def a_suspended_member_signs(patch: pytest.MonkeyPatch) -> None:
+    original = Members.require_signatory
+
+    def require_signatory(self: Members, member: str, key_id: bytes, height: int) -> Any:
+        try:
+            return original(self, member, key_id, height)
+        except Rejected as refused:
+            key = self.key.get(member, key_id)
+            if refused.error is not LedgerError.MEMBER_SUSPENDED or key is None:
+                raise
+            return key
+
+    patch.setattr(Members, "require_signatory", require_signatory)
+
+
+@canary
+def everybody_is_an_administrator(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Members, "_check_administrator", lambda self, ctx: None)
+
+
+# --- once, and in time --------------------------------------------------------------------------------------------------
+
+
+@canary
+def a_duplicate_in_the_same_block_is_not_seen(patch: pytest.MonkeyPatch) -> None:
+    def spender(self: Ledger, run: Any, candidate: Any) -> Any:
+        return self._store.spent(candidate.transaction.member, candidate.transaction.request_id)
+
+    patch.setattr(Ledger, "_spender", spender)
+
+
+@canary
+def a_duplicate_in_a_later_block_is_not_seen(patch: pytest.MonkeyPatch) -> None:
+    def spender(self: Ledger, run: Any, candidate: Any) -> Any:
+        return run.seen.get((candidate.transaction.member, candidate.transaction.request_id))
+
+    patch.setattr(Ledger, "_spender", spender)
+
+
+@canary
+def a_transaction_never_dies(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger_module, "check_alive", lambda *_: None)
+
+
+@canary
+def a_transaction_lives_a_millisecond_longer(patch: pytest.MonkeyPatch) -> None:
+    original = transactions_module.check_alive
+    patch.setattr(ledger_module, "check_alive", lambda c, time_ms, limits: original(c, time_ms - 1, limits))
+
+
+@canary
+def block_time_may_go_back(patch: pytest.MonkeyPatch) -> None:
+    def engines(first: int, second: int) -> int:
+        return first if first > 10**9 else builtins.max(first, second)
+
+    patch.setattr(ledger_module, "max", engines, raising=False)
+
+
+@canary
+def the_work_of_a_block_is_not_summed(patch: pytest.MonkeyPatch) -> None:
+    class Forgetful(ledger_module._Pass):
+        work = property(lambda self: 0, lambda self, value: None)  # type: ignore[assignment]
+
+    patch.setattr(ledger_module, "_Pass", Forgetful)
+
+
+@canary
+def other_spellings_are_accepted(patch: pytest.MonkeyPatch) -> None:
+    read = msgspec.msgpack.Decoder(SignedTransaction).decode
+
+    def lenient(data: bytes) -> SignedTransaction:
+        try:
+            return read(data)
+        except ValueError as error:
+            raise NotCanonical(str(error)) from error
+
+    patch.setattr(transactions_module, "_decode_signed", lenient)
+
+
+@canary
+def signatures_need_no_order(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transactions_module, "any", lambda values: False, raising=False)
+
+
+@canary
+def control_characters_are_admitted(patch: pytest.MonkeyPatch) -> None:
+    original = contract_module.Method.decode
+
+    def decode(self: Method, data: bytes) -> Any:
+        try:
+            return original(self, data)
+        except Rejected as refused:
+            if refused.error is not LedgerError.BAD_TEXT:
+                raise
+            return self._decode(data)
+
+    patch.setattr(contract_module.Method, "decode", decode)
+
+
+# --- the state ----------------------------------------------------------------------------------------------------------
+
+
+@canary
+def a_rollback_forgets_one_key(patch: pytest.MonkeyPatch) -> None:
+    original = Delta.rollback
+
+    def rollback(self: Delta, mark: int = 0) -> None:
+        original(self, min(mark + 1, len(self._journal)) if mark else 0)
+
+    patch.setattr(Delta, "rollback", rollback)
+
+
+@canary
+def a_rollback_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    original = Delta.rollback
+    patch.setattr(Delta, "rollback", lambda self, mark=0: None if mark else original(self))
+
+
+@canary
+def a_scan_ignores_the_block_in_progress(patch: pytest.MonkeyPatch) -> None:
+    original = Delta.scan
+
+    def scan(self: Delta, prefix: bytes, start: bytes, decode: Any, *, reverse: bool) -> Iterator[Any]:
+        if prefix.startswith(b"members"):  # or genesis itself would fail
+            yield from original(self, prefix, start, decode, reverse=reverse)
+            return
+        for key, data in self._reader.scan(prefix, start, reverse=reverse):
+            yield key, decode(data)
+
+    patch.setattr(Delta, "scan", scan)
+
+
+@canary
+def deleted_records_stay(patch: pytest.MonkeyPatch) -> None:
+    original = Delta.writes
+    patch.setattr(
+        Delta, "writes", lambda self: tuple(write for write in original(self) if write[1] is not None)
+    )
+
+
+@canary
+def the_write_set_is_not_ordered(patch: pytest.MonkeyPatch) -> None:
+    original = Delta.writes
+    patch.setattr(Delta, "writes", lambda self: original(self)[::-1])
+
+
+@canary
+def one_write_is_lost(patch: pytest.MonkeyPatch) -> None:
+    original = Delta.writes
+
+    def writes(self: Delta) -> Any:
+        result = original(self)
+        return result[:-1] if len(result) > 3 else result
+
+    patch.setattr(Delta, "writes", writes)
+
+
+# --- commitments --------------------------------------------------------------------------------------------------------
+
+
+@canary
+def receipts_have_the_wrong_index(patch: pytest.MonkeyPatch) -> None:
+    original = Ledger._execute
+
+    def execute(self: Ledger, *arguments: Any) -> Any:
+        receipt = original(self, *arguments)
+        return replace(receipt, index=receipt.index + 1)
+
+    patch.setattr(Ledger, "_execute", execute)
+
+
+def _header(**changes: Any) -> Callable[..., Header]:
+    return lambda *fields: replace(Header(*fields), **changes)
+
+
+@canary
+def the_header_lacks_the_state_root(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger_module, "Header", _header(state_root=ZERO_HASH))
+
+
+@canary
+def the_header_lacks_the_receipts_root(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger_module, "Header", _header(receipts_root=ZERO_HASH))
+
+
+@canary
+def the_header_lacks_the_block_before(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger_module, "Header", _header(previous_app_hash=ZERO_HASH))
+
+
+@canary
+def the_header_lacks_the_authority(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger_module, "Header", _header(authority_root=ZERO_HASH))
+
+
+@canary
+def the_history_does_not_grow(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(History, "root", lambda self: self.digest(b""))
+
+
+@canary
+def scheduled_work_has_no_receipt(patch: pytest.MonkeyPatch) -> None:
+    original = Ledger._run_scheduled
+
+    def run_scheduled(self: Ledger, run: Any, height: int, time_ms: int) -> None:
+        original(self, run, height, time_ms)
+        for each in (run.leaves, run.bodies, run.receipts):
+            each.clear()
+
+    patch.setattr(Ledger, "_run_scheduled", run_scheduled)
+
+
+@canary
+def quiet_blocks_have_headers(patch: pytest.MonkeyPatch) -> None:
+    original = Ledger._seal
+
+    def seal(self: Ledger, height: int, time_ms: int, run: Any, outcomes: Any) -> Any:
+        if not run.leaves and height:
+            run.leaves.append(ledger_module._SYSTEM_LEAF)
+            run.bodies.append(b"")
+            run.receipts.append(ledger_module.Receipt(1, ZERO_HASH, height, 0, "", 0, 0, ()))
+        return original(self, height, time_ms, run, outcomes)
+
+    patch.setattr(Ledger, "_seal", seal)
+
+
+@canary
+def a_refused_transaction_does_not_spend_its_id(patch: pytest.MonkeyPatch) -> None:
+    original = Ledger._decide
+
+    def decide(self: Ledger, run: Any, candidate: Any, height: int, time_ms: int) -> Any:
+        outcome = original(self, run, candidate, height, time_ms)
+        if getattr(outcome, "code", 0):
+            run.seen.pop((candidate.transaction.member, candidate.transaction.request_id), None)
+        return outcome
+
+    patch.setattr(Ledger, "_decide", decide)
