@@ -96,7 +96,7 @@ class Delta:
                 yield key, record
 
     def _changed(self, prefix: bytes) -> Iterator[bytes]:
-        """Keys under ``prefix`` that this block has changed, ascending, and perhaps some that it changed back.
+        """Keys under ``prefix`` that this block changed, ascending, and perhaps some that it changed back.
 
         Sorted as scans ask for it: a block without scans pays nothing, one with many sorts each key once.
         """

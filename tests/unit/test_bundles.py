@@ -1,0 +1,105 @@
+"""One predicate judges a bundle, whatever the state: for the mempool, and for every node's proposal."""
+
+import pytest
+
+from node.ledger import codec
+from node.ledger.bundles import bundle_message
+from node.ledger.errors import ErrorCode, LedgerError, Rejected
+from node.ledger.types import BUNDLE_BYTES_MAX, Bundle, Limits
+from tests.kit import Consortium, make_genesis, officer, pay
+
+NODE = officer("node")
+STRANGER = officer("stranger")
+
+
+@pytest.fixture(scope="module")
+def world() -> Consortium:
+    return Consortium()
+
+
+def bundle(
+    world: Consortium, *items: bytes, sequence: int = 0, node: str = "node", signer: str = "node"
+) -> bytes:
+    key_id = officer(node).key_id
+    unsigned = Bundle(1, key_id, sequence, items, bytes(64))
+    signature = officer(signer).sign(bundle_message(world.ledger.chain, unsigned))
+    return codec.encode(Bundle(1, key_id, sequence, items, signature))
+
+
+def payment(world: Consortium, amount: int = 1) -> bytes:
+    return world.make("PA", pay("PA/main", "KB/main", amount))
+
+
+def test_a_bundle_weighs_what_its_items_weigh(world: Consortium) -> None:
+    item = payment(world)
+    single = world.ledger.check_tx(bundle(world, item))
+    assert single == world.ledger.read(item).work
+    assert world.ledger.check_tx(bundle(world, item, payment(world))) == 2 * single
+
+
+def refused_bundles(world: Consortium) -> list[tuple[str, bytes, ErrorCode]]:
+    item = payment(world)
+    good = bundle(world, item)
+    elsewhere = Consortium(make_genesis(limits=Limits(500_000, 1_000, 1_000_000, BUNDLE_BYTES_MAX)))
+    broken = bytearray(good)
+    broken[-1] ^= 1
+    return [
+        ("oversized", bytes(BUNDLE_BYTES_MAX + 1), LedgerError.TOO_LARGE),
+        ("garbage", b"\x00", LedgerError.MALFORMED),
+        ("trailing byte", good + b"\x00", LedgerError.MALFORMED),
+        ("empty", bundle(world), LedgerError.MALFORMED),
+        (
+            "of an unknown node",
+            bundle(world, item, node="stranger", signer="stranger"),
+            LedgerError.UNKNOWN_KEY,
+        ),
+        ("with a malformed item", bundle(world, b"\x93"), LedgerError.MALFORMED),
+        ("of another chain's item", bundle(world, payment(elsewhere)), LedgerError.WRONG_CHAIN),
+        ("with a flipped bit", bytes(broken), LedgerError.BAD_SIGNATURE),
+        ("signed by another", bundle(world, item, signer="stranger"), LedgerError.BAD_SIGNATURE),
+        ("signed for another chain", bundle(elsewhere, item), LedgerError.BAD_SIGNATURE),
+    ]
+
+
+def test_every_wrong_bundle_is_refused_with_its_code(world: Consortium) -> None:
+    for what, raw, error in refused_bundles(world):
+        with pytest.raises(Rejected) as caught:
+            world.ledger.check_tx(raw)
+        assert caught.value.error is error, what
+
+
+def test_a_bundle_above_the_block_bound_is_refused() -> None:
+    world = Consortium(make_genesis(limits=Limits(600_000, 1_000, 100_000, BUNDLE_BYTES_MAX)))
+    items = [payment(world)] * (100_000 // world.ledger.read(payment(world)).work + 1)
+    with pytest.raises(Rejected) as caught:
+        world.ledger.check_tx(bundle(world, *items))
+    assert caught.value.error is LedgerError.TOO_MUCH_WORK
+
+
+def test_a_proposal_is_a_prefix_within_bytes_without_what_fails(world: Consortium) -> None:
+    bundles = [bundle(world, payment(world), sequence=n) for n in range(4)]
+    proposed = world.ledger.prepare_proposal([bundles[0], b"garbage", *bundles[1:]], 10**7)
+    assert proposed == bundles
+    assert world.ledger.prepare_proposal(bundles, len(bundles[0]) + len(bundles[1])) == bundles[:2]
+    assert world.ledger.process_proposal(proposed)
+
+
+def test_a_proposal_with_a_wrong_or_a_doubled_bundle_is_not_voted_for(world: Consortium) -> None:
+    good = bundle(world, payment(world))
+    assert world.ledger.process_proposal([good])
+    assert not world.ledger.process_proposal([good, good])
+    assert not world.ledger.process_proposal([good, b"garbage"])
+
+
+def test_a_proposal_over_the_block_bounds_is_not_voted_for() -> None:
+    world = Consortium(make_genesis(limits=Limits(600_000, 1_000, 100_000, BUNDLE_BYTES_MAX)))
+    half = [payment(world)] * (60_000 // world.ledger.read(payment(world)).work)
+    heavy = [bundle(world, *half, sequence=n) for n in range(2)]
+    assert world.ledger.process_proposal(heavy[:1])
+    assert not world.ledger.process_proposal(heavy)
+    assert world.ledger.prepare_proposal(heavy, 10**7) == heavy[:1]
+
+
+def test_the_predicate_looks_at_no_state(world: Consortium) -> None:
+    poor = bundle(world, world.make("PA", pay("PA/nowhere", "KB/main", 10**17)))
+    assert world.ledger.check_tx(poor) > 0
