@@ -189,10 +189,12 @@ async def serving(
         config_of(folder), Parts(**{**parts, **replaced}), lambda *call: calls.append(call), halts.append
     )
     await face.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{face.port}") as channel:
-        yield Face(world, engine, index, Client(channel), face.port, calls, channel, halts)
-    await face.stop(0)
-    index.close()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{face.port}") as channel:
+            yield Face(world, engine, index, Client(channel), face.port, calls, channel, halts)
+    finally:
+        await face.stop(0)
+        index.close()
 
 
 @dataclass

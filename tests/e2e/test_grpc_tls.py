@@ -91,8 +91,10 @@ async def node(folder: Path, pair: Pair) -> AsyncIterator[int]:
     options = save(folder, pair, CONSORTIUM.certificate)
     face = build_server(config_of(folder, **options), parts)
     await face.start()
-    yield face.port
-    await face.stop(0)
+    try:
+        yield face.port
+    finally:
+        await face.stop(0)
 
 
 async def is_let_in(

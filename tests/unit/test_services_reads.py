@@ -53,7 +53,7 @@ async def test_what_is_not_there_is_told_with_the_contracts_own_code(face: Face)
     )
     assert is_code(no_account, Assets.ACCOUNT_UNKNOWN)
     assert no_account.info.metadata["account"] == "PA/no"
-    no_asset = await refused(face.client.products.GetAsset(product_pb2.GetAssetRequest(asset="XXX")))
+    no_asset = await refused(face.client.products.GetAsset(product_pb2.GetAssetRequest(asset="NONE")))
     assert is_code(no_asset, Assets.ASSET_UNKNOWN)
     no_hold = fund_pb2.GetHoldRequest(account="PA/main", hold=bytes(32))
     assert is_code(await refused(face.client.funds.GetHold(no_hold)), Transfers.HOLD_UNKNOWN)
