@@ -1,9 +1,13 @@
-"""The checker of invariants: what must hold of any chain of blocks, whatever made it (tests of chance, faults and many nodes use it).
+"""The checker of invariants: what must hold of any chain of blocks, whatever made it.
 
-``check_ledger(blocks, genesis)`` takes the blocks as a store keeps them and needs nothing else. It has three parts that share no code
-with what they check, except the decoding of records: the commitments are computed again by the definitions in
-docs/formats.md (hashes, RFC 6962 roots, the state's root); the books are kept a second time from the write sets and from the
-events; and a new ledger over an empty store runs the bodies again. Numbers I1 to I9 are those of the list of invariants.
+``check_ledger(blocks, genesis)`` takes the blocks as a store keeps them and needs nothing else; tests of
+chance, of faults and of many nodes use it. Two of its parts share no code with what they check but the
+decoding of records: the commitments are computed again by the definitions in docs/formats.md (hashes,
+RFC 6962 roots, the state's root), and the books are kept a second time from the write sets and from the
+events. The third runs the bodies again on a new ledger over an empty store.
+
+I1 conservation. I2 no negative balance, no id spent twice, contracts' own rules. I3 every transaction decided
+once, alive and signed. I5 and I9 a replay agrees. I6 headers and roots.
 """
 
 import hashlib
@@ -36,12 +40,12 @@ STATE_ROOTS_MAX: Final = 3_000
 
 ENDED: Final = ("posted", "voided", "expired")
 
-_header = codec.decoder(Header)
-_leaf = codec.decoder(Leaf)
-_receipt = codec.decoder(Receipt)
-_signed = codec.decoder(SignedTransaction)
-_transaction = codec.decoder(Transaction)
-_any = codec.decoder(Any)
+_header: Callable[[bytes], Header] = codec.decoder(Header)
+_leaf: Callable[[bytes], Leaf] = codec.decoder(Leaf)
+_receipt: Callable[[bytes], Receipt] = codec.decoder(Receipt)
+_signed: Callable[[bytes], SignedTransaction] = codec.decoder(SignedTransaction)
+_transaction: Callable[[bytes], Transaction] = codec.decoder(Transaction)
+_any: Callable[[bytes], Any] = codec.decoder(Any)
 
 
 class Violated(AssertionError):
@@ -103,7 +107,7 @@ def _digest(tag: str, data: bytes) -> bytes:
 
 
 class Tree:
-    """RFC 6962, section 2.1, as it is written there: MTH over a list, with the complete subtrees remembered."""
+    """RFC 6962, section 2.1, as it is written: MTH over a list, its complete subtrees remembered."""
 
     def __init__(self) -> None:
         self.leaves: list[bytes] = []
@@ -341,7 +345,7 @@ class _Books:
     listings: dict[bytes, list[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._facts = {
+        self._facts: dict[tuple[str, str], Callable[[bytes], Fact]] = {
             (c.name, fact.__name__): codec.decoder(fact) for c in self.contracts for fact in c.facts
         }
         self._tables = {
@@ -369,12 +373,12 @@ class _Books:
                 told.get((movement.account, movement.asset), 0) + movement.amount
             )
         done = {key: self.positions[key][0] - was[0] for key, was in before.items()}
-        for key in {**done, **told}:
-            if done.get(key, 0) != told.get(key, 0):
+        for position in {**done, **told}:
+            if done.get(position, 0) != told.get(position, 0):
                 _fail(
                     "I1",
                     record.height,
-                    f"{key} changed by {done.get(key, 0)}, its events say {told.get(key, 0)}",
+                    f"{position} changed by {done.get(position, 0)}, its events say {told.get(position, 0)}",
                 )
         self._check_touched(record.height, before)
 
@@ -408,7 +412,7 @@ class _Books:
                 _fail(
                     "I1",
                     height,
-                    f"{asset}: issued less redeemed is {issued - redeemed}, posted {self.posted.get(asset, 0)}",
+                    f"{asset}: supply is {issued - redeemed}, posted {self.posted.get(asset, 0)}",
                 )
 
     def check_whole(self, height: int) -> None:
@@ -428,7 +432,7 @@ class _Books:
         if self.due.get(b"blacklist\0due\0", set()) != listed:
             _fail("I2", height, "the queue of expiry is not that of the listings")
 
-    # --- tables: (height, the key behind contract and table, prefix, the record's fields or None) -------------------
+    # --- tables: (height, the key behind contract and table, prefix, the record's fields or None) -----------
 
     def _asset(self, height: int, key: bytes, prefix: bytes, row: Any) -> None:
         asset = key[:-1].decode()

@@ -1,13 +1,16 @@
-"""What all tests share: keys, request ids, a genesis and a world to run blocks in. Nothing here is left to chance.
+"""What all tests share: keys, request ids, a genesis and a world to run blocks in. Nothing is left to chance.
 
-Every key comes from its name, every request id from a counter, every time from the caller, so that a test that fails fails
-again. ``World`` is one chain over one store; ``Consortium`` is a world with banks, money and accounts in every condition.
+Every key comes from its name, every request id from a counter, every time from the caller, so that a test
+that fails fails again. ``World`` is one chain over one store; ``Consortium`` is a world with banks, money and
+accounts in every condition.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final
+
+import pytest
 
 from contracts import assemble
 from contracts.members import NewKey, Roles
@@ -16,7 +19,7 @@ from node.keys.signer import Ed25519Signer
 from node.keys.verify import InternationalVerifier
 from node.ledger import codec
 from node.ledger.contract import Contract
-from node.ledger.errors import ErrorCode
+from node.ledger.errors import ErrorCode, Rejected
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.ports import Check, Verifier
@@ -95,7 +98,7 @@ def make_genesis(
 
 
 class World:
-    """One chain over one store in memory, its genesis committed, and the officers who sign for each member."""
+    """One chain over one store in memory, its genesis committed, and who signs for each member."""
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class World:
         """All committed blocks, as they were handed to the store."""
         return self._records
 
-    # --- making transactions --------------------------------------------------------------------------------------
+    # --- making transactions --------------------------------------------------------------------------------
 
     def new_request_id(self, created_ms: int | None = None) -> bytes:
         """A request id never used in this world, created at the head's time unless told."""
@@ -168,7 +171,7 @@ class World:
         """Hand a transaction in at the door; the signature checks that remain. Raises Rejected."""
         return self.ledger.check_at_door(self.ledger.read(raw), self.time_ms)
 
-    # --- running blocks -------------------------------------------------------------------------------------------
+    # --- running blocks -------------------------------------------------------------------------------------
 
     def finalize(self, *items: bytes, time_ms: int | None = None) -> Finalized:
         """Run a block at the next height, a second after the last header unless told; not committed."""
@@ -213,13 +216,13 @@ class World:
         self.officers[member] = officers or (f"{member}-officer",)
         self.apply(ADMINISTRATOR, admission(member, roles or ("participant",), self.officers[member]))
 
-    # --- reading --------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------
 
     def record(self, contract: str, table: str, *parts: str | int | bytes) -> Any:
         """A record of the published state, or None."""
         return getattr(self.ledger.readers[contract], table).get(*parts)
 
-    def rows(self, contract: str, table: str) -> dict[tuple[str | int | bytes, ...], Any]:
+    def rows(self, contract: str, table: str) -> dict[tuple[Any, ...], Any]:
         """All records of a table in the published state."""
         return dict(getattr(self.ledger.readers[contract], table).scan())
 
@@ -269,14 +272,35 @@ def is_discarded(outcome: Receipt | Discarded, error: ErrorCode) -> bool:
     return isinstance(outcome, Discarded) and outcome.error is error
 
 
+def expect_discarded(
+    world: World, raw: bytes, error: ErrorCode, *, time_ms: int | None = None, door: bool = True
+) -> Discarded:
+    """The item is refused at the door and discarded in a block, for the same reason, without a trace."""
+    if door:
+        with pytest.raises(Rejected) as refused:
+            world.knock(raw)
+        assert refused.value.error is error
+    before, head = world.state(), world.ledger.info()
+    (outcome,) = world.block(raw, time_ms=time_ms)
+    assert is_discarded(outcome, error), outcome
+    assert (world.state(), world.ledger.info()) == (before, head)
+    assert isinstance(outcome, Discarded)
+    return outcome
+
+
+def applied(world: World, raw: bytes, *, time_ms: int | None = None) -> bool:
+    (outcome,) = world.block(raw, time_ms=time_ms)
+    return isinstance(outcome, Receipt) and outcome.code == 0
+
+
 _decode_any: Callable[[bytes], Any] = codec.decoder(Any)
 
 
 class Consortium(World):
     """Banks with money: CNB issues CZK and EUR; PA and KB have accounts in every condition, and PA has holds.
 
-    CZK: PA/main 1,000 of which 200 are held; PA/frozen 100 of which 50; KB/main 500; CNB/main 400. EUR is frozen:
-    PA/main 300 of which 10 are held. The holds, by name in ``holds``, expire ``HOLD_MS`` after the start.
+    CZK: PA/main 1,000 of which 200 are held; PA/frozen 100 of which 50; KB/main 500; CNB/main 400. EUR is
+    frozen: PA/main 300 of which 10 are held. The holds, named in ``holds``, expire ``HOLD_MS`` after the start.
     """
 
     HOLD_MS: Final = 3_600_000

@@ -1,4 +1,4 @@
-"""Runs the tables of refusals.py: each call is applied, each flaw alone refuses it, and of two flaws the earlier one does."""
+"""Runs the tables of refusals.py: a call is applied, a flaw refuses it, of two flaws the earlier is told."""
 
 from itertools import combinations
 from typing import Any
@@ -8,7 +8,8 @@ import pytest
 from contracts import assemble
 from node.ledger.contract import Contract
 from node.ledger.types import Receipt
-from tests.contracts.refusals import ALL, LATER_MS, SWEEPERS, Case, Flaw, is_late
+from tests.contracts.cases import LATER_MS, Case, Flaw, is_late
+from tests.contracts.refusals import ALL, SWEEPERS
 from tests.kit import Consortium, op
 
 SINGLES = [(case, (flaw,)) for case in ALL for flaw in case.flaws]

@@ -1,4 +1,4 @@
-"""No control character reaches the state: in every text of every method's arguments, each of the 65 is refused."""
+"""No control character reaches the state: each of the 65 is refused in every text of every method."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,8 @@ from contracts import assemble
 from node.ledger import codec
 from node.ledger.contract import Rejected
 from node.ledger.errors import LedgerError
-from tests.contracts.refusals import ALL, Case
+from tests.contracts.cases import Case
+from tests.contracts.refusals import ALL
 
 CONTROLS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))]
 METHODS = {
@@ -48,7 +49,7 @@ OPEN = {
     "blacklist.uphold": 0,
     "blacklist.look_up": 0,
 }
-"""Texts a method's arguments have that are open: neither one of a closed list nor held by a pattern, so the check must see them."""
+"""How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 
 
 def places(value: Any) -> Iterator[tuple[str, Any]]:
@@ -65,7 +66,7 @@ def places(value: Any) -> Iterator[tuple[str, Any]]:
 def test_a_control_character_is_refused_in_every_text(case: Case) -> None:
     method = METHODS[case.contract, case.method]
     filled = [bytes(32) if callable(value) else value for value in case.arguments.values()]
-    plain = codec.decoder(Any)(codec.encode(filled))
+    plain: list[Any] = codec.decoder(Any)(codec.encode(filled))
     method.decode(codec.encode(plain))
     texts = list(places(plain))
     open_texts = 0

@@ -1,7 +1,7 @@
-"""A second opinion: accounts, assets, transfers and holds from the contracts' docstrings alone, in plain dictionaries.
+"""A second opinion: assets, accounts, transfers and holds as the contracts' docstrings say, in dictionaries.
 
-It shares no line with the contracts. A refusal is its name; the order of the checks is the public order of precedence. Each
-method works on ``copy()`` of the books, so that a transaction is all or nothing by construction.
+It shares no line with the contracts. A refusal is its name; the order of the checks is the public order of
+precedence. A transaction that fails puts back a copy of everything: all or nothing by construction.
 """
 
 import copy
@@ -54,7 +54,7 @@ class Books:
         """(posted, held)."""
         return self.posted.get((account, asset), 0), self.held(account, asset)
 
-    # --- assets -----------------------------------------------------------------------------------------------------
+    # --- assets ---------------------------------------------------------------------------------------------
 
     def register(self, member: str, time_ms: int, asset: str, cap: int) -> None:
         refuse("NOT_ISSUER", member not in self.issuers)
@@ -87,7 +87,7 @@ class Books:
         refuse("STATUS_UNCHANGED", not row["frozen"])
         row["frozen"] = False
 
-    # --- accounts ---------------------------------------------------------------------------------------------------
+    # --- accounts -------------------------------------------------------------------------------------------
 
     def open_accounts(self, member: str, time_ms: int, accounts: list[str]) -> None:
         for account in accounts:
@@ -112,7 +112,7 @@ class Books:
         refuse("BALANCE_REMAINS", status == "closed" and rest)
         row["status"] = status
 
-    # --- transfers --------------------------------------------------------------------------------------------------
+    # --- transfers ------------------------------------------------------------------------------------------
 
     def send(self, member: str, time_ms: int, source: str, destination: str, asset: str, amount: int) -> None:
         self._transferable(member, source, asset)
@@ -154,7 +154,7 @@ class Books:
         refuse("NOT_A_PARTY", member not in parties)
         self._pending(source, hold)["status"] = "voided"
 
-    # --- guards -----------------------------------------------------------------------------------------------------
+    # --- guards ---------------------------------------------------------------------------------------------
 
     def _issuers_own(self, member: str, asset: str) -> dict[str, Any]:
         refuse("ASSET_UNKNOWN", asset not in self.assets)

@@ -1,238 +1,35 @@
-"""Planted bugs, one at a time: each is a plausible mistake, and something must notice it (test_canaries.py says who).
+# ruff: noqa: ARG001, ARG005 - a bug has the signature of what it replaces
+"""Planted bugs, each a plausible mistake that something must notice; test_canaries.py says who does.
 
-A canary that nothing notices means that a test is missing. Builtins are shadowed in a module's own names where the mistake is
-a ``min`` for a ``max`` or a forgotten ``all``: the module's source stays as it is and only that name differs.
+A canary that nothing notices means that a test is missing. A builtin is shadowed among a module's own names
+where the mistake is a ``min`` for a ``max`` or a forgotten ``all``.
 """
 
 import builtins
 from collections.abc import Callable, Iterator
 from dataclasses import replace as with_fields
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-import contracts.assets as assets_module
 import contracts.members as members_module
-import contracts.transfers as transfers_module
 import node.ledger.contract as contract_module
 import node.ledger.ledger as ledger_module
 import node.ledger.transactions as transactions_module
-from contracts.assets import Assets, Issued, Position, Redeemed
 from contracts.members import Members
-from contracts.scenarios.blacklist import Blacklist
-from contracts.transfers import Transfers
 from node.ledger.codec import NotCanonical
-from node.ledger.contract import Context, Method, Rejected
+from node.ledger.contract import Method, Rejected
 from node.ledger.errors import LedgerError
 from node.ledger.hashing import ZERO_HASH
 from node.ledger.ledger import Ledger
 from node.ledger.merkle import History
 from node.ledger.state import Delta
-from node.ledger.types import Header, SignedTransaction
+from node.ledger.types import Header, Receipt, SignedTransaction
+from tests.sim.canary import canary
 
-Plant = Callable[[pytest.MonkeyPatch], None]
-CANARIES: Final[dict[str, Plant]] = {}
-
-
-def canary(plant: Plant) -> Plant:
-    """Register a bug under the words of its name."""
-    CANARIES[plant.__name__.replace("_", " ")] = plant
-    return plant
-
-
-def body(patch: pytest.MonkeyPatch, contract: Any, name: str, function: Callable[..., Any]) -> None:
-    """Exchange what a method does."""
-    declared: Method = contract.methods[name]
-    patch.setattr(declared, "function", function)
-
-
-# --- money --------------------------------------------------------------------------------------------------------------
-
-
-def _move(debit: int, credit: int, *, look_at_held: bool = True) -> Callable[..., None]:
-    def move(self: Assets, source: str, destination: str, asset: str, amount: int) -> None:
-        before = self.position(source, asset)
-        if before.posted - (before.held if look_at_held else 0) < amount:
-            raise Rejected(self.INSUFFICIENT_BALANCE)
-        self.balance.put(Position(before.posted - amount * debit, before.held), source, asset)
-        after = self.position(destination, asset)
-        self.balance.put(Position(after.posted + amount * credit, after.held), destination, asset)
-
-    return move
-
-
-@canary
-def a_move_does_not_debit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(0, 1))
-
-
-@canary
-def a_move_credits_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(1, 2))
-
-
-@canary
-def a_move_does_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(0, 0))
-
-
-@canary
-def a_move_spends_what_is_held(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(1, 1, look_at_held=False))
-
-
-@canary
-def a_move_credits_the_debtor(patch: pytest.MonkeyPatch) -> None:
-    original = Assets.move
-    patch.setattr(
-        Assets, "move", lambda self, source, to, asset, amount: original(self, to, source, asset, amount)
-    )
-
-
-@canary
-def a_hold_is_not_taken(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "hold", lambda self, account, asset, amount: None)
-
-
-@canary
-def a_hold_is_not_released(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "release", lambda self, account, asset, amount: None)
-
-
-@canary
-def the_cap_is_not_checked(patch: pytest.MonkeyPatch) -> None:
-    def issue(self: Assets, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
-        registered = self._require_issuer(ctx, asset)
-        self.asset.put(replace(registered, issued=registered.issued + amount), asset)
-        position = self.position(account, asset)
-        self.balance.put(Position(position.posted + amount, position.held), account, asset)
-        ctx.emit(Issued(asset, account, amount, reference))
-
-    body(patch, Assets, "issue", issue)
-
-
-@canary
-def an_issue_does_not_count(patch: pytest.MonkeyPatch) -> None:
-    def issue(self: Assets, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
-        self._require_issuer(ctx, asset)
-        position = self.position(account, asset)
-        self.balance.put(Position(position.posted + amount, position.held), account, asset)
-        ctx.emit(Issued(asset, account, amount, reference))
-
-    body(patch, Assets, "issue", issue)
-
-
-@canary
-def a_redemption_leaves_the_units(patch: pytest.MonkeyPatch) -> None:
-    def redeem(self: Assets, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
-        registered = self._require_issuer(ctx, asset)
-        self.asset.put(replace(registered, redeemed=registered.redeemed + amount), asset)
-        ctx.emit(Redeemed(asset, account, amount, reference))
-
-    body(patch, Assets, "redeem", redeem)
-
-
-@canary
-def anybody_debits_any_account(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "check_debit", lambda self, ctx, account: self.check_credit(account))
-
-
-@canary
-def frozen_accounts_are_used(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "check_usable", lambda self, account: None)
-
-
-@canary
-def frozen_assets_are_moved(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "check_active", lambda self, asset: None)
-
-
-@canary
-def an_account_is_closed_over_its_balance(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(assets_module, "any", lambda values: False, raising=False)
-
-
-@canary
-def the_legs_need_not_add_up(patch: pytest.MonkeyPatch) -> None:
-    original = Transfers.methods["send_many"].function
-
-    def send_many(
-        self: Transfers, ctx: Context, source: str, asset: str, total: int, legs: Any, *rest: Any
-    ) -> None:
-        original(self, ctx, source, asset, sum(leg.amount for leg in legs), legs, *rest)
-
-    body(patch, Transfers, "send_many", send_many)
-
-
-@canary
-def a_post_pays_the_whole_hold(patch: pytest.MonkeyPatch) -> None:
-    original = Transfers.methods["post"].function
-
-    def post(self: Transfers, ctx: Context, source: str, hold: bytes, amount: int) -> None:
-        found = self.hold.get(source, hold)
-        original(self, ctx, source, hold, found.amount if found and amount <= found.amount else amount)
-
-    body(patch, Transfers, "post", post)
-
-
-@canary
-def a_hold_ends_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        Transfers, "_require_pending", lambda self, ctx, account, hold: self._require_hold(account, hold)
-    )
-    every = ("posted", "voided", "expired")
-    patch.setattr(transfers_module, "TRANSITIONS", dict.fromkeys(("pending", *every), every))
-
-
-@canary
-def anybody_voids_a_hold(patch: pytest.MonkeyPatch) -> None:
-    original = Transfers.methods["void"].function
-
-    def void(self: Transfers, ctx: Context, source: str, hold: bytes) -> None:
-        original(
-            self, with_fields(ctx, member=source.split("/", maxsplit=1)[0], names=ctx.names), source, hold
-        )
-
-    body(patch, Transfers, "void", void)
-
-
-@canary
-def every_hold_has_one_id(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Ledger, "unique_id", lambda self, tx_id, operation: b"\1" * 32)
-
-
-def _shifted(original: Callable[..., None], by_ms: int) -> Callable[..., None]:
-    def on_block(self: Any, ctx: Context) -> None:
-        ctx.time_ms += by_ms
-        original(self, ctx)
-        ctx.time_ms -= by_ms
-
-    return on_block
-
-
-@canary
-def a_hold_expires_a_millisecond_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Transfers, "on_block", _shifted(Transfers.on_block, -1))
-
-
-@canary
-def a_hold_expires_a_millisecond_early(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Transfers, "on_block", _shifted(Transfers.on_block, 1))
-
-
-@canary
-def a_listing_never_expires(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Blacklist, "on_block", lambda self, ctx: None)
-
-
-@canary
-def a_listing_leaves_its_place_in_the_queue(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Blacklist, "_remove", lambda self, party, member: self.listing.delete(party, member))
-
-
-# --- who may ------------------------------------------------------------------------------------------------------------
+# --- who may ------------------------------------------------------------------------------------------------
 
 
 @canary
@@ -308,7 +105,7 @@ def everybody_is_an_administrator(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Members, "_check_administrator", lambda self, ctx: None)
 
 
-# --- once, and in time --------------------------------------------------------------------------------------------------
+# --- once, and in time --------------------------------------------------------------------------------------
 
 
 @canary
@@ -349,7 +146,7 @@ def block_time_may_go_back(patch: pytest.MonkeyPatch) -> None:
 @canary
 def the_work_of_a_block_is_not_summed(patch: pytest.MonkeyPatch) -> None:
     class Forgetful(ledger_module._Pass):
-        work = property(lambda self: 0, lambda self, value: None)  # type: ignore[assignment]
+        work = property(lambda self: 0, lambda self, value: None)
 
     patch.setattr(ledger_module, "_Pass", Forgetful)
 
@@ -387,7 +184,7 @@ def control_characters_are_admitted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(contract_module.Method, "decode", decode)
 
 
-# --- the state ----------------------------------------------------------------------------------------------------------
+# --- the state ----------------------------------------------------------------------------------------------
 
 
 @canary
@@ -445,7 +242,7 @@ def one_write_is_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Delta, "writes", writes)
 
 
-# --- commitments --------------------------------------------------------------------------------------------------------
+# --- commitments --------------------------------------------------------------------------------------------
 
 
 @canary
@@ -508,7 +305,7 @@ def quiet_blocks_have_headers(patch: pytest.MonkeyPatch) -> None:
         if not run.leaves and height:
             run.leaves.append(ledger_module._SYSTEM_LEAF)
             run.bodies.append(b"")
-            run.receipts.append(ledger_module.Receipt(1, ZERO_HASH, height, 0, "", 0, 0, ()))
+            run.receipts.append(Receipt(1, ZERO_HASH, height, 0, "", 0, 0, ()))
         return original(self, height, time_ms, run, outcomes)
 
     patch.setattr(Ledger, "_seal", seal)

@@ -1,4 +1,4 @@
-"""One day that touches every rule once, with every outcome known beforehand: what a planted bug must trip over.
+"""One day that touches every rule once, every outcome known beforehand: what a planted bug must trip over.
 
 ``play`` does not stop at the first surprise: it returns all that differ from what is written here.
 """
@@ -30,7 +30,7 @@ WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
 
 
-class Mark(Record):
+class Mark(Record, frozen=True):
     """A record that must not remain."""
 
     count: Count
@@ -144,7 +144,7 @@ def _signatures(day: Day) -> None:
     ends = op("members", "retire_key", officer("ending").key_id, w.height + 3)
     day.expect("an end", [w.make("PA", op("members", "revoke_key", officer("lost").key_id), ends)], [OK])
     good = pay("PA/main", "KB/main", 1)
-    broken = codec.decoder(SignedTransaction)(w.make("PA", good))
+    broken: SignedTransaction = codec.decoder(SignedTransaction)(w.make("PA", good))
     forged = codec.encode(replace(broken, signatures=(replace(broken.signatures[0], signature=bytes(64)),)))
     bad = [w.make("PA", good, officers=(name,)) for name in ("scoped", "lost", "stranger")]
     gone = w.make("GONE", good)
@@ -175,7 +175,7 @@ def _bytes(day: Day) -> None:
     w = day.world
     body = w.body("PA", pay("PA/main", "KB/main", 1))
     good = w.sign(body, "PA-officer", "second")
-    signed = codec.decoder(SignedTransaction)(good)
+    signed: SignedTransaction = codec.decoder(SignedTransaction)(good)
     one, two = signed.signatures
     longer = good[:1] + b"\xc5" + len(body).to_bytes(2, "big") + good[good.index(body) :]
     if longer == good:
@@ -244,7 +244,7 @@ def _holds(day: Day) -> None:
     day.same("held until then", w.balance("PA/main")[1], before[1] - 50 + 60)
     day.expect("due", [], [], time_ms=soon)
     day.same("given back", w.balance("PA/main")[1], before[1] - 50)
-    receipts = [codec.decoder(Receipt)(data) for data in w.blocks()[-1].receipts]
+    receipts: list[Receipt] = [codec.decoder(Receipt)(data) for data in w.blocks()[-1].receipts]
     day.same("the system receipt", [(r.tx_id, len(r.events)) for r in receipts], [(bytes(32), 2)])
 
 

@@ -1,4 +1,4 @@
-"""Many ledgers, one order: the same receipts and app hashes, whatever differs between the nodes that run them."""
+"""Many ledgers, one order: the same receipts and app hashes, whatever differs between the nodes."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def day(request: pytest.FixtureRequest) -> Day:
 def run(
     world: World, day: Day, *, repeats: bool = False, stage: int = 1, door: bool = False
 ) -> list[Finalized]:
-    """Run the day's blocks. repeats: run other orders first. stage: blocks to a sync. door: read every item before."""
+    """Run the day's blocks. repeats: run other orders before. stage: blocks a sync. door: judge before."""
     results = []
     for number, block in enumerate(day.blocks):
         if door:

@@ -1,6 +1,6 @@
-"""A seeded day of business: blocks of signed transactions, good, poor and broken, that any number of ledgers can run.
+"""A seeded day of business: transactions, good, poor and broken, that any number of ledgers can run.
 
-Run as a program it prints one app hash a line, so that a test can compare processes that hash strings differently:
+Run as a program it prints an app hash a line, to compare processes that hash strings differently:
 ``python -m tests.sim.workload SEED``.
 """
 

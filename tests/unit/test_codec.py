@@ -1,5 +1,7 @@
 """One value has one encoding: everything else is refused, whatever it looks like."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -19,7 +21,7 @@ from node.ledger.types import (
 from tests.kit import make_genesis
 
 
-class Sample(Record):
+class Sample(Record, frozen=True):
     """One field of each kind."""
 
     number: Amount
@@ -31,7 +33,7 @@ HASH = bytes(range(32))
 TEXT = b"\xa4PA/m"
 DATA = b"\xc4\x20" + HASH
 GOOD = b"\x93\x05" + TEXT + DATA
-decode = codec.decoder(Sample)
+decode: Callable[[bytes], Sample] = codec.decoder(Sample)
 
 
 def test_a_record_is_an_array_of_its_fields_and_comes_back() -> None:
@@ -41,7 +43,7 @@ def test_a_record_is_an_array_of_its_fields_and_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "data"),
+    ("_what", "data"),
     [
         ("nothing", b""),
         ("a longer array header", b"\xdc\x00\x03" + GOOD[1:]),
@@ -96,7 +98,7 @@ def test_a_record_is_an_array_of_its_fields_and_comes_back() -> None:
         ("maps 1,000 deep", b"\x81\x00" * 1_000 + b"\x00"),
     ],
 )
-def test_what_is_not_the_one_encoding_is_refused(what: str, data: bytes) -> None:
+def test_what_is_not_the_one_encoding_is_refused(_what: str, data: bytes) -> None:
     with pytest.raises(codec.NotCanonical):
         decode(data)
 
@@ -111,7 +113,7 @@ def test_the_bounds_themselves_are_admitted() -> None:
 
 
 def test_deep_arrays_are_refused_even_where_any_type_may_stand() -> None:
-    anything = codec.decoder(object)
+    anything: Callable[[bytes], object] = codec.decoder(object)
     with pytest.raises(codec.NotCanonical):
         anything(b"\x91" * 100_000 + b"\x00")
 

@@ -31,11 +31,12 @@ def world() -> Consortium:
 
 def stripped(world: World, good: bytes) -> list[bytes]:
     """Copies of a transaction of two officers whose signatures somebody broke, cut or exchanged."""
-    signed = codec.decoder(SignedTransaction)(good)
+    signed: SignedTransaction = codec.decoder(SignedTransaction)(good)
     one, two = signed.signatures
     flipped = KeySignature(one.key_id, bytes(63) + b"\1")
     exchanged = KeySignature(one.key_id, two.signature), KeySignature(two.key_id, one.signature)
-    stranger = codec.decoder(SignedTransaction)(world.sign(signed.transaction, "stranger")).signatures[0]
+    other: SignedTransaction = codec.decoder(SignedTransaction)(world.sign(signed.transaction, "stranger"))
+    (stranger,) = other.signatures
     return [
         codec.encode(SignedTransaction(signed.transaction, entries))
         for entries in ((one,), (two,), (flipped, two), exchanged, (stranger,))
@@ -157,7 +158,7 @@ def test_receipts_leaves_and_bodies_are_those_of_the_decided_in_their_order(worl
     assert [isinstance(outcome, Receipt) for outcome in outcomes] == [False, True, True, False]
     assert record.bodies == (poor, good)
     assert record.receipts == tuple(codec.encode(outcome) for outcome in outcomes[1:3])
-    leaves = [codec.decoder(Leaf)(leaf) for leaf in record.leaves]
+    leaves: list[Leaf] = [codec.decoder(Leaf)(leaf) for leaf in record.leaves]
     assert [leaf.signed_hash for leaf in leaves] == [
         INTERNATIONAL.digest(b"vostro/signed/1\0" + raw) for raw in (poor, good)
     ]

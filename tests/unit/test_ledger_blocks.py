@@ -1,4 +1,4 @@
-"""Blocks: quiet ones, their time, scheduled work, the work bound, faults of contracts, and what a repeated run leaves behind."""
+"""Blocks: quiet ones, their time, scheduled work, the work bound, contracts that fail, repeated runs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +43,7 @@ def header(world: World) -> Header:
     return decoded
 
 
-# --- quiet blocks and time ----------------------------------------------------------------------------------------------
+# --- quiet blocks and time ----------------------------------------------------------------------------------
 
 
 def test_a_block_in_which_nothing_was_decided_has_no_header_and_leaves_the_app_hash(
@@ -91,7 +91,7 @@ def test_heights_may_skip_but_never_repeat(world: Consortium) -> None:
     check_ledger(world.blocks(), world.genesis)
 
 
-# --- scheduled work -----------------------------------------------------------------------------------------------------
+# --- scheduled work -----------------------------------------------------------------------------------------
 
 
 def due(world: Consortium) -> int:
@@ -156,7 +156,7 @@ def test_listings_and_holds_fall_due_in_the_order_of_the_contracts(world: Consor
     assert world.rows("blacklist", "listing") == {}
 
 
-# --- the work bound -----------------------------------------------------------------------------------------------------
+# --- the work bound -----------------------------------------------------------------------------------------
 
 
 def test_what_does_not_fit_the_blocks_work_is_discarded_and_goes_into_the_next() -> None:
@@ -185,7 +185,7 @@ def test_what_does_not_fit_the_blocks_work_is_discarded_and_goes_into_the_next()
     check_ledger(world.blocks(), world.genesis)
 
 
-# --- contracts that fail ------------------------------------------------------------------------------------------------
+# --- contracts that fail ------------------------------------------------------------------------------------
 
 
 class Crash(Exception):
@@ -196,19 +196,19 @@ class DiskFailed(StoreFailed):
     """A store's failure."""
 
 
-class Noted(Fact):
+class Noted(Fact, frozen=True):
     """Something was noted."""
 
     text: Name
 
 
-class Note(Record):
+class Note(Record, frozen=True):
     """How often."""
 
     count: Count
 
 
-FAILURES: dict[str, Callable[[], BaseException]] = {
+FAILURES: dict[str, Callable[[], Exception | KeyboardInterrupt]] = {
     "crash": lambda: Crash("boom"),
     "key": lambda: KeyError("k"),
     "zero": ZeroDivisionError,
@@ -237,14 +237,16 @@ class Probe(Contract):
             ctx.emit(Noted("block"))
             if self.fail_on_block == "refuse":
                 raise Rejected(self.NO)
-            raise FAILURES[self.fail_on_block]
+            failure = FAILURES[self.fail_on_block]()
+            raise failure
 
     @method
     def fail(self, ctx: Context, how: Name) -> None:
         """Note, tell, fail."""
         self.note.put(Note(1), ctx.member)
         ctx.emit(Noted("before"))
-        raise FAILURES[how]
+        failure = FAILURES[how]()
+        raise failure
 
     @method
     def tell(self, ctx: Context, times: Count) -> None:
@@ -355,7 +357,7 @@ def test_as_many_events_as_a_receipt_may_hold_and_not_one_more(probe: Consortium
     assert probe.state() == before
 
 
-# --- repeated and abandoned runs ----------------------------------------------------------------------------------------
+# --- repeated and abandoned runs ----------------------------------------------------------------------------
 
 
 def test_a_run_repeated_or_abandoned_leaves_no_trace(world: Consortium) -> None:
@@ -431,7 +433,7 @@ def test_a_store_that_fails_to_stage_leaves_the_ledger_where_it_was(
     info = world.ledger.info()
     world.finalize(raw)
 
-    def fail(self: MemoryStore, record: object) -> None:
+    def fail(*_: object) -> None:
         raise DiskFailed("disk")
 
     with monkeypatch.context() as patch:

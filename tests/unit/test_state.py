@@ -13,7 +13,7 @@ from node.storage.memory import MemoryReader
 from node.storage.memory import Table as Rows
 
 
-class Note(Record):
+class Note(Record, frozen=True):
     """A record with one field."""
 
     number: int
@@ -230,7 +230,7 @@ def test_a_view_reads_and_refuses_to_write() -> None:
 
 def test_a_view_forgets_rather_than_grow() -> None:
     view, notes = View(stored(a=1)), Notes()
-    view.RECORDS_MAX = 10  # type: ignore[misc]
+    view.RECORDS_MAX = 10
     notes.bind(view)
     for number in range(100):
         notes.by_text.get(f"n{number}")
