@@ -79,6 +79,7 @@ class ShardedStore(Records):
         self._stopped: StorageError | None = None
         self._staged: tuple[tuple[BlockRecord, Layer], ...] = ()
         self.layers = ()
+        self._recent_ids: dict[bytes, Spent] = {}
         self._head: BlockRecord | None = None
         self._count = self._durable = 0
         self._turn = 0
@@ -163,6 +164,7 @@ class ShardedStore(Records):
             for member, request, tx_id, index in record.spent
         }
         layer = Layer(record, record.tree, spent, position, self.shard_count)
+        self._recent_ids.update(spent)
         with self._swap:
             self.layers = (layer, *self.layers)
             self._staged = (*self._staged, (record, layer))
@@ -196,11 +198,7 @@ class ShardedStore(Records):
     def spent(self, member: str, request_id: bytes) -> Spent | None:
         """Who spent this request id within the transaction lifetime, staged blocks included."""
         key = spent_key(member, request_id)
-        for layer in self.layers:
-            found = layer.spent.get(key)
-            if found is not None:
-                return found
-        return self._spent_ids.get(key)
+        return self._recent_ids.get(key) or self._spent_ids.get(key)
 
     def history_node(self, level: int, index: int) -> bytes | None:
         """A complete node of the history tree, staged blocks included."""
@@ -379,6 +377,7 @@ class ShardedStore(Records):
                 position,
                 self.shard_count,
             )
+            self._recent_ids.update(layer.spent)
             self.layers = (layer, *self.layers)
             self._durable = position
             self._publish(layer)
@@ -456,7 +455,11 @@ class ShardedStore(Records):
         kept = tuple(layer for layer in view.layers if layer.position > floor)
         self._view = Snapshot(view.height, kept, view.sources, self._shards)
         with self._swap:
+            dropped = [layer for layer in self.layers if layer.position <= floor]
             self.layers = tuple(layer for layer in self.layers if layer.position > floor)
+        for layer in dropped:
+            for key in layer.spent:
+                self._recent_ids.pop(key, None)
 
     def _require_running(self) -> None:
         if self._stopped is not None:
