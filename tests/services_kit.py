@@ -167,7 +167,7 @@ def backup(write: Callable[[bytes], None]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, make_engine: type[DirectEngine] = DirectEngine, **replaced: Any
+    folder: Path, make_engine: type[DirectEngine] = DirectEngine, *, log_level: str = "info", **replaced: Any
 ) -> AsyncIterator[Face]:
     """A served consortium; ``replaced`` replaces Parts."""
     world = Consortium()
@@ -186,7 +186,10 @@ async def serving(
         "version": "1.2.3",
     }
     face = build_server(
-        config_of(folder), Parts(**{**parts, **replaced}), lambda *call: calls.append(call), halts.append
+        config_of(folder, log_level=log_level),
+        Parts(**{**parts, **replaced}),
+        lambda *call: calls.append(call),
+        halts.append,
     )
     await face.start()
     try:

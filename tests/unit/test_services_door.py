@@ -13,6 +13,7 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
 
 from node.config import ConfigError
 from node.engine.engine import Outcome
@@ -24,6 +25,7 @@ from node.pb.vostro.transaction.v1 import transaction_pb2
 from node.services.server import OPTIONS, RPCS, SERVICES, Parts, build_server
 from node.services.status import CODES, code_of, status_of, told
 from node.storage.errors import StorageCode, StorageError
+from tests.kit import pay
 from tests.services_kit import (
     WORD_SECONDS,
     Face,
@@ -179,6 +181,21 @@ async def test_every_call_is_observed_once_with_its_status(face: Face) -> None:
     method = "/vostro.account.v1.AccountService/GetAccount"
     assert [(name, code) for name, code, _ in face.calls] == [(method, "OK"), (method, "NOT_FOUND")]
     assert all(0 < seconds < WORD_SECONDS for *_, seconds in face.calls)
+
+
+async def test_the_access_log_names_the_transaction_at_debug_level_only(tmp_path: Path) -> None:
+    for level, lines in (("debug", 1), ("info", 0)):
+        folder = tmp_path / level
+        folder.mkdir()
+        async with serving(folder, log_level=level) as face:
+            raw = face.world.make("PA", pay("PA/main", "KB/main", 1))
+            with capture_logs() as told_lines:
+                request = transaction_pb2.SubmitRequest(signed_transaction=raw)
+                receipt = (await face.client.transactions.Submit(request)).receipt
+            assert len(told_lines) == lines
+            for line in told_lines:
+                assert (line["tx_id"], line["code"]) == (receipt.tx_id.hex(), "OK")
+                assert line["method"].endswith("/Submit")
 
 
 async def test_reflection_lists_every_service(face: Face) -> None:

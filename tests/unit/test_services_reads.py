@@ -80,6 +80,19 @@ async def test_pages_of_accounts_cover_all_of_them_once_and_end(face: Face) -> N
     assert pages == 2
 
 
+async def test_more_accounts_than_a_contract_lists_at_once_are_all_reached(face: Face) -> None:
+    face.world.apply("KB", op("assets", "open_accounts", tuple(f"KB/x{n:03}" for n in range(150))))
+    first = await face.client.accounts.ListAccounts(
+        account_pb2.ListAccountsRequest(member="KB", page_size=999)
+    )
+    assert len(first.accounts) == 100
+    request = account_pb2.ListAccountsRequest(member="KB", page_token=first.next_page_token)
+    second = await face.client.accounts.ListAccounts(request)
+    ids = [account.id for page in (first, second) for account in page.accounts]
+    assert len(ids) == len(set(ids)) == 154
+    assert not second.next_page_token
+
+
 async def test_a_page_token_is_good_for_its_own_list_only(face: Face) -> None:
     accounts = face.client.accounts.ListAccounts
     token = (await accounts(account_pb2.ListAccountsRequest(member="PA", page_size=1))).next_page_token
