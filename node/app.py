@@ -131,7 +131,7 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
         if workers:
             await workers.start()
         await engine.start()
-        indexer = Indexer(index, store, engine) if index else None
+        indexer = Indexer(index, store, engine, engine.alarm) if index else None
         if indexer:
             indexer.start()
         try:

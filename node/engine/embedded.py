@@ -18,18 +18,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
+from msgspec import Struct
 
 from node.engine.engine import EngineStatus, Outcome
 from node.engine.errors import NodeError
-from node.engine.sequencer import Sequencer, SequencerRefused
+from node.engine.ports import DurableStore, Places, Workers
+from node.engine.sequencer import Sequencer
 from node.keys.verify import CachedVerifier
+from node.keys.workers import WorkersClosed
 from node.ledger import codec
 from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError, Rejected, StoreFailed
 from node.ledger.ledger import Discarded, Finalized, Ledger
-from node.ledger.ports import Check, Spent, Store
+from node.ledger.ports import Check
 from node.ledger.transactions import Candidate
 from node.ledger.types import Block, Receipt
 
@@ -45,45 +48,6 @@ DECIDED: Final = (LedgerError.WRONG_CHAIN, LedgerError.EXPIRED, LedgerError.REQU
 log = structlog.get_logger("vostro.engine")
 
 
-class DurableStore(Store, Protocol):
-    """What the engine asks of the store beyond what the ledger does."""
-
-    def receipt(self, height: int, index: int) -> bytes | None:
-        """One receipt of a durable block."""
-
-    def headers(self, first: int, limit: int) -> Sequence[Any]:
-        """Durable blocks from a height on, without their contents."""
-
-    def check_space(self) -> None:
-        """Raises StoreFailed where the disk is nearly full."""
-
-
-class Position(Protocol):
-    """A receipt's place."""
-
-    @property
-    def height(self) -> int:
-        """Of its block."""
-
-    @property
-    def index(self) -> int:
-        """In its block."""
-
-
-class Places(Protocol):
-    """Where receipts stand, by transaction; may lag behind the head."""
-
-    def transaction(self, tx_id: bytes) -> Position | None:
-        """The place, if it is known."""
-
-
-class Workers(Protocol):
-    """Processes that verify signatures."""
-
-    async def verify(self, checks: Sequence[Check]) -> Sequence[bool]:
-        """Answer each check, in order."""
-
-
 @dataclass(slots=True)
 class _Request:
     """One call of ``submit``: what its transactions came to, and how many are still open."""
@@ -93,8 +57,7 @@ class _Request:
     done: asyncio.Future[None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True, gc=False):
     """One transaction in the queue."""
 
     candidate: Candidate
@@ -150,8 +113,10 @@ class EmbeddedEngine:
         self._turn = asyncio.Lock()
         self._moved = asyncio.Event()
         self._durable = ledger.info()
+        self._time_ms = self._durable.time_ms
         self._entering: set[asyncio.Task[None]] = set()
         self._recent: dict[bytes, tuple[int, int]] = {}
+        self._recent_above = 0
         self._durability: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._decide = ThreadPoolExecutor(1, "decide")
@@ -177,18 +142,22 @@ class EmbeddedEngine:
         else:
             self._sequencer.check_head(info.height, info.app_hash)
         self._durable = self._ledger.info()
+        self._time_ms = self._durable.time_ms
+        self._recent_above = self._durable.height
         self._refusing = None
         self._loop = loop.create_task(self._run(), name="sequencer")
+        self._loop.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Take nothing new, decide what was accepted, make it durable."""
-        self._refusing = self._refusing or NodeError.STARTING
+        if self._refusing is not NodeError.STOPPED:
+            self._refusing = NodeError.STARTING
         self._stopping = True
         self._work.set()
         if self._loop:
-            await self._loop
+            await asyncio.wait([self._loop])  # what ended it has been told by ``halt``
         if self._durability:
-            await self._durability
+            await asyncio.wait([self._durability])
         self._decide.shutdown()
         self._disk.shutdown()
         self._sequencer.close()
@@ -199,7 +168,7 @@ class EmbeddedEngine:
             "embedded",
             self._refusing is None,
             self._durable.height,
-            max(self._durable.time_ms, self._ledger.time_ms),
+            self._time_ms,
             self._durable.app_hash,
             self._pending,
             self._queue_max,
@@ -229,25 +198,40 @@ class EmbeddedEngine:
         if not accepted:
             return request.outcomes
         self._pending += len(accepted)
-        entering = asyncio.create_task(self._enqueue(request, self._judge(request, accepted)))
+        entering = asyncio.create_task(self._enter(request, accepted))
         self._entering.add(entering)  # a caller that goes away does not take what it handed in with it
         entering.add_done_callback(self._entering.discard)
         await request.done
         return request.outcomes
 
+    async def _enter(self, request: _Request, items: Sequence[bytes]) -> None:
+        """Bring items into the queue; what stops that is the caller's to hear."""
+        try:
+            await self._enqueue(request, self._judge(request, items))
+        except (StoreFailed, InvariantViolated, WorkersClosed) as error:
+            self._pending -= request.open
+            self._work.set()
+            if not request.done.done():
+                request.done.set_exception(error)
+
     def _judge(self, request: _Request, items: Sequence[bytes]) -> list[tuple[_Entry, tuple[Check, ...]]]:
-        """The items that pass the door, with the signature checks that remain; the others are answered."""
-        now = self._clock_ms()
+        """The items that pass the door, with the signature checks that remain; the others are answered.
+
+        What is dead by time passes: only the next block, behind all that was decided before, can tell whether
+        the same bytes had been decided while they lived.
+        """
+        now = self._now_ms()
         passed: list[tuple[_Entry, tuple[Check, ...]]] = []
         for position, raw in enumerate(items):
-            candidate = None
+            entry = None
             try:
-                candidate = self._ledger.read(raw)
-                passed.append(
-                    (_Entry(candidate, request, position), self._ledger.check_at_door(candidate, now))
-                )
+                entry = _Entry(self._ledger.read(raw), request, position)
+                passed.append((entry, self._ledger.check_at_door(entry.candidate, now)))
             except Rejected as rejected:
-                self._answer_at_door(request, position, candidate, rejected)
+                if entry and rejected.error is LedgerError.EXPIRED:
+                    passed.append((entry, ()))
+                else:
+                    self._settle(request, position, self._refused(rejected.error, rejected.details))
         return passed
 
     async def _enqueue(self, request: _Request, passed: list[tuple[_Entry, tuple[Check, ...]]]) -> None:
@@ -262,44 +246,31 @@ class EmbeddedEngine:
         for entry, asked in passed:
             borne_out = [next(answers) for _ in asked]
             if not all(borne_out):
-                rejected = Rejected(LedgerError.BAD_SIGNATURE)
-                self._answer_at_door(request, entry.position, entry.candidate, rejected)
+                self._answer(entry, self._refused(LedgerError.BAD_SIGNATURE, {}))
             elif self._refusing is NodeError.STOPPED:
                 self._answer(entry, Outcome(error=NodeError.STOPPED, height=self._durable.height))
             else:
                 self._queue.append(entry)
         self._work.set()
 
-    def _answer_at_door(
-        self, request: _Request, position: int, candidate: Candidate | None, rejected: Rejected
-    ) -> None:
-        """Tell a refusal that was not ordered, unless the same bytes were decided long ago: then tell the
-        first outcome.
-        """
-        outcome = Outcome(
-            None, rejected.error, rejected.details, rejected.error in DECIDED, self._durable.height
-        )
-        if candidate and rejected.error is LedgerError.EXPIRED:
-            spent = self._store.spent(candidate.transaction.member, candidate.transaction.request_id)
-            place = self.find(candidate.tx_id)
-            if place:
-                outcome = self._first_outcome(Spent(candidate.tx_id, *place)) or outcome
-            elif spent and spent.tx_id == candidate.tx_id:  # decided, and on its way to the disk
-                outcome = Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height)
-        self._settle(request, position, outcome)
-
     # --- the sequencer --------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Decide block after block until stopped; halt on what must never happen."""
-        try:
-            while self._pending or not self._stopping:
-                await self._wait_for_work()
-                self._check_disk()
-                async with self._turn:
-                    await self._next_block()
-        except (InvariantViolated, StoreFailed, SequencerRefused, RecursionError, MemoryError) as error:
+        """Decide block after block, until stopped and nothing is left, or halted."""
+        while not self.halted.is_set() and (self._pending or not self._stopping):
+            await self._wait_for_work()
+            self._check_disk()
+            async with self._turn:
+                await self._next_block()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task of the engine is over: whatever it met that it did not expect halts the node."""
+        if not task.cancelled() and (error := task.exception()):
             self.halt(error)
+
+    def _now_ms(self) -> int:
+        """Engine time: the clock, but never before a time that was told."""
+        return max(self._clock_ms(), self._ledger.time_ms)
 
     async def _wait_for_work(self) -> None:
         """Until something waits, the heartbeat is due, or all is told and the engine stops."""
@@ -314,7 +285,7 @@ class EmbeddedEngine:
 
     async def _next_block(self) -> None:
         """Decide what waits, up to a block's bounds; hand it to the disk once the block before is there."""
-        entries, handed_over = self._take(), False
+        entries = self._take()
         try:
             decide = asyncio.get_running_loop().run_in_executor(self._decide, self._decide_block, entries)
             finalized = await decide
@@ -322,12 +293,11 @@ class EmbeddedEngine:
                 self.alarm(text)
             if self._durability:
                 await self._durability
-            self._durability = asyncio.create_task(self._make_durable(finalized, entries), name="durability")
-            handed_over = True
-        finally:
-            if not handed_over:
-                for entry in entries:
-                    self._answer(entry, Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height))
+        except BaseException:
+            self._answer_unknown(entries)
+            raise
+        self._durability = asyncio.create_task(self._make_durable(finalized, entries), name="durability")
+        self._durability.add_done_callback(self._ended)
 
     def _take(self) -> tuple[_Entry, ...]:
         """From the queue's front, what one block may hold."""
@@ -352,7 +322,7 @@ class EmbeddedEngine:
         began = time.perf_counter()
         block = Block(
             self._ledger.info().height + 1,
-            self._clock_ms(),
+            self._now_ms(),
             tuple([entry.candidate.raw for entry in entries]),
         )
         finalized = self._ledger.finalize_block(block)
@@ -365,21 +335,22 @@ class EmbeddedEngine:
 
     async def _make_durable(self, finalized: Finalized, entries: tuple[_Entry, ...]) -> None:
         """Sync a block, put its certificate on record, then tell."""
-        if finalized.record:
-            try:
+        try:
+            if finalized.record:
                 await asyncio.get_running_loop().run_in_executor(self._disk, self._sync, finalized)
-            except (StoreFailed, OSError) as error:
-                self._refusing = NodeError.STOPPED
-                for entry in entries:
-                    self._answer(entry, Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height))
-                raise StoreFailed(str(error)) from error
-            self._durable = self._durable._replace(
-                height=finalized.height, time_ms=finalized.time_ms, app_hash=finalized.app_hash
-            )
-            self._ledger.publish()
-            self.counters.blocks += 1
-        for entry, outcome in zip(entries, finalized.outcomes, strict=True):
-            self._tell(entry, outcome)
+                self._durable = self._durable._replace(
+                    height=finalized.height, time_ms=finalized.time_ms, app_hash=finalized.app_hash
+                )
+                self._ledger.publish()
+                self.counters.blocks += 1
+            decided = zip(entries, finalized.outcomes, strict=True)
+            answers = [(entry, self._told(entry, outcome)) for entry, outcome in decided]
+        except BaseException:
+            self._answer_unknown(entries)
+            raise
+        for entry, answer in answers:
+            self._answer(entry, answer)
+        self._time_ms = finalized.time_ms  # not before: who sees it takes what has no receipt for dead
         if finalized.record:
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()
@@ -404,46 +375,59 @@ class EmbeddedEngine:
                 self._refusing = None
 
     def halt(self, error: BaseException) -> None:
-        """Never again: answer everybody that waits, and let the node stop."""
+        """Never again: answer everybody that waits, and let the node stop. The first reason is told."""
+        if self.halted.is_set():
+            return
         self._refusing = NodeError.STOPPED
+        self.halted.set()
         self.alarm(f"the node halts: {type(error).__name__}: {error}")
         while self._queue:
             self._answer(self._queue.popleft(), Outcome(error=NodeError.STOPPED, height=self._durable.height))
-        self.halted.set()
+        self._work.set()
 
     # --- telling --------------------------------------------------------------------------------------------
 
-    def _tell(self, entry: _Entry, outcome: Receipt | Discarded) -> None:
-        """Answer a decided or discarded item of a durable block."""
+    def _told(self, entry: _Entry, outcome: Receipt | Discarded) -> Outcome:
+        """What became of an item of a durable block; of bytes that were decided before, what did then."""
         if isinstance(outcome, Receipt):
             self._remember(outcome)
             if outcome.code:
                 self.counters.refused += 1
             else:
                 self.counters.applied += 1
-            self._answer(entry, Outcome(outcome))
-            return
+            return Outcome(outcome)
         self.counters.discarded += 1
-        first = (
-            self._first_outcome(outcome.spent)
-            if outcome.error is LedgerError.DUPLICATE and outcome.spent
-            else None
-        )
-        self._answer(
-            entry,
-            first
-            or Outcome(None, outcome.error, outcome.details, outcome.error in DECIDED, self._durable.height),
-        )
+        if outcome.error in (LedgerError.DUPLICATE, LedgerError.EXPIRED):
+            candidate, spent = entry.candidate, outcome.spent
+            same = spent is not None and spent.tx_id == candidate.tx_id
+            place = (spent.height, spent.index) if spent and same else self.find(candidate.tx_id)
+            if place and (data := self._store.receipt(*place)):
+                return Outcome(_decode_receipt(data))
+            if not self._knows_outcome_of(candidate):
+                return Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height)
+        return self._refused(outcome.error, outcome.details)
 
-    def _first_outcome(self, spent: Spent) -> Outcome | None:
-        data = self._store.receipt(spent.height, spent.index)
-        return Outcome(_decode_receipt(data)) if data else None
+    def _knows_outcome_of(self, candidate: Candidate) -> bool:
+        """Whether a transaction without a known receipt was never decided: its request id would still be
+        remembered, or ``find`` has every receipt there is.
+        """
+        if candidate.created_ms + self._ledger.genesis.limits.lifetime_ms >= self._durable.time_ms:
+            return True
+        return self._index is not None and self._index.height >= self._recent_above
+
+    def _refused(self, error: ErrorCode, details: dict[str, str | int]) -> Outcome:
+        return Outcome(None, error, details, error in DECIDED, self._durable.height)
+
+    def _answer_unknown(self, entries: Sequence[_Entry]) -> None:
+        """A block whose end nobody saw: after a restart the same bytes get the first outcome."""
+        for entry in entries:
+            self._answer(entry, Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height))
 
     def _remember(self, receipt: Receipt) -> None:
         recent = self._recent
         recent[receipt.tx_id] = (receipt.height, receipt.index)
         if len(recent) > RECENT_MAX:
-            del recent[next(iter(recent))]
+            self._recent_above, _ = recent.pop(next(iter(recent)))
 
     def _answer(self, entry: _Entry, outcome: Outcome) -> None:
         self._settle(entry.request, entry.position, outcome)
@@ -471,6 +455,8 @@ class EmbeddedEngine:
         while True:
             moved = self._moved
             for record in self._store.headers(after + 1, 100):
+                if record.height > self._durable.height:
+                    break  # synced, and its certificate not yet on record
                 after = record.height
                 yield after
             if after >= self._durable.height:

@@ -6,8 +6,10 @@ same Protocol.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+from msgspec import Struct
 
 from node.ledger.errors import ErrorCode
 from node.ledger.types import Receipt
@@ -15,8 +17,7 @@ from node.ledger.types import Receipt
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, gc=False):
     """The answer to one submitted transaction.
 
     receipt: the decision, applied or refused; then ``error`` is None. Otherwise ``error`` says why there is
@@ -26,7 +27,7 @@ class Outcome:
 
     receipt: Receipt | None = None
     error: ErrorCode | None = None
-    details: dict[str, str | int] = field(default_factory=dict)
+    details: dict[str, str | int] = {}
     decided: bool = False
     height: int = 0
 

@@ -7,14 +7,12 @@ it needs.
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, Protocol
 
-import structlog
-
 from node.engine.engine import Engine
-from node.ledger.errors import StoreFailed
 
 BLOCKS_MAX: Final = 4
 """Blocks a slice."""
@@ -22,8 +20,6 @@ BUSY_SHARE: Final = 4
 """While transactions wait, the indexer rests this many times as long as it worked."""
 LAG_MAX: Final = 2_000
 """Blocks behind the head beyond which the indexer no longer rests."""
-
-log = structlog.get_logger("vostro.index")
 
 
 class Derived(Protocol):
@@ -40,8 +36,10 @@ class Derived(Protocol):
 class Indexer:
     """The task that advances an index."""
 
-    def __init__(self, index: Derived, store: Any, engine: Engine) -> None:
+    def __init__(self, index: Derived, store: Any, engine: Engine, alarm: Callable[[str], None]) -> None:
+        """alarm: told when the index stands still for good."""
         self._index = index
+        self._alarm = alarm
         self._store = store
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, "index")
@@ -50,6 +48,7 @@ class Indexer:
     def start(self) -> None:
         """Begin."""
         self._task = asyncio.create_task(self._run(), name="indexer")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Stop between two slices."""
@@ -59,12 +58,14 @@ class Indexer:
         self._thread.shutdown()
 
     async def _run(self) -> None:
-        try:
+        await self._catch_up()
+        async for _ in self._engine.heights(self._index.height):
             await self._catch_up()
-            async for _ in self._engine.heights(self._index.height):
-                await self._catch_up()
-        except StoreFailed as error:
-            log.exception("index stopped", reason=str(error))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The node goes on without its index; reads from it say how far it came."""
+        if not task.cancelled() and (error := task.exception()):
+            self._alarm(f"the index stands still at height {self._index.height}: {error}")
 
     async def _catch_up(self) -> None:
         loop = asyncio.get_running_loop()
