@@ -2,7 +2,7 @@
 
 A member is admitted, changed and suspended by the consortium's administrators (a member themselves, named in
 genesis, whose policy asks for k of n holders). Its keys and its signing policy are its own business: no
-administrator can sign for a bank, only help one that has lost every key.
+administrator can sign for a bank, only help one that has lost too many keys to register a new one.
 
 State       institution / member -> Institution        key / member, key id -> Key        owner / key id ->
             Owner policy / member -> Policy
@@ -211,9 +211,7 @@ class Members(Contract):
         Category.PRECONDITION,
         "The policy would ask for more officers than the member has holders of active keys.",
     )
-    KEYS_REMAIN = error(
-        13, Category.PRECONDITION, "The member still has an active key: it registers others itself."
-    )
+    KEYS_REMAIN = error(13, Category.PRECONDITION, "The member has keys enough to register others itself.")
 
     institution = table(Institution, member=MemberId)
     key = table(Key, member=MemberId, key_id=KeyId)
@@ -277,10 +275,10 @@ class Members(Contract):
 
     @method
     def recover(self, ctx: Context, member: MemberId, key: NewKey) -> None:
-        """Give a key to a member that has none left that signs."""
+        """Give a key to a member that has too few left to register one itself."""
         self._check_administrator(ctx)
         self._require_institution(member)
-        if any(_is_active(known, ctx.height) for _, known in self.key.scan(member)):
+        if self._can_register(member, ctx.height):
             raise Rejected(self.KEYS_REMAIN, member=member)
         self._register(ctx, member, key)
 
@@ -435,6 +433,16 @@ class Members(Contract):
             raise Rejected(self.POLICY_UNMEETABLE, holders=len(holders))
         self.policy.put(Policy(rules), member)
         ctx.emit(PolicySet(member, rules))
+
+    def _can_register(self, member: str, height: int) -> bool:
+        """Whether the holders of a member's active keys suffice for ``register_key`` under its policy."""
+        scopes = ("*", self.name, f"{self.name}.register_key")
+        holders = dict.fromkeys(
+            key.holder
+            for _, key in self.key.scan(member)
+            if _is_active(key, height) and any(scope in scopes for scope in key.scopes)
+        )
+        return len(holders) >= self.required_officers(member, self.name, "register_key", "", 0)
 
     def _set_status(self, member: str, status: Literal["active", "suspended"]) -> None:
         institution = self._require_institution(member)

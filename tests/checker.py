@@ -77,7 +77,7 @@ def check_ledger(
     A store does not keep what can be computed again (``tree``, ``spent``): it is checked where it is there.
     """
     decide = verifier or InternationalVerifier()
-    commitments, books = _Commitments(genesis), _Books(assemble())
+    commitments, books = _Commitments(genesis, replay), _Books(assemble())
     ledger = _Replay(genesis, assemble, decide) if replay else None
     checked = Checked(replayed=replay)
     last: BlockRecord | None = None
@@ -158,7 +158,8 @@ def _subtree(pairs: list[tuple[str, bytes, bytes]], depth: int) -> bytes:
 class _Commitments:
     """I3, I6: headers, roots, identities and signatures, computed again."""
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(self, genesis: Genesis, replayed: bool) -> None:
+        self.replayed = replayed
         self.chain = _digest("vostro/genesis/1", codec.encode(genesis))
         authority = sorted(genesis.authority, key=lambda entry: (entry.algorithm, entry.public_key))
         self.authority = root_of(codec.encode(entry) for entry in authority)
@@ -227,13 +228,12 @@ class _Commitments:
         height = record.height
         if height and not record.leaves:
             _fail("I3", height, "a block in which nothing was decided has a header")
-        if not len(record.leaves) == len(record.receipts) == len(record.bodies):
+        bodies = record.bodies if self.replayed or record.bodies else (b"",) * len(record.leaves)
+        if not len(record.leaves) == len(record.receipts) == len(bodies):
             _fail("I3", height, "leaves, bodies and receipts are not equally many")
         receipts = [_receipt(data) for data in record.receipts]
         spent = []
-        for index, (data, body, receipt) in enumerate(
-            zip(record.leaves, record.bodies, receipts, strict=True)
-        ):
+        for index, (data, body, receipt) in enumerate(zip(record.leaves, bodies, receipts, strict=True)):
             leaf = _leaf(data)
             if (receipt.tx_id, receipt.height, receipt.index) != (leaf.tx_id, height, index):
                 _fail("I3", height, f"receipt {index} is not that of leaf {index}")

@@ -300,7 +300,7 @@ class Consortium(World):
     """Banks with money: CNB issues CZK and EUR; PA and KB have accounts in every condition, and PA has holds.
 
     CZK: PA/main 1,000 of which 200 are held; PA/frozen 100 of which 50; KB/main 500; CNB/main 400. EUR is
-    frozen: PA/main 300 of which 10 are held. The holds, named in ``holds``, expire ``HOLD_MS`` after the start.
+    frozen: PA/main 300 of which 10 are held. Holds, named in ``holds``, expire ``HOLD_MS`` after the start.
     """
 
     HOLD_MS: Final = 3_600_000

@@ -54,8 +54,6 @@ class Books:
         """(posted, held)."""
         return self.posted.get((account, asset), 0), self.held(account, asset)
 
-    # --- assets ---------------------------------------------------------------------------------------------
-
     def register(self, member: str, time_ms: int, asset: str, cap: int) -> None:
         refuse("NOT_ISSUER", member not in self.issuers)
         refuse("ASSET_EXISTS", asset in self.assets)
@@ -87,8 +85,6 @@ class Books:
         refuse("STATUS_UNCHANGED", not row["frozen"])
         row["frozen"] = False
 
-    # --- accounts -------------------------------------------------------------------------------------------
-
     def open_accounts(self, member: str, time_ms: int, accounts: list[str]) -> None:
         for account in accounts:
             refuse("NOT_OWN_MEMBER", account.split("/")[0] != member)
@@ -111,8 +107,6 @@ class Books:
         rest = any(amount for (name, _), amount in self.posted.items() if name == account)
         refuse("BALANCE_REMAINS", status == "closed" and rest)
         row["status"] = status
-
-    # --- transfers ------------------------------------------------------------------------------------------
 
     def send(self, member: str, time_ms: int, source: str, destination: str, asset: str, amount: int) -> None:
         self._transferable(member, source, asset)
@@ -153,8 +147,6 @@ class Books:
         parties = (source.split("/", maxsplit=1)[0], self.holds[source, hold]["destination"].split("/")[0])
         refuse("NOT_A_PARTY", member not in parties)
         self._pending(source, hold)["status"] = "voided"
-
-    # --- guards ---------------------------------------------------------------------------------------------
 
     def _issuers_own(self, member: str, asset: str) -> dict[str, Any]:
         refuse("ASSET_UNKNOWN", asset not in self.assets)

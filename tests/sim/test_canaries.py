@@ -5,10 +5,14 @@ The checker runs with the bug still planted, as in a release that has it, so a r
 
 import pytest
 
+from node.ledger.errors import InvariantViolated, Rejected
 from tests.checker import Violated, check_ledger
 from tests.sim import canaries, canaries_money
 from tests.sim.canary import CANARIES
 from tests.sim.scenario import Day, play, with_faulty
+
+WRONG = (AssertionError, LookupError, TypeError, ValueError, InvariantViolated, Rejected)
+"""What a bug may lead to; a day that ends so was noticed."""
 
 CAUGHT: dict[str, tuple[str, str]] = {}
 
@@ -51,7 +55,7 @@ def who_notices(name: str) -> tuple[str, str]:
             CANARIES[name](patch)
             try:
                 day = play()
-            except Exception as unexpected:
+            except WRONG as unexpected:
                 error = unexpected
             CAUGHT[name] = scenario_says(day, error), checker_says(day)
     return CAUGHT[name]
