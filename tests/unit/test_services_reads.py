@@ -24,6 +24,7 @@ from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.product.v1 import product_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2
+from node.services.paging import Pages
 from tests.kit import op, pay
 from tests.services_kit import Face, is_code, refused, serving
 
@@ -116,6 +117,20 @@ async def test_a_page_token_is_good_for_its_own_list_only(face: Face) -> None:
     ]
     for call in calls:
         assert is_code(await refused(call), NodeError.BAD_PAGE_TOKEN)
+
+
+async def test_a_well_made_token_with_an_impossible_position_is_refused(face: Face) -> None:
+    pages = Pages(face.world.chain_id)
+    bound = ("movements", "KB/main", 0, 0, False)
+    movements = pages.token(b"short", *bound)
+    request = fund_pb2.ListMovementsRequest(account="KB/main", page_token=movements)
+    assert is_code(await refused(face.client.funds.ListMovements(request)), NodeError.BAD_PAGE_TOKEN)
+    for position in (-1, 2**62):
+        token = pages.token(position, "block", 1)
+        block = ledger_pb2.GetBlockRequest(height=1, include_leaves=True, page_token=token)
+        assert is_code(await refused(face.client.chain.GetBlock(block)), NodeError.BAD_PAGE_TOKEN)
+    headers = ledger_pb2.ListHeadersRequest(page_token=pages.token(-1, "headers", 0))
+    assert is_code(await refused(face.client.chain.ListHeaders(headers)), NodeError.BLOCK_UNKNOWN)
 
 
 async def test_balances_holds_and_assets_say_what_the_state_says(face: Face) -> None:

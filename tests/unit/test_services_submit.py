@@ -180,6 +180,20 @@ async def test_a_stream_answers_batches_as_they_are_decided_under_their_numbers(
         assert await call.read() is grpc.aio.EOF
 
 
+async def test_a_stream_that_is_cut_leaves_its_transactions_to_be_decided(face: Face) -> None:
+    face.engine.gate = asyncio.Event()
+    call = face.client.transactions.SubmitStream()
+    await call.write(pb.SubmitStreamRequest(correlation=1, signed_transactions=[payment(face.world)]))
+    await asyncio.wait_for(face.engine.arrived.wait(), WORD_SECONDS)
+    call.cancel()
+    async with asyncio.timeout(WORD_SECONDS):
+        while "SubmitStream" not in str(face.calls):  # until the server has seen the end of the stream
+            await face.client.transactions.GetTransaction(pb.GetTransactionRequest(tx_id=b"")).code()
+    face.engine.gate.set()
+    await asyncio.wait_for(face.engine.moved.wait(), WORD_SECONDS)
+    assert len(face.engine.submitted) == 1
+
+
 async def test_a_bad_request_ends_a_stream_after_the_answers_before_it(tmp_path: Path) -> None:
     async with serving(tmp_path, GatedEngine) as face:
         world, engine = face.world, face.engine
