@@ -10,7 +10,6 @@ did remains.
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import (
     Annotated,
@@ -76,8 +75,7 @@ class Fact(Record, frozen=True):
         return ()
 
 
-@dataclass(slots=True)
-class Context:
+class Context(msgspec.Struct, gc=False):
     """One transaction's surroundings, as a method sees them.
 
     member: who signed. tx_id: 32 bytes. operation: its number, from 1. height and time_ms: of the block.

@@ -8,9 +8,10 @@ the transaction is genuine, so it is decided, and refused.)
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from node.ledger import codec, hashing
 from node.ledger.contract import Method, Signatories
@@ -48,8 +49,7 @@ class Failure(NamedTuple):
     operation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True, gc=False):
     """A canonical transaction of this chain. What it says may still be refused; that it is well formed is
     certain.
     """
