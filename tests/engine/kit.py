@@ -7,7 +7,7 @@ that fails when it is told to.
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from node.keys.verify import CachedVerifier, InternationalVerifier
 from node.ledger.errors import ErrorCode, StoreFailed
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.ledger import Ledger
+from node.ledger.ports import Check
 from node.ledger.types import BlockRecord, Limits
 from node.storage.memory import MemoryStore
 from node.storage.sharded import Budget, ShardedStore
@@ -126,24 +127,42 @@ class Bench:
     faults: Faults
     clock: Clock
     sequencer: Sequencer
+    stopped: bool = False
 
     async def submit(self, *items: bytes) -> list[Outcome]:
         """Outcomes, within the time that a test waits."""
         return await asyncio.wait_for(self.engine.submit(items), SECONDS)
+
+    async def stop(self) -> None:
+        """End the engine."""
+        self.stopped = True
+        await asyncio.wait_for(self.engine.stop(), SECONDS)
 
     async def one(self, raw: bytes) -> Outcome:
         (outcome,) = await self.submit(raw)
         return outcome
 
     async def close(self) -> None:
-        """Stop, and close the store."""
-        await asyncio.wait_for(self.engine.stop(), SECONDS)
+        """Stop, unless the test has, and close the store."""
+        if not self.stopped:
+            await self.stop()
         if isinstance(self.store, ShardedStore):
             self.store.close()
 
     def blocks(self) -> list[BlockRecord]:
         """Every durable block."""
         return list(self.store.blocks())
+
+
+class SlowWorkers:
+    """Workers that answer when they may."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+
+    async def verify(self, checks: Sequence[Check]) -> list[bool]:
+        await self.may_answer.wait()
+        return InternationalVerifier().verify(checks)
 
 
 class Factory:

@@ -21,6 +21,7 @@ from tests.engine.kit import (
     FACTORIES,
     Bench,
     Factory,
+    SlowWorkers,
     crashed_copy,
     is_applied,
     is_error,
@@ -165,30 +166,20 @@ async def test_low_disk_refuses_new_work_reads_go_on_and_it_recovers(
 async def test_a_disk_that_has_room_again_does_not_open_a_door_that_is_closing(
     factory: Factory, tmp_path: Path
 ) -> None:
-    async with running(factory, tmp_path) as bench:
-        gate = bench.faults.gate = Event()
+    workers = SlowWorkers()
+    async with running(factory, tmp_path, workers=workers) as bench:
         waiting = asyncio.create_task(bench.submit(transfer()))
-        await until(lambda: bench.store.height > bench.engine.status().height)
         bench.faults.low = True
         await until(lambda: not bench.engine.status().serving)
-        stopping = asyncio.create_task(bench.engine.stop())
+        stopping = asyncio.create_task(bench.stop())
         bench.faults.low = False
         checks = bench.faults.space_checks
-        await until(lambda: bench.faults.space_checks > checks or stopping.done())
+        await until(lambda: bench.faults.space_checks > checks + 1)
         late = await bench.one(transfer())
-        gate.set()
+        workers.may_answer.set()
         await stopping
         assert is_error(late, NodeError.STARTING, decided=False)
         assert all(map(is_applied, await waiting))
-        bench.store.faults.gate = None
-        bench.engine = Ended()
-
-
-class Ended:
-    """Stands for an engine that was stopped."""
-
-    async def stop(self) -> None:
-        """It was."""
 
 
 @every_engine

@@ -1,7 +1,6 @@
 """How every engine lives: heights are followed, time beats, proofs hold, and it ends in order."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -22,6 +21,7 @@ from tests.engine.kit import (
     SECONDS,
     Bench,
     Factory,
+    SlowWorkers,
     is_applied,
     is_error,
     running,
@@ -35,17 +35,6 @@ pytestmark = [
     pytest.mark.asyncio,
     pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.name),
 ]
-
-
-class SlowWorkers:
-    """Workers that answer when they may."""
-
-    def __init__(self) -> None:
-        self.may_answer = asyncio.Event()
-
-    async def verify(self, checks: Sequence[Check]) -> list[bool]:
-        await self.may_answer.wait()
-        return InternationalVerifier().verify(checks)
 
 
 async def test_heights_resume_behind_what_the_caller_has_and_follow_the_head(
@@ -162,23 +151,16 @@ async def test_time_increases_when_the_clock_goes_backwards(factory: Factory, tm
 async def test_stop_decides_what_was_accepted_and_takes_nothing_new(factory: Factory, tmp_path: Path) -> None:
     async with running(factory, tmp_path) as bench:
         gate = bench.faults.gate = Event()
-        accepted = asyncio.create_task(bench.submit(*[transfer() for _ in range(7)]))
+        raws = [transfer() for _ in range(7)]
+        accepted = asyncio.create_task(bench.submit(*raws))
         await until(lambda: bench.engine.status().pending == 7)
-        stopping = asyncio.create_task(bench.engine.stop())
+        stopping = asyncio.create_task(bench.stop())
         await until(lambda: not bench.engine.status().serving)
         late = await bench.one(transfer())
         gate.set()
         await asyncio.wait_for(stopping, SECONDS)
         assert all(map(is_applied, await accepted))
         assert is_error(late, NodeError.STARTING, decided=False)
-        bench.engine = Stopped()
-
-
-class Stopped:
-    """Stands for an engine that was stopped."""
-
-    async def stop(self) -> None:
-        """It was."""
 
 
 async def test_stop_decides_what_was_accepted_and_whose_signatures_are_still_verified(
@@ -188,12 +170,11 @@ async def test_stop_decides_what_was_accepted_and_whose_signatures_are_still_ver
     async with running(factory, tmp_path, workers=workers) as bench:
         waiting = asyncio.create_task(bench.submit(transfer(), transfer()))
         await until(lambda: bench.engine.status().pending == 2)
-        stopping = asyncio.create_task(bench.engine.stop())
+        stopping = asyncio.create_task(bench.stop())
         await until(lambda: not bench.engine.status().serving)
         workers.may_answer.set()
         await asyncio.wait_for(stopping, SECONDS)
         assert all(map(is_applied, await asyncio.wait_for(waiting, SECONDS)))
-        bench.engine = Stopped()
 
 
 async def test_an_engine_that_has_not_started_says_so(factory: Factory, tmp_path: Path) -> None:
