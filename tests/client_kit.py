@@ -20,7 +20,10 @@ from node.ledger.genesis import chain_id
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.types import Event, Receipt
 from node.pb.vostro.ledger.v1 import ledger_pb2
-from node.pb.vostro.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer, add_LedgerServiceServicer_to_server
+from node.pb.vostro.ledger.v1.ledger_pb2_grpc import (
+    LedgerServiceServicer,
+    add_LedgerServiceServicer_to_server,
+)
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import (
     TransactionServiceServicer,
@@ -34,8 +37,9 @@ GENESIS = make_genesis()
 
 @dataclass
 class FakeNode(TransactionServiceServicer, LedgerServiceServicer):
-    """decided: raw bytes -> receipt. sent: how often each came. refusals: raw bytes -> answers to give before deciding, in order.
-    cuts: after how many answers each stream in turn is cut, before the answer is told. events_cut: the same for events.
+    """decided: raw bytes -> receipt. sent: how often each came. refusals: raw bytes -> answers to give
+    before deciding, in order. cuts: after how many answers each stream in turn is cut, before the answer is
+    told. events_cut: the same for events.
     """
 
     decided: dict[bytes, Receipt] = field(default_factory=dict)
@@ -85,8 +89,8 @@ class FakeNode(TransactionServiceServicer, LedgerServiceServicer):
             if left == 0:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
             event = pb.Event(contract="a", event="B", fields=height.to_bytes(2, "big"))
-            places = {name: ledger_pb2.Cursor(height=place) for name, place in (("at", height), ("next", height + 1))}
-            yield ledger_pb2.StreamEventsResponse(event=event, tx_id=bytes(32), **places)
+            at, following = ledger_pb2.Cursor(height=height), ledger_pb2.Cursor(height=height + 1)
+            yield ledger_pb2.StreamEventsResponse(event=event, tx_id=bytes(32), at=at, next=following)
             left -= 1
         await asyncio.Event().wait()
 
@@ -97,14 +101,19 @@ class FakeNode(TransactionServiceServicer, LedgerServiceServicer):
             error, decided = self.refusals[raw].pop(0)
             return pb.Outcome(
                 error=pb.Error(
-                    codespace=error.codespace, code=error.code, category=CATEGORIES[error.category], decided=decided
+                    codespace=error.codespace,
+                    code=error.code,
+                    category=CATEGORIES[error.category],
+                    decided=decided,
                 )
             )
         if raw not in self.decided:
             codespace, code = self.codes.get(raw, ("", 0))
             tx_id = transaction_id_of(raw, INTERNATIONAL)
             events = () if code else (Event("a", "B", b""),)
-            self.decided[raw] = Receipt(1, tx_id, len(self.decided) + 1, 0, codespace, code, 1 if code else 0, events)
+            self.decided[raw] = Receipt(
+                1, tx_id, len(self.decided) + 1, 0, codespace, code, 1 if code else 0, events
+            )
         return pb.Outcome(receipt=pb.Receipt(encoded=codec.encode(self.decided[raw])))
 
 
@@ -115,8 +124,8 @@ OVERLOADED = (NodeError.OVERLOADED, False)
 async def fake_node(node: FakeNode) -> AsyncIterator[str]:
     """Serve it; gives host:port."""
     server = grpc.aio.server()
-    add_TransactionServiceServicer_to_server(node, server)  # type: ignore[no-untyped-call]
-    add_LedgerServiceServicer_to_server(node, server)  # type: ignore[no-untyped-call]
+    add_TransactionServiceServicer_to_server(node, server)
+    add_LedgerServiceServicer_to_server(node, server)
     node.port = server.add_insecure_port(f"127.0.0.1:{node.port}")
     await server.start()
     try:

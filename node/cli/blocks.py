@@ -17,14 +17,14 @@ app = typer.Typer(no_args_is_help=True, help="Blocks: list, look inside, follow.
 def list_(
     ctx: typer.Context,
     first: Annotated[
-        int, typer.Option("--from", help="From this height on; default the newest.", min=0)
-    ] = -1,
+        int | None, typer.Option("--from", help="From this height on; default the newest.", min=0)
+    ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=10_000)] = 20,
 ) -> None:
     """List headers. Heights may skip: a quiet block has none."""
     session = session_of(ctx)
     with session.client() as client:
-        heads = client.headers(first, limit) if first >= 0 else _newest(client, limit)
+        heads = _newest(client, limit) if first is None else client.headers(first, limit)
     columns = {"height": "Height", "time": "Time", "transactions": "Transactions", "app_hash": "App hash"}
     session.output.rows("Blocks", columns, [_row(head) for head in heads], numbers=("height", "transactions"))
 
@@ -77,14 +77,14 @@ def show(
 def follow(
     ctx: typer.Context,
     first: Annotated[
-        int, typer.Option("--from", help="From this height on; default the newest.", min=0)
-    ] = -1,
+        int | None, typer.Option("--from", help="From this height on; default the newest.", min=0)
+    ] = None,
     limit: Annotated[int, typer.Option(help="End after so many; 0: never.", min=0)] = 0,
 ) -> None:
     """Show headers as they become durable, one a line; goes on after a cut. End with Ctrl-C."""
     session = session_of(ctx)
     with session.client() as client:
-        start = first if first >= 0 else client.status().height + 1
+        start = client.status().height + 1 if first is None else first
         heads = client.follow_blocks(start)
         for count, head in enumerate(heads, 1):
             if session.output.is_json:

@@ -50,7 +50,7 @@ class Format(StrEnum):
 class Failure(Exception):
     """Ends a command: a sentence for people, an exit code, and fields for programs."""
 
-    def __init__(self, code: Exit, sentence: str, **fields: object) -> None:
+    def __init__(self, code: Exit, sentence: str, /, **fields: object) -> None:
         super().__init__(sentence)
         self.code = code
         self.fields = fields
@@ -115,12 +115,11 @@ class Output:
 
     def json(self, value: object) -> None:
         """One JSON document."""
-        data = msgspec.json.encode(value, enc_hook=_plain)
-        sys.stdout.write(msgspec.json.format(data, indent=2).decode() + "\n")
+        sys.stdout.write(told_json(value) + "\n")
 
     def line(self, value: object) -> None:
         """One JSON document on one line, for streams."""
-        sys.stdout.write(msgspec.json.encode(value, enc_hook=_plain).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(_plain(value)).decode() + "\n")
         sys.stdout.flush()
 
     def say(self, message: str) -> None:
@@ -131,14 +130,26 @@ class Output:
         """Tell a failure and end the program."""
         if self.is_json:
             told = {"error": {"exit_code": int(failure.code), "message": str(failure), **failure.fields}}
-            sys.stderr.write(msgspec.json.encode(told, enc_hook=_plain).decode() + "\n")
+            sys.stderr.write(msgspec.json.encode(_plain(told)).decode() + "\n")
         else:
             self.errors.print(Text(f"vostro: {failure}", style="bold red"))
         raise SystemExit(int(failure.code))
 
 
+def told_json(value: object) -> str:
+    """One JSON document, for programs and readable."""
+    return msgspec.json.format(msgspec.json.encode(_plain(value)), indent=2).decode()
+
+
 def _plain(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else str(value)
+    """What JSON can hold: bytes as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _cell(value: object) -> Text:

@@ -11,11 +11,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 import typer
 
 from node.cli.doctor import examine
-from node.cli.output import local
+from node.cli.output import local, told_json
 from node.cli.session import Session, session_of
 from node.client import ClientError
 from node.config import ConfigError
@@ -43,8 +42,8 @@ def support_bundle(
         "configuration.toml": _configuration(session),
         "genesis.json": _genesis(session),
         "status.json": _status(session),
-        "doctor.json": json.dumps([finding._asdict() for finding in examine(session)], indent=2, default=str),
-        "versions.json": json.dumps(_versions(), indent=2),
+        "doctor.json": told_json([finding._asdict() for finding in examine(session)]),
+        "versions.json": told_json(_versions()),
     }
     if log:
         with log.open(encoding="utf-8", errors="replace") as lines:
@@ -87,8 +86,7 @@ def _genesis(session: Session) -> str:
 def _status(session: Session) -> str:
     try:
         with session.client() as client:
-            data = msgspec.json.encode(asdict(client.status()), enc_hook=str)
-            return msgspec.json.format(data, indent=2).decode()
+            return told_json(asdict(client.status()))
     except (ClientError, ConfigError, OSError) as error:
         return json.dumps({"unreachable": str(error)})
 

@@ -33,6 +33,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = uvloop.new_event_loop()
+        self._stopped = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="vostro-client", daemon=True)
         self._thread.start()
 
@@ -54,10 +55,13 @@ class _Loop:
                 except StopAsyncIteration:
                     return
         finally:
-            self.run(_close(source))
+            if not self._stopped:
+                self.run(_close(source))
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread, and with it every iterator that was not read to its end."""
+        self.run(self._loop.shutdown_asyncgens())
+        self._stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

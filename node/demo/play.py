@@ -120,7 +120,7 @@ class _Play:
         async with await Client.connect(
             self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
         ) as client:
-            await self._set_up(client, cast)
+            debited, credited = await self._set_up(client, cast)
             with stage.step("PA signs every order") as step:
                 signed = sign_orders(client, cast, orders)
                 step.told = f"{len(signed):,} transactions, one Ed25519 signature each"
@@ -144,6 +144,8 @@ class _Play:
             head = await client.status()
         return {
             "day": day,
+            "debited": debited,
+            "credited": credited,
             "table": table,
             "total": total,
             "wrong": wrong,
@@ -151,7 +153,8 @@ class _Play:
             "set_up": set_up,
         }
 
-    async def _set_up(self, client: Client, cast: Consortium) -> None:
+    async def _set_up(self, client: Client, cast: Consortium) -> tuple[int, int]:
+        """Members, accounts, money; how many accounts are debited and credited."""
         stage, orders = self.stage, self.orders
         with stage.step("The administrators admit the members") as step:
             count = await setting.admit(client, cast)
@@ -164,6 +167,7 @@ class _Play:
         with stage.step("CNB issues what the orders need") as step:
             issued = await setting.fund(client, cast, orders)
             step.told = f"CZK {stage.amount(issued)} into {debited:,} accounts"
+        return debited, credited
 
     def _afterwards(self, cast: Consortium, figures: dict[str, Any]) -> None:
         """What needs no node: it has been stopped."""
@@ -218,6 +222,8 @@ def _document(
     return {
         "source": source,
         "orders": day.orders,
+        "debited_accounts": figures["debited"],
+        "credited_accounts": figures["credited"],
         "total_hellers": figures["total"],
         "by_bank_and_purpose": [
             {"bank": bank, "purpose": purpose, "orders": sums.orders, "hellers": sums.amount}

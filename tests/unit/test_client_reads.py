@@ -1,4 +1,6 @@
-"""Reads through the client: contracts' own records, pages walked to their end, and the same for programs without asyncio."""
+"""Reads through the client: contracts' own records, pages walked to their end, and the same for programs
+without asyncio.
+"""
 
 import asyncio
 from pathlib import Path
@@ -50,7 +52,9 @@ async def test_a_transaction_is_submitted_found_and_listed(tmp_path: Path) -> No
         assert (found.raw, found.member, found.receipt) == (signed.raw, "PA", receipt)
         assert await client.get_transaction(b"\x01" * 32) is None
         face.index.advance(face.world.store, blocks_max=1_000)
-        moved = [movement async for movement in client.movements("PA/main", from_ms=START_MS, reverse=True, page=2)]
+        moved = [
+            movement async for movement in client.movements("PA/main", from_ms=START_MS, reverse=True, page=2)
+        ]
         mine = [transaction.tx_id async for transaction in client.transactions(member="PA", reverse=True)]
         positions = await client.positions("PA")
     assert (moved[0].amount, moved[0].counterparty, moved[0].reference) == (-7, "KB/main", "r-1")
@@ -65,10 +69,16 @@ async def test_blocks_are_read_whole_and_headers_by_page(tmp_path: Path) -> None
         heads = await client.headers(0, 1_000)
         assert [(head.height, head.app_hash) for head in heads] == [(b.height, b.app_hash) for b in stored]
         last = await client.block(stored[-1].height)
-        assert (last.leaves, last.receipts, last.bodies) == (stored[-1].leaves, stored[-1].receipts, stored[-1].bodies)
+        assert (last.leaves, last.receipts, last.bodies) == (
+            stored[-1].leaves,
+            stored[-1].receipts,
+            stored[-1].bodies,
+        )
         assert [head.height for head in await client.headers(3, 2)] == [3, 4]
         followed = client.follow_blocks(stored[-2].height)
-        assert [(await anext(followed)).height, (await anext(followed)).height] == [b.height for b in stored[-2:]]
+        assert [(await anext(followed)).height, (await anext(followed)).height] == [
+            b.height for b in stored[-2:]
+        ]
         status = await client.status()
     assert (status.engine, status.version, status.alarms) == ("direct", "1.2.3", ("an alarm",))
     assert status.chain_id == face.world.chain_id
@@ -87,7 +97,9 @@ async def test_the_blocking_client_does_the_same_from_any_thread(tmp_path: Path)
         def use() -> tuple[Position, int, list[int], list[int]]:
             with BlockingClient.connect(f"127.0.0.1:{face.port}") as client:
                 call = pay("PA/main", "KB/main", 1)
-                items = [client.sign("PA", [call], [of_pa(face)], request_id=each).raw for each in request_ids]
+                items = [
+                    client.sign("PA", [call], [of_pa(face)], request_id=each).raw for each in request_ids
+                ]
                 receipt = client.submit(items[0])
                 indexes = [index for index, outcome in client.submit_stream(items) if outcome.applied]
                 events = client.events(contract="transfers", event="Sent")

@@ -1,8 +1,13 @@
-"""Submitting through a node that is cut, full or wrong: the same bytes until a decision, each decided once, none lost."""
+"""Submitting through a node that is cut, full or wrong: the same bytes until a decision, each decided once,
+none lost.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
-from node.client import Client, Declined, Refused, Unknown, Unreachable, WrongChain, operation
+from node.client import Client, Declined, Outcome, Refused, Unknown, Unreachable, WrongChain, operation
 from node.client.retry import Backoff
 from node.engine.errors import NodeError
 from node.ledger.errors import LedgerError
@@ -36,7 +41,9 @@ async def test_a_cut_stream_is_opened_again_and_only_what_has_no_answer_is_sent_
     async with fake_node(node) as target, await Client.connect(target) as client:
         items = signed(client, 100)
         indexes = [
-            index async for index, outcome in client.submit_stream(items, batch=10, window=3) if outcome.applied
+            index
+            async for index, outcome in client.submit_stream(items, batch=10, window=3)
+            if outcome.applied
         ]
         resent = client.resent
     assert sorted(indexes) == list(range(100)), "each once"
@@ -84,17 +91,18 @@ async def test_a_door_that_says_no_to_bytes_sent_before_does_not_hide_their_rece
             assert outcome.receipt == node.decided[items[0]]
 
 
-def _then_refused(client: Client, node: FakeNode, raw: bytes):  # noqa: ANN202 - an asynchronous iterator
+def _then_refused(client: Client, node: FakeNode, raw: bytes) -> AsyncIterator[tuple[int, Outcome]]:
     """Decided and not told; the second sending meets a door that would discard it now."""
     original = node.answer
 
-    def answer(item: bytes):
+    def answer(item: bytes) -> Any:
         told = original(item)
         if node.sent[item] == 1:
             node.refusals[item] = [(LedgerError.MEMBER_SUSPENDED, False)]
         return told
 
-    node.answer = answer  # type: ignore[method-assign]
+    planted: Any = node
+    planted.answer = answer
     return client.submit_stream([raw], seconds=20)
 
 
@@ -140,9 +148,8 @@ async def test_a_node_that_never_decides_leaves_the_outcome_unknown_at_the_deadl
 
 async def test_a_node_that_is_starting_is_waited_for_and_one_that_is_not_there_is_told() -> None:
     node = FakeNode(reads_to_fail=3)
-    async with fake_node(node) as target:
-        async with await Client.connect(target, seconds=20) as client:
-            assert client.genesis.name == "test"
+    async with fake_node(node) as target, await Client.connect(target, seconds=20) as client:
+        assert client.genesis.name == "test"
     with pytest.raises(Unreachable):
         await Client.connect(target, seconds=0.3)
 
@@ -158,7 +165,7 @@ async def test_another_chain_than_the_pinned_one_is_refused() -> None:
 
 
 async def test_an_iterator_that_fails_ends_the_stream_with_its_own_error() -> None:
-    def items():
+    def items() -> Iterator[bytes]:
         yield b"one"
         raise LookupError("the file ended early")
 
