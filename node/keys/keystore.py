@@ -252,6 +252,14 @@ def list_keys(directory: Path) -> Listing:
     return Listing(tuple(keys), tuple(refused))
 
 
+def read_metadata(path: Path) -> KeyMetadata:
+    """What a key file says without a passphrase.
+
+    Raises: KeyFileMissing, KeyFileInaccessible, KeyFileMalformed.
+    """
+    return _metadata(path, _read(path))
+
+
 def read_passphrase(path: Path) -> bytes:
     """The content of a passphrase file without one newline at its end.
 
