@@ -19,7 +19,7 @@ from tests.contracts.cases import (
 )
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
-from tests.kit import NO_TERMS, START_MS, op
+from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- blacklist ----------------------------------------------------------------------------------------------
 
@@ -30,6 +30,7 @@ BLACKLIST: Final = (
         "KB",
         {"party": PARTY, "reason": "fraud", "evidence_hash": NO_TERMS, "expires_ms": START_MS + DAY_MS},
         (
+            Flaw(Blacklist.EXPIRY_OUT_OF_RANGE, expires_ms=lambda world: world.time_ms + STEP_MS),
             Flaw(Blacklist.EXPIRY_OUT_OF_RANGE, expires_ms=START_MS),
             Flaw(Blacklist.EXPIRY_OUT_OF_RANGE, expires_ms=START_MS + 3_661 * DAY_MS),
             Flaw(Blacklist.LISTED_ALREADY, given=_listed),

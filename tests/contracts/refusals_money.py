@@ -5,7 +5,7 @@ from typing import Final
 from contracts.assets import Assets
 from contracts.transfers import Leg, Transfers
 from tests.contracts.cases import DAY_MS, UNKNOWN_HOLD, Case, Flaw, hold
-from tests.kit import NO_TERMS, START_MS, op
+from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- assets -------------------------------------------------------------------------------------------------
 
@@ -36,7 +36,7 @@ ASSETS: Final = (
         "assets",
         "issue",
         "CNB",
-        {"asset": "BIG", "account": "CNB/main", "amount": 1, "reference": ""},
+        {"asset": "BIG", "account": "CNB/main", "amount": 5 * 10**17, "reference": ""},
         (
             # Half the largest amount was issued and redeemed; all issues together are bounded.
             Flaw(Assets.BALANCE_OVERFLOW, amount=5 * 10**17 + 1),
@@ -229,6 +229,7 @@ TRANSFERS: Final = (
         (
             *_DEBIT_FLAWS,
             *_CREDIT_FLAWS,
+            Flaw(Transfers.EXPIRY_OUT_OF_RANGE, expires_ms=lambda world: world.time_ms + STEP_MS),
             Flaw(Transfers.EXPIRY_OUT_OF_RANGE, expires_ms=START_MS),
             Flaw(Transfers.EXPIRY_OUT_OF_RANGE, expires_ms=START_MS + 91 * DAY_MS),
             Flaw(Assets.INSUFFICIENT_BALANCE, amount=801),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.members import Institution, Key, Members, Policy, Rule
+from contracts.members import KEYS_MAX, Institution, Key, Members, Policy, Rule
 from node.ledger import codec
 from node.ledger.errors import LedgerError
 from tests.kit import ADMINISTRATOR, Consortium, is_discarded, is_refused, new_key, officer, op, pay, told
@@ -156,3 +156,11 @@ def test_members_are_listed_in_pages_with_their_keys_and_rules(world: Consortium
     member = world.ledger.query("members", "get_member", codec.encode((ADMINISTRATOR,)))
     assert [entry.active for entry in member.keys] == [1, 1, 1]
     assert member.rules == (Rule("*", "*", "", 0, 2),)
+
+
+def test_ended_keys_do_not_count_among_those_in_use(world: Consortium) -> None:
+    names = [f"PA-{number}" for number in range(KEYS_MAX - 1)]
+    world.apply("PA", *(op("members", "register_key", new_key(name)) for name in names))
+    register = op("members", "register_key", new_key("one-more"))
+    assert is_refused(world.send("PA", register), Members.TOO_MANY_KEYS)
+    world.apply("PA", op("members", "revoke_key", key("PA-7")), register)

@@ -11,7 +11,7 @@ from node.ledger.contract import Rejected
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.types import Receipt
 from tests.checker import check_ledger
-from tests.kit import NO_TERMS, START_MS, STEP_MS, Consortium, op, pay, register, told
+from tests.kit import NO_TERMS, START_MS, STEP_MS, Consortium, op, pay, refusal, register, told
 
 UETR = bytes(range(16))
 
@@ -201,3 +201,16 @@ def test_queries_about_one_thing_answer_it_or_refuse(world: Consortium) -> None:
             ask(world, contract, query, *arguments)
         assert refused.value.error.category.name == "NOT_FOUND"
     assert world.time_ms < START_MS + world.HOLD_MS
+
+
+def test_a_hold_can_be_posted_a_millisecond_before_its_time_and_not_at_it(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contracts.transfers.EXPIRY_MAX", 0)
+    expires_ms = world.time_ms + 60_000
+    _, one = reserve(world, 3, expires_ms)
+    _, other = reserve(world, 4, expires_ms)
+    world.apply("PA", op("transfers", "post", "PA/main", one, 3), time_ms=expires_ms - 1)
+    calls = (op("transfers", "post", "PA/main", other, 4), op("transfers", "void", "PA/main", other))
+    outcomes = world.block(*(world.make("PA", call) for call in calls), time_ms=expires_ms)
+    assert [refusal(outcome) for outcome in outcomes] == [("transfers", 7)] * 2

@@ -14,6 +14,7 @@ from node.ledger.contract import Category, Context, Contract, Fact, Rejected, er
 from node.ledger.errors import InvariantViolated, LedgerError, StoreFailed
 from node.ledger.hashing import ZERO_HASH
 from node.ledger.ledger import Discarded
+from node.ledger.transactions import parse
 from node.ledger.types import EVENTS_MAX, Block, Count, Header, MemberId, Name, Receipt, Record
 from node.storage.memory import MemoryStore
 from tests.checker import check_ledger
@@ -444,3 +445,12 @@ def test_a_store_that_fails_to_stage_leaves_the_ledger_where_it_was(
     assert [refusal(outcome) for outcome in world.block(raw)] == [("", 0)]
     assert world.balance("KB/main") == (501, 0)
     check_ledger(world.blocks(), world.genesis)
+
+
+@pytest.mark.parametrize(("short", "fit"), [(0, 2), (1, 1)])
+def test_a_block_may_be_full_to_the_last_unit_of_work(short: int, fit: int, world: Consortium) -> None:
+    items = [world.make("PA", pay("PA/main", "KB/main", 1)) for _ in range(2)]
+    work = sum(parse(raw, world.ledger.chain).work for raw in items)
+    limits = changed(LIMITS, block_work_max=work - short)
+    world.ledger.genesis = changed(world.genesis, limits=limits)
+    assert sum(isinstance(outcome, Receipt) for outcome in world.block(*items)) == fit
