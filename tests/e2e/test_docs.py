@@ -215,6 +215,16 @@ def test_every_code_of_storage_and_of_the_node_is_documented() -> None:
     assert node == codes_of(NodeError)
 
 
+def test_every_log_event_is_documented() -> None:
+    call = re.compile(r'\b_?log\.(?:debug|info|warning|error|exception)\(\s*"([^"]+)"')
+    events = {event for path in (ROOT / "node").rglob("*.py") for event in call.findall(path.read_text())}
+    assert len(events) > 5, "the search has lost its subject"
+    rows = first_cells(read("docs/operations.md"), "event")
+    told = [name.strip("` ").partition(" ...")[0] for row in rows for name in row.split("`, `")]
+    assert [event for event in sorted(events) if not event.startswith(tuple(told))] == []
+    assert [name for name in told if not any(event.startswith(name) for event in events)] == []
+
+
 def test_every_exit_code_is_documented() -> None:
     table = first_cells(read("docs/operations.md").partition("## Exit codes")[2], "code")
     assert {number: cells[0].strip("`") for number, cells in table.items()} == {
