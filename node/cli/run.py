@@ -2,6 +2,7 @@
 
 import typer
 
+from node.cli.output import Exit, Failure, local
 from node.cli.session import session_of
 
 
@@ -15,6 +16,13 @@ def run(ctx: typer.Context) -> None:
     """
     import uvloop
 
-    from node.app import run_node
+    from node.app import NodeHalted, run_node
+    from node.engine.sequencer import SequencerRefused
 
-    uvloop.run(run_node(session_of(ctx).config))
+    config = session_of(ctx).config
+    try:
+        uvloop.run(run_node(config))
+    except SequencerRefused as error:
+        raise local(str(error)) from error
+    except NodeHalted as error:
+        raise Failure(Exit.UNAVAILABLE, f"the node has halted: {error}") from error

@@ -28,7 +28,9 @@ from node.demo.orders import Order
 from node.ledger import codec
 from node.ledger.types import AMOUNT_MAX, Operation
 
-BATCH: Final = 100
+BATCH_MAX: Final = 100
+BATCHES_MIN: Final = 40
+"""A short day goes in smaller batches, so that the kill finds some in flight."""
 WINDOW: Final = 12
 PATIENCE_SECONDS: Final = 60.0
 
@@ -95,8 +97,9 @@ async def send_orders(client: Client, node: NodeProcess, signed: Sequence[bytes]
     resent = client.resent
     killed = 0.0
     done = 0
+    batch = max(min(len(signed) // BATCHES_MIN, BATCH_MAX), 1)
     async for index, outcome in client.submit_stream(
-        signed, window=WINDOW, batch=BATCH, seconds=PATIENCE_SECONDS
+        signed, window=WINDOW, batch=batch, seconds=PATIENCE_SECONDS
     ):
         if not outcome.applied or outcome.receipt is None:
             raise DemoFailed(

@@ -29,10 +29,33 @@ def test_an_amount_is_read_to_the_last_unit(text: str, decimals: int, minor: int
         assert parse_amount(text, decimals) == minor
 
 
-NO_AMOUNTS = tuple(
-    ["", ".", "1.", ".5", "-1", "+1", "1e3", "1,000.00", "1 000", " 1", "1 ", "1\n", "0", "0.00", "1.005", "0x10", "1_000", "NaN", "inf", "10000000000000000.01"]
-) + ("9" * 19, "9" * 100_000, "1." + "0" * 100_000, chr(0x661) + chr(0x662), chr(0xFF11))
-"""The last two: digits of other scripts."""
+NO_AMOUNTS = (
+    "",
+    ".",
+    "1.",
+    ".5",
+    "-1",
+    "+1",
+    "1e3",
+    "1,000.00",
+    "1 000",
+    " 1",
+    "1 ",
+    "1\n",
+    "0",
+    "0.00",
+    "1.005",
+    "0x10",
+    "1_000",
+    "NaN",
+    "inf",
+    "10000000000000000.01",
+    "9" * 19,
+    "9" * 100_000,
+    "1." + "0" * 100_000,
+    chr(0x661) + chr(0x662),  # digits of other scripts
+    chr(0xFF11),
+)
 
 
 @pytest.mark.parametrize("text", NO_AMOUNTS, ids=range(len(NO_AMOUNTS)))
