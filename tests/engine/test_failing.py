@@ -52,7 +52,7 @@ async def test_a_contract_fault_is_a_receipt_and_an_alarm_and_the_engine_goes_on
 ) -> None:
     async with running(factory, tmp_path) as bench:
         method = bench.ledger.chain.methods["transfers", "send_many"]
-        method.function = raising(KeyError("planted"))  # type: ignore[assignment]
+        method.function = raising(KeyError("planted"))
         legs = (("KB/main", 1, ""),)
         many = world.make(
             "PA", op("transfers", "send_many", "PA/main", "CZK", sum(leg[1] for leg in legs), legs, b"", "")
@@ -127,6 +127,24 @@ async def test_a_failed_sync_halts_and_nobody_is_told_what_a_crash_could_undo(
         assert (status.serving, status.pending) == (False, 0)
         assert (status.height, status.app_hash) == (durable.height, durable.app_hash)
         assert len(status.alarms) == 1
+
+
+@every_engine
+async def test_a_last_sync_that_fails_while_the_engine_stops_is_not_hushed_up(
+    factory: Factory, tmp_path: Path
+) -> None:
+    async with running(factory, tmp_path) as bench:
+        gate = bench.faults.gate = Event()
+        bench.faults.failing = True
+        waiting = asyncio.create_task(bench.submit(transfer()))
+        await until(lambda: bench.store.height > bench.engine.status().height)
+        stopping = asyncio.create_task(bench.stop())
+        await until(lambda: not bench.engine.status().serving)
+        gate.set()
+        await stopping
+        assert is_error((await waiting)[0], NodeError.UNKNOWN_OUTCOME, decided=False)
+        assert bench.engine.halted.is_set()
+        assert "the disk failed" in bench.engine.status().alarms[-1]
 
 
 @on_disk

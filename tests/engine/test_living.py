@@ -67,9 +67,9 @@ async def test_a_height_is_not_told_before_its_block_is_durable_and_on_record(
     async with running(factory, tmp_path) as bench:
         head = bench.engine.status().height
         gate = bench.faults.after_sync = Event()
-        next_height = asyncio.create_task(anext(bench.engine.heights(head)))
         waiting = asyncio.create_task(bench.one(transfer()))
         await until(lambda: bench.store.headers(head + 1, 1) != [])
+        next_height = asyncio.create_task(anext(bench.engine.heights(head)))
         early = await asyncio.wait([next_height], timeout=0.05)
         gate.set()
         assert not early[0]
