@@ -94,6 +94,9 @@ class FakeNode(TransactionServiceServicer, LedgerServiceServicer):
             left -= 1
         await asyncio.Event().wait()
 
+    async def StreamBackup(self, request: Any, context: Any) -> Any:  # noqa: N802
+        yield ledger_pb2.StreamBackupResponse(chunk=b"half of it")
+
     def answer(self, raw: bytes) -> Any:
         """Decide once; the same bytes again get the first outcome."""
         self.sent[raw] += 1

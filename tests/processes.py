@@ -109,9 +109,9 @@ def write_key(path: Path) -> Path:
 
 
 @contextmanager
-def running_node(folder: Path, *options: str) -> Iterator[RunningNode]:
-    """A fresh node of a fresh chain with three administrators, two of whom sign together. options: of
-    ``vostro init``.
+def running_node(folder: Path, *, settings: str = "") -> Iterator[RunningNode]:
+    """A fresh node of a fresh chain with three administrators, two of whom sign together. settings: further
+    lines of node.toml.
     """
     passphrase = write_passphrase(folder / "passphrase")
     administrators: list[str] = []
@@ -121,9 +121,11 @@ def running_node(folder: Path, *options: str) -> Iterator[RunningNode]:
     listen = f"127.0.0.1:{free_port()}"
     made = vostro(
         "init", folder / "node", "--passphrase-file", passphrase, "--listen", listen, "--threshold", "2",
-        "--shards", "2", *administrators, *options
+        "--shards", "2", *administrators
     )  # fmt: skip
     assert made.code == 0, made.err
+    with (folder / "node" / "node.toml").open("a", encoding="utf-8") as configuration:
+        configuration.write(settings)
     process = NodeProcess(folder / "node" / "node.toml", listen, folder / "node.log")
     process.start()
     process.wait_ready()

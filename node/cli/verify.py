@@ -60,13 +60,8 @@ def verify_directory(output: Output, data: Path, genesis: Genesis, scratch: Path
         if error.error.category is Category.CORRUPTED:
             raise Failure(Exit.UNVERIFIED, str(error)) from error
         raise
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=output.errors,
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    bar = Progress(*columns, console=output.errors, transient=True)
     try:
         with bar, tempfile.TemporaryDirectory(prefix="vostro-verify-", dir=scratch) as place:
             task = bar.add_task("Recomputing blocks", total=store.durable_count)

@@ -7,7 +7,7 @@ What is compared with the file is read back from the blocks, not remembered by t
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from contracts.transfers import Sent
 from node.client import Client, Outcome, Refused, operation
@@ -36,7 +36,17 @@ PATIENCE_SECONDS: Final = 60.0
 
 _read_sent: Final[Callable[[bytes], Sent]] = codec.decoder(Sent)
 
-Progress = Callable[[int], None]
+
+class Bar(Protocol):
+    """Where the progress of the day is shown."""
+
+    @property
+    def done(self) -> Callable[[int], None]:
+        """Takes how many orders have their receipt."""
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        """Takes a remark."""
 
 
 @dataclass(slots=True)
@@ -90,7 +100,7 @@ def sign_orders(client: Client, consortium: Consortium, orders: Sequence[Order])
     return [client.sign(ISSUING, [payment(order)], [signer]).raw for order in orders]
 
 
-async def send_orders(client: Client, node: NodeProcess, signed: Sequence[bytes], progress: Progress) -> Day:
+async def send_orders(client: Client, node: NodeProcess, signed: Sequence[bytes], bar: Bar) -> Day:
     """Send all; when half are acknowledged, SIGKILL the node and start it again. Raises: DemoFailed."""
     day = Day(len(signed), tx_ids=[b""] * len(signed))
     started = time.monotonic()
@@ -116,8 +126,9 @@ async def send_orders(client: Client, node: NodeProcess, signed: Sequence[bytes]
             day.killed_ms = time.time_ns() // 1_000_000
             killed = time.monotonic()
             node.kill()
+            bar.say(f"SIGKILL after {done:,} receipts; the node starts again, the client sends on")
             node.start()
-        progress(done)
+        bar.done(done)
     day.seconds = time.monotonic() - started
     day.resent = client.resent - resent
     return day

@@ -126,8 +126,8 @@ class _Play:
                 step.told = f"{len(signed):,} transactions, one Ed25519 signature each"
             first = (await client.status()).height + 1
             set_up = so_far + time.monotonic() - started
-            with stage.progress("The payment day", len(signed)) as advance:
-                day = await send_orders(client, node, signed, advance)
+            with stage.progress("The payment day", len(signed)) as bar:
+                day = await send_orders(client, node, signed, bar)
             with stage.step("The ledger is read back and compared with the file") as step:
                 sent = await read_back(client, first, day)
                 table = reconcile(orders, sent)

@@ -5,7 +5,7 @@ one document and no show.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.console import Group
 from rich.padding import Padding
@@ -32,6 +32,13 @@ class Step:
     """A step of the play. told: what came of it, set before it ends."""
 
     told = ""
+
+
+class Bar(NamedTuple):
+    """What moves a bar: ``done`` takes how many are; ``say`` a remark above it."""
+
+    done: Callable[[int], None]
+    say: Callable[[str], None]
 
 
 class Stage:
@@ -65,8 +72,8 @@ class Stage:
         self._tick(title, step.told, time.monotonic() - started)
 
     @contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar; call what it gives with how many are done."""
+    def progress(self, title: str, total: int) -> Iterator[Bar]:
+        """A bar for a long step."""
         bar = Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=40),
@@ -76,7 +83,11 @@ class Stage:
         )
         with bar:
             task = bar.add_task(title, total=total)
-            yield lambda done: bar.update(task, completed=done)
+            yield Bar(lambda done: bar.update(task, completed=done), self.alarm)
+
+    def alarm(self, text: str) -> None:
+        """Something happened to the node."""
+        self._console.print(Text("  ✗ ", style="bold red").append(text, style="default"))
 
     def note(self, text: str) -> None:
         """A remark."""

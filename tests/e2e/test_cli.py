@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.test_grpc_tls import Authority
 from tests.processes import RunningNode, running_node, vostro
 
 TOKEN = "9f" * 32
@@ -293,6 +294,32 @@ def test_the_stopped_nodes_chain_is_verified_resharded_and_verified_again(tmp_pa
         node.process.start()
         node.process.wait_ready()
         assert node.json("status")["app_hash"] == first["app_hash"]
+
+
+def test_the_command_speaks_mutual_tls_and_without_a_certificate_gets_no_answer(tmp_path: Path) -> None:
+    ours, theirs = Authority("ours"), Authority("theirs")
+    files = {"tls_ca": ours.certificate}
+    issued = {"node": ours.issue("node"), "bank": ours.issue("bank"), "stranger": theirs.issue("x")}
+    for name, pair in issued.items():
+        files |= {f"{name}.pem": pair.certificate, f"{name}.key": pair.key}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    paths = {"tls_certificate": "node.pem", "tls_key": "node.key", "tls_ca": "tls_ca"}
+    settings = "".join(f'{name} = "{tmp_path / path}"\n' for name, path in paths.items())
+    with running_node(tmp_path, settings=settings) as node:
+        target = ("--node", node.process.listen, "--seconds", "3", "-o", "json")
+        ca = ("--tls-ca", tmp_path / "tls_ca")
+
+        def by(name: str) -> tuple[str | Path, ...]:
+            pair = ("--tls-certificate", tmp_path / f"{name}.pem", "--tls-key", tmp_path / f"{name}.key")
+            return (*target, *ca, *pair)
+
+        assert node.json("status")["height"] == 0, "by the files of the configuration"
+        known = vostro(*by("bank"), "status")
+        assert known.code == 0, known.err
+        assert vostro(*by("stranger"), "status").code == 3
+        assert vostro(*target, "status").code == 3
+        assert vostro(*target, *ca, "status").code == 2, "three files or none"
 
 
 def test_help_teaches_every_command_with_what_it_does() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from contracts.assets import Position
-from node.client import BlockingClient, Client, Declined, load_key
+from node.client import BlockingClient, Client, Declined, Unreachable, load_key
 from node.keys.keystore import COST_MIN, PassphraseRefused, save_signer
 from node.keys.signer import Ed25519Signer, generate
-from tests.kit import START_MS, officer, pay
+from tests.client_kit import FakeNode, fake_node
+from tests.kit import START_MS, officer, op, pay
 from tests.services_kit import Face, serving
 
 pytestmark = pytest.mark.asyncio
@@ -88,6 +89,18 @@ async def test_a_backup_is_whole_or_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path) as face, await Client.connect(f"127.0.0.1:{face.port}") as client:
         data = b"".join([chunk async for chunk in client.backup()])
     assert data == b"".join(bytes([number]) * (1 << 20) for number in range(3))
+    async with fake_node(FakeNode()) as target, await Client.connect(target) as client:
+        with pytest.raises(Unreachable, match="cut short"):
+            [chunk async for chunk in client.backup()]
+
+
+async def test_a_position_is_the_sum_over_all_pages_of_accounts(tmp_path: Path) -> None:
+    async with serving(tmp_path) as face, await Client.connect(f"127.0.0.1:{face.port}") as client:
+        face.world.apply("PA", op("assets", "open_accounts", tuple(f"PA/z{n:03}" for n in range(250))))
+        face.world.apply("CNB", op("assets", "issue", "CZK", "PA/z249", 5, ""))
+        face.world.apply("CNB", op("assets", "issue", "CZK", "PA/z120", 3, ""))
+        assert (await client.positions("PA"))["CZK"] == (1_108, 250)
+        assert await client.positions("GONE") == {}
 
 
 async def test_the_blocking_client_does_the_same_from_any_thread(tmp_path: Path) -> None:

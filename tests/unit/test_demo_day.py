@@ -1,4 +1,4 @@
-"""The demonstration's verdict: a ledger that differs from the file in anything is told from one that agrees."""
+"""The demonstration's verdict: a ledger that differs from the file in anything is told apart."""
 
 from typing import Any
 
