@@ -32,7 +32,18 @@ from node.ledger.contract import (
     query,
     table,
 )
-from node.ledger.types import AMOUNT_MAX, AccountId, Amount, AssetId, Balance, Hash, MemberId, Record, TimeMs
+from node.ledger.types import (
+    INTEGER_MAX,
+    AccountId,
+    Amount,
+    AssetId,
+    Balance,
+    Hash,
+    Integer,
+    MemberId,
+    Record,
+    TimeMs,
+)
 
 ISSUER: Final = "issuer"
 PAGE_MAX: Final = 100
@@ -61,8 +72,8 @@ class Asset(Record, frozen=True):
     cap: Amount
     terms_hash: Hash
     status: Status
-    issued: Balance
-    redeemed: Balance
+    issued: Integer
+    redeemed: Integer
 
 
 class Account(Record, frozen=True):
@@ -186,7 +197,9 @@ class Assets(Contract):
     INSUFFICIENT_BALANCE = error(
         14, Category.PRECONDITION, "The account's available balance (posted less held) is too small."
     )
-    BALANCE_OVERFLOW = error(15, Category.PRECONDITION, "The balance would exceed the largest amount.")
+    BALANCE_OVERFLOW = error(
+        15, Category.PRECONDITION, "All issues together would exceed what can be counted."
+    )
 
     asset = table(Asset, asset=AssetId)
     account = table(Account, account=AccountId)
@@ -224,7 +237,7 @@ class Assets(Contract):
         self.check_active(registered)
         if registered.issued - registered.redeemed + amount > registered.cap:
             raise Rejected(self.CAP_EXCEEDED, cap=registered.cap)
-        if registered.issued + amount > AMOUNT_MAX:
+        if registered.issued + amount > INTEGER_MAX:
             raise Rejected(self.BALANCE_OVERFLOW)
         self.check_usable(self.require_account(account))
         self.asset.put(replace(registered, issued=registered.issued + amount), asset)
@@ -238,6 +251,7 @@ class Assets(Contract):
     ) -> None:
         """Destroy units out of an account of the issuer's own."""
         registered = self._require_issuer(ctx, asset)
+        self.check_active(registered)
         self.check_debit(ctx, account)
         position = self.position(account, asset)
         if position.posted - position.held < amount:
@@ -248,7 +262,7 @@ class Assets(Contract):
 
     @method
     def freeze_asset(self, ctx: Context, asset: AssetId) -> None:
-        """Stop all issues and movements of an asset."""
+        """Stop all issues, movements and redemptions of an asset."""
         self._set_asset_status(ctx, asset, "frozen")
 
     @method
@@ -275,7 +289,7 @@ class Assets(Contract):
             self.account.put(opened, account)
         ctx.emit(AccountsOpened(accounts))
 
-    @method
+    @method(flat=500)
     def close_account(self, ctx: Context, account: AccountId) -> None:
         """Close an empty account for ever."""
         self._set_account_status(ctx, account, "closed")

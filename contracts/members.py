@@ -14,6 +14,7 @@ Privacy     everything here is public to all members: names of institutions, BIC
             holders. Use functions or initials as holders, not people's names.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -21,6 +22,7 @@ from msgspec.structs import replace
 
 from node.ledger.contract import (
     Category,
+    Charge,
     Context,
     Contract,
     Fact,
@@ -228,7 +230,7 @@ class Members(Contract):
 
     # --- by the administrators ------------------------------------------------------------------------------
 
-    @method
+    @method(flat=500)
     def admit(
         self,
         ctx: Context,
@@ -273,7 +275,7 @@ class Members(Contract):
         self._set_status(member, "active")
         ctx.emit(Resumed(member))
 
-    @method
+    @method(flat=200)
     def recover(self, ctx: Context, member: MemberId, key: NewKey) -> None:
         """Give a key to a member that has too few left to register one itself."""
         self._check_administrator(ctx)
@@ -284,7 +286,7 @@ class Members(Contract):
 
     # --- by the member itself -------------------------------------------------------------------------------
 
-    @method
+    @method(flat=200)
     def register_key(self, ctx: Context, key: NewKey) -> None:
         """Add a key; it signs from the next transaction on."""
         self._register(ctx, ctx.member, key)
@@ -294,7 +296,7 @@ class Members(Contract):
         """Let a key end at a later height."""
         self._retire(ctx, key_id, retires_at)
 
-    @method
+    @method(flat=200)
     def rotate_key(self, ctx: Context, old: KeyId, retires_at: Height, new: NewKey) -> None:
         """Register a key and let the old one end at a later height; both sign in between."""
         self._register(ctx, ctx.member, new)
@@ -311,7 +313,7 @@ class Members(Contract):
         self.key.put(replace(key, revoked_at=ctx.height), ctx.member, key_id)
         ctx.emit(KeyRevoked(ctx.member, key_id))
 
-    @method
+    @method(flat=200)
     def set_policy(
         self, ctx: Context, rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
     ) -> None:
@@ -334,20 +336,19 @@ class Members(Contract):
             raise Rejected(LedgerError.KEY_NOT_ACTIVE, key_id=key_id.hex())
         return key
 
-    def required_officers(self, member: str, contract: str, method: str, asset: str, amount: int) -> int:
-        """How many distinct officers must sign: the strictest rule that fits, 1 where none does."""
+    def required_officers(self, member: str, charges: Sequence[Charge]) -> int:
+        """How many distinct officers must sign for these operations together: each rule weighs the sum of all
+        that it fits, so that splitting an amount gains nothing; the strictest decides, 1 where none fits.
+        """
         policy = self.policy.get(member)
         if policy is None:
             return 1
-        fitting = [
-            rule.officers
-            for rule in policy.rules
-            if amount >= rule.from_amount
-            and rule.contract in ("*", contract)
-            and rule.method in ("*", method)
-            and rule.asset in ("", asset)
-        ]
-        return max(fitting, default=1)
+        asked = [1]
+        for rule in policy.rules:
+            weighed = [charge.amount for charge in charges if _fits(rule, charge)]
+            if weighed and sum(weighed) >= rule.from_amount:
+                asked.append(rule.officers)
+        return max(asked)
 
     def has_role(self, member: str, role: str) -> bool:
         """Whether the member has the role."""
@@ -442,7 +443,7 @@ class Members(Contract):
             for _, key in self.key.scan(member)
             if _is_active(key, height) and any(scope in scopes for scope in key.scopes)
         )
-        return len(holders) >= self.required_officers(member, self.name, "register_key", "", 0)
+        return len(holders) >= self.required_officers(member, (Charge(self.name, "register_key", "", 0),))
 
     def _set_status(self, member: str, status: Literal["active", "suspended"]) -> None:
         institution = self._require_institution(member)
@@ -451,6 +452,14 @@ class Members(Contract):
         if institution.status == status:
             raise Rejected(self.STATUS_UNCHANGED, status=status)
         self.institution.put(replace(institution, status=status), member)
+
+
+def _fits(rule: Rule, charge: Charge) -> bool:
+    return (
+        rule.contract in ("*", charge.contract)
+        and rule.method in ("*", charge.method)
+        and rule.asset in ("", charge.asset)
+    )
 
 
 def _is_active(key: Key, height: int) -> bool:

@@ -43,7 +43,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     shards: int = 8
     verify_workers: int = 2
     cache_records: int = 200_000
-    leaf_cache_mb: int = 128
+    leaf_cache_mb: int = 256
     leveldb_mb: int = 256
     queue_max: int = 6_000
     disk_reserve_mb: int = 512

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import uvloop
+
 from bench_load import (
     BANK,
     BenchNode,
@@ -37,8 +38,10 @@ from bench_load import (
     populate,
     sign_sends,
 )
+from node.ledger.hashing import INTERNATIONAL
 from node.pb.vostro.fund.v1 import fund_pb2, fund_pb2_grpc
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
+from node.storage.reshard import reshard
 
 HOME: Final = environment.ROOT / ".bench"
 REPEATS: Final = 3
@@ -46,6 +49,7 @@ SECONDS: Final = 6.0
 SMALL: Final = 10_000
 LARGE: Final = 1_000_000
 MOVEMENTS_PAGE: Final = 100
+SHARDS_ACCOUNTS: Final = 100_000
 
 Row = dict[str, Any]
 
@@ -100,17 +104,21 @@ class Bench:
         self, node: BenchNode, requests: list[Any], send: Callable[[Load], Send], concurrency: int
     ) -> Measured:
         """Warm up on a tenth of the requests, run the rest in REPEATS parts, give the run of median rate."""
+        warmed = 0
 
         async def run() -> list[Measured]:
+            nonlocal warmed
             async with Load(node.target) as load:
                 warm = max(len(requests) // 10, 1)
-                await closed(send(load), requests[:warm], concurrency, self.seconds)
+                warmed = (await closed(send(load), requests[:warm], concurrency, self.seconds)).applied
                 share = (len(requests) - warm) // self.repeats
                 parts = [requests[warm + n * share : warm + (n + 1) * share] for n in range(self.repeats)]
                 return [await closed(send(load), part, concurrency, self.seconds) for part in parts]
 
         runs = sorted(uvloop.run(run()), key=lambda measured: measured.rate)
-        return runs[len(runs) // 2]
+        median = runs[len(runs) // 2]
+        median.total = sum(measured.applied for measured in runs) + warmed
+        return median
 
     def half(
         self, node: BenchNode, requests: list[Any], send: Callable[[Load], Send], calls_a_second: float
@@ -138,15 +146,25 @@ def both(
     """A case at full and at half load. units: units of value in one applied transaction."""
     send = (lambda load: load.single) if single else (lambda load: load.batch)
     cut = len(requests) * 4 // 5
-    before = node.disk_bytes()
+    disk, spent = node.disk_bytes(), node.figures()
     full = bench.load(node, requests[:cut], send, clients)
-    grown = node.disk_bytes() - before
+    sent = max(full.total * units, 1)
+    grown = node.disk_bytes() - disk
+    took = {name: (value - spent[name]) / sent * 1e6 for name, value in node.figures().items()}
     calls = len(full.latencies) / full.seconds
-    sent = full.applied * bench.repeats
     bench.tell(
-        case, full.rate * units, unit, full.percentile(0.5), full.percentile(0.99),
-        clients=clients, refused=full.refused, disk_bytes_each=round(grown / max(sent * units, 1)), resident_mib=round(node.resident_mib()),
-    )  # fmt: skip
+        case,
+        full.rate * units,
+        unit,
+        full.percentile(0.5),
+        full.percentile(0.99),
+        clients=clients,
+        refused=full.refused,
+        disk_bytes_each=round(grown / sent),
+        resident_mib=round(node.resident_mib()),
+        decide_us_each=round(took["decide"], 1),
+        sync_us_each=round(took["sync"], 1),
+    )
     rest = bench.half(node, requests[cut:], send, calls)
     bench.tell(
         f"{case} at half load",
@@ -327,11 +345,13 @@ async def pages(node: BenchNode) -> Measured:
 
 
 def shards(bench: Bench) -> None:
-    """The same load over 1, 8, 64 and 256 shards, and what re-sharding costs."""
+    """The same load over 1, 8, 64 and 256 shards: throughput, syncing, opening; then re-sharding."""
     for count in (1, 8, 64, 256):
-        node = bench.node(f"shards-{count}", 100_000, shards=count)
-        raws = sign_sends(node, int(20_000 * bench.seconds), accounts=100_000)
+        node = bench.node(f"shards-{count}", SHARDS_ACCOUNTS, shards=count)
+        raws = sign_sends(node, int(16_000 * bench.seconds), accounts=SHARDS_ACCOUNTS)
+        before = node.figures()
         full = bench.load(node, batched(raws, 100), lambda load: load.batch, 24)
+        sync = (node.figures()["sync"] - before["sync"]) / max(full.total, 1) * 1e6
         node.kill()
         opening = node.start()
         node.stop()
@@ -341,7 +361,14 @@ def shards(bench: Bench) -> None:
             "tx/s",
             full.percentile(0.5),
             full.percentile(0.99),
-            open_seconds=round(opening, 2),
+            sync_us_each=round(sync, 1),
+            open_after_sigkill_s=round(opening, 2),
+        )
+    for count in (64, 8):
+        began = time.perf_counter()
+        rows = reshard(HOME / "shards-8" / "data", INTERNATIONAL, count)
+        bench.tell(
+            f"shards, re-sharded to {count}", rows / (time.perf_counter() - began), "rows/s", 0, 0, rows=rows
         )
 
 

@@ -17,21 +17,23 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
+
+import grpc
 
 import environment
-import grpc
 from node.client import signing
 from node.engine.sequencer import Sequencer
-from node.genesis_file import make_genesis, save_genesis
+from node.genesis_file import load_genesis, make_genesis, save_genesis
 from node.keys.keystore import save_signer
 from node.keys.signer import Ed25519Signer
 from node.ledger.genesis import chain_id
 from node.ledger.hashing import INTERNATIONAL
-from node.ledger.types import AdministratorKey, Authority, Genesis
+from node.ledger.types import AdministratorKey, Authority
 from node.pb.vostro.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.transaction.v1 import transaction_pb2_grpc
@@ -57,6 +59,8 @@ class Measured:
     seconds: float
     latencies: list[float] = field(default_factory=list)
     refused: int = 0
+    total: int = 0
+    """Applied in all runs of which this is the median, the warm-up included."""
 
     @property
     def rate(self) -> float:
@@ -77,7 +81,7 @@ class BenchNode:
         self.settings = settings or {}
         self.process: subprocess.Popen[bytes] | None = None
         self.target = ""
-        self.genesis: Genesis
+        self.metrics = ""
         self.chain: bytes
 
     @property
@@ -89,26 +93,25 @@ class BenchNode:
         """Write genesis, keys and configuration into an empty directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
-        self.genesis = make_genesis(
+        genesis = make_genesis(
             "bench",
             [AdministratorKey("ed25519", ADMINISTRATOR.public_key, "bench")],
             [Authority("ed25519", SEQUENCER.public_key, 1)],
             time_ms=now_ms(),
         )
-        save_genesis(self.directory / "genesis.json", self.genesis)
+        save_genesis(self.directory / "genesis.json", genesis)
         (self.directory / "passphrase").write_text("bench\n")
         (self.directory / "passphrase").chmod(0o600)
         save_signer(self.directory / "sequencer.json", SEQUENCER, b"bench", cost=KEYFILE_COST)
-        Sequencer.create_record(self.directory / "last-signed", chain_id(self.genesis))
+        Sequencer.create_record(self.directory / "last-signed", chain_id(genesis))
 
     def start(self) -> float:
         """Start the node and wait until it serves; the seconds that took. Raises RuntimeError when it does
         not.
         """
         port = free_port()
-        self.target = f"127.0.0.1:{port}"
-        document = json.loads((self.directory / "genesis.json").read_text())
-        self.chain = bytes.fromhex(document["chain_id"]) if "chain_id" in document else chain_id(self.genesis)
+        self.target, self.metrics = f"127.0.0.1:{port}", f"127.0.0.1:{free_port()}"
+        self.chain = chain_id(load_genesis(self.directory / "genesis.json"))
         values = {
             "data_dir": "data",
             "genesis": "genesis.json",
@@ -116,6 +119,7 @@ class BenchNode:
             "sequencer_passphrase_file": "passphrase",
             "last_signed": "last-signed",
             "listen": self.target,
+            "metrics_listen": self.metrics,
             "log_level": "error",
             **self.settings,
         }
@@ -124,7 +128,7 @@ class BenchNode:
         log = (self.directory / "log").open("ab")
         vostro = environment.ROOT / ".venv" / "bin" / "vostro"
         began = time.perf_counter()
-        self.process = subprocess.Popen(  # noqa: S603 - our own command
+        self.process = subprocess.Popen(
             [str(vostro), "run", "--config", str(self.directory / "node.toml")], stdout=log, stderr=log
         )
         asyncio.run(self._ready(began + START_SECONDS))
@@ -163,6 +167,12 @@ class BenchNode:
         """Resident memory of the node and its workers."""
         pids = [self.process.pid, *children_of(self.process.pid)] if self.process else []
         return sum(resident_kib(pid) for pid in pids) / 1024
+
+    def figures(self) -> dict[str, float]:
+        """Seconds that the node has spent deciding and syncing, from its metrics."""
+        page = urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=10).read().decode()
+        lines = dict(line.split(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+        return {name: float(lines[f"vostro_{name}_seconds_total"]) for name in ("decide", "sync")}
 
     def disk_bytes(self) -> int:
         """Bytes in the data directory."""
@@ -211,13 +221,12 @@ def _sign_many(task: tuple[bytes, int, int, int, int]) -> list[bytes]:
     made = []
     half = accounts // 2
     for number in range(count):
-        calls = [
-            op(
-                "transfers", "send", f"PA/{chance.randrange(half)}", f"PA/{half + chance.randrange(half)}", "CZK",
-                chance.randrange(1, 1_000), f"E{seed}-{number}", b"", "SALA",
-            )
-            for _ in range(operations)
-        ]  # fmt: skip
+        calls = []
+        for _ in range(operations):
+            source, destination = chance.randrange(half), half + chance.randrange(half)
+            amount, reference = chance.randrange(1, 1_000), f"E{seed}-{number}"
+            between = (f"PA/{source}", f"PA/{destination}")
+            calls.append(op("transfers", "send", *between, "CZK", amount, reference, b"", "SALA"))
         body = signing.transaction(chain, "PA", calls)
         made.append(signing.sign(INTERNATIONAL, chain, body, [BANK]))
     return made
@@ -258,7 +267,7 @@ class Load:
         self.channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(CHANNELS)]
         self.stubs = [transaction_pb2_grpc.TransactionServiceStub(channel) for channel in self.channels]
 
-    async def __aenter__(self) -> "Load":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -313,7 +322,7 @@ async def paced(send: Send, requests: Sequence[Any], calls_a_second: float, seco
     tasks: list[asyncio.Task[None]] = []
     began = time.perf_counter()
 
-    async def call(number: int, request: Any, due: float) -> None:  # noqa: ANN401 - a message
+    async def call(number: int, request: Any, due: float) -> None:
         applied, refused = await send(request, number)
         if not refused:
             result.latencies.append(time.perf_counter() - due)

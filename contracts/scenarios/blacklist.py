@@ -160,7 +160,7 @@ class Blacklist(Contract):
             self._remove(party, member)
             ctx.emit(ListingExpired(party, member))
 
-    @method
+    @method(flat=300)
     def list_party(
         self, ctx: Context, party: Hash, reason: Reason, evidence_hash: Hash, expires_ms: TimeMs
     ) -> None:
@@ -206,7 +206,7 @@ class Blacklist(Contract):
         self._advance(party, ctx.member, replace(listing, statement_hash=statement_hash), "upheld")
         ctx.emit(Upheld(party, ctx.member, statement_hash))
 
-    @method
+    @method(flat=500)
     def look_up(self, ctx: Context, party: Hash, purpose: Purpose) -> None:
         """Ask about a party, on the record: the receipt says how many members list it."""
         before = self.lookups.get(party, ctx.member)

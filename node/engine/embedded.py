@@ -323,7 +323,7 @@ class EmbeddedEngine:
         block = Block(
             self._ledger.info().height + 1,
             self._now_ms(),
-            tuple([entry.candidate.raw for entry in entries]),
+            tuple([entry.candidate for entry in entries]),
         )
         finalized = self._ledger.finalize_block(block)
         certificate = (

@@ -9,7 +9,7 @@ did remains.
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import (
     Annotated,
@@ -156,32 +156,40 @@ class Signatory(Protocol):
         """What it may sign for: ``*``, a contract, or ``contract.method``."""
 
 
+class Charge(NamedTuple):
+    """What a signing policy weighs of one operation. asset empty, amount 0: the method has none."""
+
+    contract: str
+    method: str
+    asset: str
+    amount: int
+
+
 class Signatories(Protocol):
     """What the ledger asks of the contract that keeps members and keys."""
 
     def require_signatory(self, member: str, key_id: bytes, height: int) -> Signatory:
         """The key, if it may sign for this member at this height; otherwise Rejected with a LedgerError."""
 
-    def required_officers(self, member: str, contract: str, method: str, asset: str, amount: int) -> int:
-        """How many distinct officers of the member must sign for this method, asset and amount (0 where the
-        method has none).
-        """
+    def required_officers(self, member: str, charges: Sequence[Charge]) -> int:
+        """How many distinct officers of the member must sign for these operations together."""
 
 
 class Method:
     """A contract's method or query: a function with its wire types.
 
     arguments: name -> annotation, in order. amount, asset: which argument the signing policy looks at, as
-    positions; -1 none. work: units an argument byte costs.
+    positions; -1 none. work, flat: see ``method``.
     """
 
     def __init__(
-        self, function: Callable[..., Any], *, writes: bool, amount: str, asset: str, work: int
+        self, function: Callable[..., Any], *, writes: bool, amount: str, asset: str, work: int, flat: int
     ) -> None:
         signature = inspect.signature(function, eval_str=True)
         self.function = function
         self.writes = writes
         self.work = work
+        self.flat = flat
         self.name = function.__name__
         self.arguments = {p.name: p.annotation for p in list(signature.parameters.values())[2:]}
         self.result = signature.return_annotation
@@ -212,14 +220,29 @@ class Method:
 @overload
 def method(function: F) -> F: ...
 @overload
-def method(*, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE) -> Callable[[F], F]: ...
-def method(function: Any = None, *, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE) -> Any:
-    """Declare a method. amount, asset: the arguments that the signing policy weighs. work: units an argument
-    byte costs.
+def method(
+    *, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE, flat: int = 0
+) -> Callable[[F], F]: ...
+def method(
+    function: Any = None,
+    *,
+    amount: str = "",
+    asset: str = "",
+    work: int = WORK_PER_BYTE,
+    flat: int = 0,
+) -> Any:
+    """Declare a method. amount, asset: the arguments that the signing policy weighs. work: eighths of a unit
+    that an argument byte costs; flat: units that a call costs besides, because it scans.
     """
 
     def declare(function: Any) -> Any:
-        function.declared = {"writes": True, "amount": amount, "asset": asset, "work": work}
+        function.declared = {
+            "writes": True,
+            "amount": amount,
+            "asset": asset,
+            "work": work,
+            "flat": flat,
+        }
         return function
 
     return declare if function is None else declare(function)
@@ -227,7 +250,7 @@ def method(function: Any = None, *, amount: str = "", asset: str = "", work: int
 
 def query(function: F) -> F:
     """Declare a query: reads the state at one height, answers a record or a tuple of records."""
-    function.declared = {"writes": False, "amount": "", "asset": "", "work": 0}  # type: ignore[attr-defined]
+    function.declared = {"writes": False, "amount": "", "asset": "", "work": 0, "flat": 0}  # type: ignore[attr-defined]
     return function
 
 

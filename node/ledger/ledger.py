@@ -32,8 +32,6 @@ PROTOCOL: Final = 1
 where it begins.
 """
 
-CANDIDATES_MAX: Final = 20_000
-
 _SYSTEM_LEAF: Final = Leaf(hashing.ZERO_HASH, "", bytes(16), hashing.ZERO_HASH)
 
 
@@ -109,6 +107,10 @@ class Ledger:
         """
         self.genesis = genesis
         self.suite = suite_of(genesis)
+        if genesis.protocol != PROTOCOL:
+            raise InvariantViolated(
+                f"the chain begins with protocol {genesis.protocol}, this release has {PROTOCOL}"
+            )
         self._store = store
         self._verifier = verifier
         self._contracts = {contract.name: contract for contract in assemble()}
@@ -140,7 +142,6 @@ class Ledger:
         self._nodes = {
             hashing.key_id(self.suite, node.algorithm, node.public_key): node for node in genesis.nodes
         }
-        self._parsed: dict[bytes, Candidate] = {}
         self._pending: _Pending | None = None
         self._info = self._opened()
         self.time_ms = self._info.time_ms
@@ -181,10 +182,7 @@ class Ledger:
         """What a client handed in, if it could ever be valid. Raises Rejected TOO_LARGE, MALFORMED,
         WRONG_CHAIN, TOO_MUCH_WORK.
         """
-        candidate = parse(raw, self.chain)
-        if len(self._parsed) < CANDIDATES_MAX:
-            self._parsed[raw] = candidate
-        return candidate
+        return parse(raw, self.chain)
 
     def check_at_door(self, candidate: Candidate, time_ms: int) -> tuple[Check, ...]:
         """Judge a candidate against the published state at ``time_ms``; the signature checks that remain.
@@ -218,6 +216,8 @@ class Ledger:
 
     def finalize_block(self, block: Block) -> Finalized:
         """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``."""
+        if self._info.app_hash == hashing.ZERO_HASH:
+            raise InvariantViolated("the chain has not begun: init_chain comes first")
         if block.height <= self._info.height:
             raise InvariantViolated(f"block {block.height} after block {self._info.height}")
         self._pending = None  # a run that fails half-way must not leave an earlier one to commit
@@ -225,7 +225,7 @@ class Ledger:
         time_ms = max(block.time_ms, self._info.time_ms + 1)
         run = _Pass()
         self._run_scheduled(run, block.height, time_ms)
-        candidates = [self._candidate(raw) for raw in block.items]
+        candidates = [self._candidate(item) for item in block.items]
         outcomes = tuple([self._decide(run, candidate, block.height, time_ms) for candidate in candidates])
         return self._seal(block.height, time_ms, run, outcomes)
 
@@ -269,12 +269,11 @@ class Ledger:
 
     # --- one block ------------------------------------------------------------------------------------------
 
-    def _candidate(self, raw: bytes) -> Candidate | Discarded:
-        candidate = self._parsed.pop(raw, None)
-        if candidate is not None:
-            return candidate
+    def _candidate(self, item: bytes | Candidate) -> Candidate | Discarded:
+        if isinstance(item, Candidate):
+            return item
         try:
-            return parse(raw, self.chain)
+            return parse(item, self.chain)
         except Rejected as rejected:
             return Discarded(rejected.error, rejected.details)
 
@@ -338,7 +337,10 @@ class Ledger:
         for name in self._active_from:
             mark = self._delta.savepoint()
             told = len(ctx.events or ())
-            if self._attempt(run, ctx, [(name, type(self._contracts[name]).on_block, ())]):
+            refusal = self._attempt(run, ctx, [(name, type(self._contracts[name]).on_block, ())])
+            if refusal is not None:
+                if refusal is not LedgerError.CONTRACT_FAULT:  # which has raised its own alarm
+                    run.alarms.append(f"scheduled work of {name} at height {height} was undone: {refusal}")
                 self._delta.rollback(mark)
                 del (ctx.events or [])[told:]
         if ctx.events or self._delta.savepoint():

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from node.ledger import codec, hashing
-from node.ledger.contract import Method, Signatories
+from node.ledger.contract import Charge, Method, Signatories
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Check
 from node.ledger.types import TRANSACTION_BYTES_MAX, Limits, SignedTransaction, Transaction
@@ -114,10 +114,11 @@ def parse(raw: bytes, chain: Chain) -> Candidate:
 def _read_operations(transaction: Transaction, chain: Chain) -> tuple[tuple[Call, ...], Failure | None, int]:
     calls: list[Call] = []
     failure: Failure | None = None
-    eighths = 0
+    eighths = flat = 0
     for number, operation in enumerate(transaction.operations, 1):
         method = chain.methods.get((operation.contract, operation.method))
         eighths += len(operation.arguments) * (method.work if method else 1)
+        flat += method.flat if method else 0
         if method is None:
             failure = failure or Failure(LedgerError.UNKNOWN_METHOD, number)
             continue
@@ -125,7 +126,8 @@ def _read_operations(transaction: Transaction, chain: Chain) -> tuple[tuple[Call
             calls.append(Call(operation.contract, method, method.decode(operation.arguments)))
         except Rejected as rejected:
             failure = failure or Failure(rejected.error, number)
-    return tuple(calls), failure, OPERATION_WORK * len(transaction.operations) + eighths // BYTES_PER_WORK
+    flat += OPERATION_WORK * len(transaction.operations)
+    return tuple(calls), failure, flat + eighths // BYTES_PER_WORK
 
 
 def check_alive(candidate: Candidate, time_ms: int, limits: Limits) -> None:
@@ -170,25 +172,14 @@ def _check_scopes(transaction: Transaction, scopes: tuple[str, ...]) -> None:
 
 
 def required_officers(candidate: Candidate, signatories: Signatories) -> int:
-    """The most that any operation demands; amounts of one method and asset count together, so that splitting
-    gains nothing.
-    """
-    member = candidate.transaction.member
-    if len(candidate.calls) == 1:
-        return signatories.required_officers(member, *_weighed(candidate.calls[0]))
-    totals: dict[tuple[str, str, str], int] = {}
-    for call in candidate.calls:
-        contract, method, asset, amount = _weighed(call)
-        what = (contract, method, asset)
-        totals[what] = totals.get(what, 0) + amount
-    return max(
-        (signatories.required_officers(member, *what, total) for what, total in totals.items()), default=1
+    """How many distinct officers the member's own policy asks for."""
+    return signatories.required_officers(
+        candidate.transaction.member, [_charge(call) for call in candidate.calls]
     )
 
 
-def _weighed(call: Call) -> tuple[str, str, str, int]:
-    """What the signing policy looks at: contract, method, asset and amount."""
+def _charge(call: Call) -> Charge:
     method = call.method
     amount = call.arguments[method.amount] if method.amount >= 0 else 0
     asset = call.arguments[method.asset] if method.asset >= 0 else ""
-    return call.contract, method.name, asset, amount
+    return Charge(call.contract, method.name, asset, amount)

@@ -6,9 +6,12 @@ are minor units of their asset.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from msgspec import Meta, Struct
+
+if TYPE_CHECKING:
+    from node.ledger.transactions import Candidate
 
 INTEGER_MAX: Final = 2**63 - 1
 AMOUNT_MAX: Final = 10**18
@@ -220,12 +223,12 @@ Write = tuple[bytes, bytes | None]
 @dataclass(frozen=True, slots=True)
 class Block:
     """What an engine hands to ``Ledger.finalize_block``: an order of signed transactions at a height and a
-    time.
+    time. An item that ``Ledger.read`` has read already may be handed in as it was read.
     """
 
     height: int
     time_ms: int
-    items: tuple[bytes, ...] = ()
+    items: "tuple[bytes | Candidate, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- assets -------------------------------------------------------------------------------------------------
 
+LEFT_TO_ISSUE: Final = 2**63 - 1 - 9 * 10**18
+"""Of an asset of which the largest amount was issued and redeemed nine times."""
+
 ASSETS: Final = (
     Case(
         "assets",
@@ -36,17 +39,16 @@ ASSETS: Final = (
         "assets",
         "issue",
         "CNB",
-        {"asset": "BIG", "account": "CNB/main", "amount": 5 * 10**17, "reference": ""},
+        {"asset": "BIG", "account": "CNB/main", "amount": LEFT_TO_ISSUE, "reference": ""},
         (
-            # Half the largest amount was issued and redeemed; all issues together are bounded.
-            Flaw(Assets.BALANCE_OVERFLOW, amount=5 * 10**17 + 1),
+            # The largest amount was issued and redeemed nine times; all issues together are bounded.
+            Flaw(Assets.BALANCE_OVERFLOW, amount=LEFT_TO_ISSUE + 1),
             Flaw(Assets.ACCOUNT_UNKNOWN, account="PA/none"),
         ),
         given=lambda world: world.apply(
             "CNB",
             op("assets", "register", "BIG", "other", 0, 10**18, NO_TERMS),
-            op("assets", "issue", "BIG", "CNB/main", 5 * 10**17, ""),
-            op("assets", "redeem", "BIG", "CNB/main", 5 * 10**17, ""),
+            *[op("assets", method, "BIG", "CNB/main", 10**18, "") for method in ("issue", "redeem") * 9],
         ),
         label=" at the largest amount",
     ),
@@ -58,6 +60,7 @@ ASSETS: Final = (
         (
             Flaw(Assets.ASSET_UNKNOWN, asset="NONE"),
             Flaw(Assets.NOT_ISSUER, by="PA"),
+            Flaw(Assets.ASSET_FROZEN, asset="EUR"),
             Flaw(Assets.ACCOUNT_UNKNOWN, account="PA/none"),
             Flaw(Assets.NOT_OWNER, account="PA/main"),
             Flaw(

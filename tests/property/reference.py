@@ -7,7 +7,7 @@ precedence. A transaction that fails puts back a copy of everything: all or noth
 import copy
 from typing import Any
 
-AMOUNT_MAX = 10**18
+COUNT_MAX = 2**63 - 1
 NINETY_DAYS_MS = 90 * 86_400_000
 
 
@@ -63,13 +63,14 @@ class Books:
         row = self._issuers_own(member, asset)
         refuse("ASSET_FROZEN", row["frozen"])
         refuse("CAP_EXCEEDED", row["issued"] - row["redeemed"] + amount > row["cap"])
-        refuse("BALANCE_OVERFLOW", row["issued"] + amount > AMOUNT_MAX)
+        refuse("BALANCE_OVERFLOW", row["issued"] + amount > COUNT_MAX)
         self._usable(account)
         row["issued"] += amount
         self._change(account, asset, amount)
 
     def redeem(self, member: str, time_ms: int, asset: str, account: str, amount: int) -> None:
         row = self._issuers_own(member, asset)
+        refuse("ASSET_FROZEN", row["frozen"])
         self._debitable(member, account)
         self._available(account, asset, amount)
         row["redeemed"] += amount

@@ -201,6 +201,15 @@ def test_an_amount_split_inside_one_transaction_is_weighed_as_one(world: Consort
     assert applied(world, world.make("PA", *split, officers=("PA-officer", "three")))
 
 
+def test_amounts_of_all_methods_that_a_rule_fits_are_weighed_together(world: Consortium) -> None:
+    policed(world, Rule("transfers", "*", "CZK", 100, 2))
+    single = pay("PA/main", "KB/main", 60)
+    batch = op("transfers", "send_many", "PA/main", "CZK", 60, (("KB/main", 60, ""),), b"", "")
+    expect_discarded(world, world.make("PA", single, batch), LedgerError.POLICY_NOT_MET)
+    assert applied(world, world.make("PA", single))
+    assert applied(world, world.make("PA", batch))
+
+
 def test_the_total_of_a_batch_is_what_the_policy_weighs(world: Consortium) -> None:
     policed(world, Rule("transfers", "*", "CZK", 100, 2))
     legs = (("KB/main", 60, ""), ("CNB/main", 40, ""))
