@@ -198,7 +198,9 @@ def parts_of(node: Node) -> Parts:
         return build_receipt_file(height, index, **sources)
 
     def backup(write: Callable[[bytes], None]) -> dict[str, Any]:
-        return dict(asdict(write_backup(store, write)))
+        summary = asdict(write_backup(store, write))
+        del summary["genesis"]  # it is in the stream
+        return summary
 
     return Parts(
         engine=node.engine,

@@ -53,6 +53,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 SHARDS_MAX = 256
 WORKERS_MAX = 64
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 PATHS = (
     "data_dir",
     "genesis",
@@ -98,6 +100,11 @@ def load_config(
     return config
 
 
+def host_of(listen: str) -> str:
+    """The host in ``host:port``."""
+    return listen.rpartition(":")[0].strip("[]")
+
+
 def _check(config: NodeConfig, path: Path) -> None:
     if not 1 <= config.shards <= SHARDS_MAX:
         raise ConfigError(f"{path}: shards must lie between 1 and 256")
@@ -106,12 +113,17 @@ def _check(config: NodeConfig, path: Path) -> None:
     tls = (config.tls_certificate, config.tls_key, config.tls_ca)
     if any(tls) and not all(tls):
         raise ConfigError(f"{path}: mutual TLS takes all three of tls_certificate, tls_key and tls_ca")
-    host = config.listen.rpartition(":")[0].strip("[]")
-    if host not in ("127.0.0.1", "::1", "localhost") and not all(tls):
+    if host_of(config.listen) not in LOOPBACK and not all(tls):
         raise ConfigError(
             f"{path}: {config.listen} is not loopback: "
             "set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1"
         )
+    if config.metrics_listen and host_of(config.metrics_listen) not in LOOPBACK:
+        raise ConfigError(
+            f"{path}: metrics are served on loopback only: set metrics_listen to 127.0.0.1:PORT"
+        )
+    if config.log_level not in LOG_LEVELS:
+        raise ConfigError(f"{path}: log_level is one of {', '.join(LOG_LEVELS)}, not {config.log_level}")
     if config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"

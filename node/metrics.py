@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from node.config import LOOPBACK, host_of
 from node.engine.embedded import EmbeddedEngine
 
 PREFIX: Final = "vostro_"
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -100,12 +100,10 @@ def serve_metrics(listen: str, metrics: NodeMetrics) -> Callable[[], None]:
     """Serve the page on ``host:port`` of loopback; a function that ends it. Raises ValueError for another
     host.
     """
-    host, _, port = listen.rpartition(":")
-    if host.strip("[]") not in LOOPBACK:
-        raise ValueError(
-            f"metrics are served on loopback only, not on {listen}: set metrics_listen to 127.0.0.1:PORT"
-        )
-    server, thread = start_http_server(int(port), host.strip("[]"), metrics.registry)
+    host, port = host_of(listen), listen.rpartition(":")[2]
+    if host not in LOOPBACK:
+        raise ValueError(f"metrics are served on loopback only, not on {listen}")
+    server, thread = start_http_server(int(port), host, metrics.registry)
 
     def stop() -> None:
         server.shutdown()

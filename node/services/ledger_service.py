@@ -192,7 +192,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         place = self._engine.find(checked_id(request.tx_id))
         if place is None:
             raise Degraded(NodeError.RECEIPT_UNKNOWN)
-        document = await self._engine.between_blocks(lambda: self._receipt_file(*place))
+        document = await asyncio.to_thread(self._receipt_file, *place)
         height, time_ms = self._published.stand()
         return pb.GetReceiptFileResponse(file=write_document(dict(document)), height=height, time_ms=time_ms)
 

@@ -9,7 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-from node.config import ConfigError, NodeConfig
+from node.config import LOOPBACK, ConfigError, NodeConfig, host_of
 from node.engine.engine import Engine
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
@@ -37,7 +37,6 @@ BATCH_BYTES_MAX: Final = 8 * MIB
 RESPONSE_BYTES_MAX: Final = 16 * MIB
 """The receipts of a full batch are larger than the batch; clients raise their own limit to this."""
 CALLS_MAX: Final = 4_096
-LOOPBACK: Final = ("127.0.0.1", "[::1]", "localhost")
 
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", BATCH_BYTES_MAX),
@@ -201,7 +200,7 @@ def _bind(server: grpc.aio.Server, config: NodeConfig) -> int:
         if config.tls_certificate and config.tls_key and config.tls_ca:
             files = CertificateFiles(config.tls_certificate, config.tls_key, config.tls_ca)
             return server.add_secure_port(config.listen, files.credentials())
-        if config.listen.rpartition(":")[0] not in LOOPBACK:
+        if host_of(config.listen) not in LOOPBACK:
             raise ConfigError(f"{config.listen} is not loopback: that takes the three TLS files")
         return server.add_insecure_port(config.listen)
     except RuntimeError as error:
