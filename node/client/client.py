@@ -340,7 +340,7 @@ class Client:
                 async for message in self._ledger.StreamBlocks(
                     ledger_pb2.StreamBlocksRequest(from_height=height)
                 ):
-                    backoff = Backoff(self.seconds)
+                    backoff.renew()
                     if message.last:
                         height = message.header.height + 1
                         yield head_from(message.header)
@@ -365,7 +365,7 @@ class Client:
             getattr(request, "from").CopyFrom(place)
             try:
                 async for message in self._ledger.StreamEvents(request):
-                    backoff = Backoff(self.seconds)
+                    backoff.renew()
                     cursor = cursor_from(message.next)
                     if message.HasField("event"):
                         told = Event(message.event.contract, message.event.event, message.event.fields)

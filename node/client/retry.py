@@ -21,7 +21,12 @@ class Backoff:
 
     def __init__(self, seconds: float) -> None:
         """seconds: until the deadline, from now."""
-        self._deadline = time.monotonic() + seconds
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """There was progress: the deadline and the waits begin anew."""
+        self._deadline = time.monotonic() + self._seconds
         self._bound = FIRST_SECONDS
 
     @property

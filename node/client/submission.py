@@ -163,9 +163,9 @@ class Submitter:
         while True:
             try:
                 await asyncio.wait_for(self._channel.channel_ready(), backoff.remaining)
-                async for decided in self._one_stream(work, window):
-                    backoff = Backoff(seconds)
+                async for decided in self._one_stream(work, window, backoff):
                     yield decided
+                    backoff.renew()  # behind the yield: a slow caller is not a silent node
                 return
             except grpc.aio.AioRpcError as failure:
                 reason = answer_of(failure, self._target).error
@@ -203,15 +203,14 @@ class Submitter:
             if not await backoff.wait(asked):
                 return self._unknown(item, reason)
 
-    async def _one_stream(self, work: _Work, window: int) -> AsyncIterator[_Decided]:
+    async def _one_stream(self, work: _Work, window: int, backoff: Backoff) -> AsyncIterator[_Decided]:
         """One call of SubmitStream, until all is answered. Raises AioRpcError, TimeoutError, Unreachable
         when the line is cut.
         """
         call = self._stub.SubmitStream()
         outbox: asyncio.Queue[pb.SubmitStreamRequest] = asyncio.Queue()
-        writer = asyncio.create_task(
-            _write(call, outbox)
-        )  # apart, so that answers are read while a full line blocks writing
+        # A task apart, so that answers are read while a full line blocks writing.
+        writer = asyncio.create_task(_write(call, outbox))
         try:
             while True:
                 await work.pause()
@@ -220,7 +219,7 @@ class Submitter:
                     outbox.put_nowait(work.launch(batch))
                 if work.done:
                     break
-                response = await asyncio.wait_for(call.read(), READ_SECONDS_MAX)
+                response = await asyncio.wait_for(call.read(), min(backoff.remaining, READ_SECONDS_MAX))
                 if not isinstance(response, pb.SubmitStreamResponse):
                     raise Unreachable(f"{self._target} ended the stream")
                 for item, message in zip(

@@ -58,7 +58,7 @@ class NodeProcess:
 
     def start(self) -> None:
         """Start the node; it is not ready yet."""
-        command = [sys.executable, "-m", "node.cli", "--config", str(self.config), "run"]
+        command = [sys.executable, "-P", "-m", "node.cli", "--config", str(self.config), "run"]
         with self.log.open("ab") as log:
             self._process = spawn(command, log.fileno())
 

@@ -2,6 +2,8 @@
 none lost.
 """
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -139,9 +141,11 @@ async def test_a_node_that_never_decides_leaves_the_outcome_unknown_at_the_deadl
         node.refusals = {raw: [(NodeError.STARTING, False)] * 1_000 for raw in items}
         with pytest.raises(Unknown) as caught:
             await client.submit(items[0], seconds=0.3)
+        full = await client.submit_many(items, seconds=0.3)
         node.cuts = [0] * 1_000
         outcomes = await client.submit_many(items, seconds=0.3)
     assert caught.value.tx_id
+    assert [outcome.word for outcome in full] == ["unknown"] * 3
     assert [outcome.word for outcome in outcomes] == ["unknown"] * 3
     assert all(outcome.tx_id and outcome.reason for outcome in outcomes)
 
@@ -191,3 +195,14 @@ async def test_a_back_off_never_passes_its_deadline_and_honours_what_was_asked()
     assert not await backoff.wait(asked=1.0)
     assert await Backoff(30).wait(asked=0.01)
     assert not await Backoff(0).wait()
+
+
+async def test_a_caller_that_is_slower_than_the_deadline_loses_nothing() -> None:
+    node = FakeNode()
+    async with fake_node(node) as target, await Client.connect(target) as client:
+        words: list[str] = []
+        async for _, outcome in client.submit_stream(signed(client, 4), batch=1, window=1, seconds=0.5):
+            words.append(outcome.word)
+            if len(words) == 1:
+                await asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 0.7)
+    assert words == ["applied"] * 4
