@@ -59,7 +59,7 @@ class Day:
     seconds: float = 0.0
     outage: float = 0.0
     acknowledged_before: int = 0
-    resent: int = 0
+    sent_again: set[bytes] = field(default_factory=set)
     found_decided: int = 0
     killed_ms: int = 0
     undisturbed: list[float] = field(default_factory=list)
@@ -104,7 +104,6 @@ async def send_orders(client: Client, node: NodeProcess, signed: Sequence[bytes]
     """Send all; when half are acknowledged, SIGKILL the node and start it again. Raises: DemoFailed."""
     day = Day(len(signed), tx_ids=[b""] * len(signed))
     started = time.monotonic()
-    resent = client.resent
     killed = 0.0
     done = 0
     batch = max(min(len(signed) // BATCHES_MIN, BATCH_MAX), 1)
@@ -121,6 +120,8 @@ async def send_orders(client: Client, node: NodeProcess, signed: Sequence[bytes]
             day.outage = time.monotonic() - killed
         if outcome.attempts == 1:
             day.undisturbed.append(outcome.seconds)
+        else:
+            day.sent_again.add(outcome.tx_id)
         if not killed and 2 * done >= len(signed):
             day.acknowledged_before = done
             day.killed_ms = time.time_ns() // 1_000_000
@@ -130,7 +131,6 @@ async def send_orders(client: Client, node: NodeProcess, signed: Sequence[bytes]
             node.start()
         bar.done(done)
     day.seconds = time.monotonic() - started
-    day.resent = client.resent - resent
     return day
 
 
@@ -139,15 +139,12 @@ async def read_back(client: Client, first: int, day: Day) -> list[Sent]:
     before the kill and told after.
     """
     sent: list[Sent] = []
-    decided_before = 0
     for head in await client.headers(first, 1_000_000):
         block = await client.block(head.height)
         for encoded in block.receipts:
-            for event in decode_receipt(encoded).events:
-                if (event.contract, event.event) == ("transfers", "Sent"):
-                    sent.append(_read_sent(event.fields))
-                    decided_before += head.time_ms <= day.killed_ms
-    day.found_decided = max(decided_before - day.acknowledged_before, 0)
+            receipt = decode_receipt(encoded)
+            day.found_decided += receipt.tx_id in day.sent_again and head.time_ms <= day.killed_ms
+            sent += [_read_sent(event.fields) for event in receipt.events if event.event == Sent.__name__]
     return sent
 
 

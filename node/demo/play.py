@@ -238,7 +238,7 @@ def _document(
         "p50_ms": round(day.latency_ms(50), 1),
         "p99_ms": round(day.latency_ms(99), 1),
         "acknowledged_before_kill": day.acknowledged_before,
-        "resent": day.resent,
+        "resent": len(day.sent_again),
         "decided_before_kill_told_after": day.found_decided,
         "blocks": replayed.blocks,
         "transactions": replayed.transactions,

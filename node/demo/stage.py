@@ -163,7 +163,9 @@ class Stage:
         table.add_row(
             "SIGKILL", f"after {day.acknowledged_before:,} receipts; the next one {day.outage:.1f} s later"
         )
-        again = f"{day.resent:,} with the same bytes, {day.found_decided:,} of which had been decided"
+        again = (
+            f"{len(day.sent_again):,} with the same bytes, {day.found_decided:,} of which had been decided"
+        )
         table.add_row("Sent again", f"{again}: none was paid twice")
         table.add_row(
             "Chain",
