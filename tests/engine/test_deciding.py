@@ -16,6 +16,7 @@ from tests.engine.kit import (
     LIMITS,
     NOW_MS,
     Factory,
+    SlowWorkers,
     is_applied,
     is_error,
     running,
@@ -220,16 +221,17 @@ async def test_a_full_queue_refuses_exactly_the_surplus_at_once_and_loses_nothin
 async def test_a_caller_that_goes_away_does_not_take_its_transactions_or_its_places_along(
     factory: Factory, tmp_path: Path
 ) -> None:
-    async with running(factory, tmp_path, queue_max=4) as bench:
-        gate = bench.faults.gate = Event()
+    workers = SlowWorkers()
+    async with running(factory, tmp_path, queue_max=4, workers=workers) as bench:
         raws = [transfer() for _ in range(4)]
         caller = asyncio.create_task(bench.engine.submit(raws))
         await until(lambda: bench.engine.status().pending == 4)
         caller.cancel()
-        gate.set()
+        await asyncio.wait([caller])
+        workers.may_answer.set()
         await until(lambda: bench.engine.status().pending == 0)
-        assert seen(await bench.submit(*raws)) == ["applied"] * 4
         assert balance(bench, "KB/main") == world.balance("KB/main")[0] + 4
+        assert seen(await bench.submit(*raws)) == ["applied"] * 4
 
 
 async def test_a_multi_operation_transaction_is_all_or_nothing(factory: Factory, tmp_path: Path) -> None:

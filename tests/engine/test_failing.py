@@ -134,6 +134,17 @@ async def test_a_failed_sync_halts_and_nobody_is_told_what_a_crash_could_undo(
 
 
 @every_engine
+async def test_a_failed_sync_halts_at_once_and_not_with_the_next_heartbeat(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(factory, tmp_path) as bench:
+        monkeypatch.setattr(bench.engine, "_heartbeat", 3_600)
+        bench.faults.failing = True
+        assert is_error(await bench.one(transfer()), NodeError.UNKNOWN_OUTCOME, decided=False)
+        await asyncio.wait_for(bench.engine.halted.wait(), 5)
+
+
+@every_engine
 async def test_a_last_sync_that_fails_while_the_engine_stops_is_not_hushed_up(
     factory: Factory, tmp_path: Path
 ) -> None:

@@ -204,6 +204,7 @@ class Load:
 
     def __init__(self, raws: list[bytes], batch: int = 20) -> None:
         self.open = deque(raws)
+        self.total = len(raws)
         self.acknowledged: dict[bytes, bytes] = {}
         self.codes: dict[str, int] = {}
         self.resent = 0
@@ -237,6 +238,10 @@ class Load:
         self.codes[code] = self.codes.get(code, 0) + len(batch)
         self.resent += len(batch)
         self.open.extend(batch)
+
+    async def until_acknowledged(self, count: int) -> None:
+        """Return once so many are acknowledged, or nothing is left to send."""
+        await self.until(lambda: len(self.acknowledged) >= min(count, self.total))
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Return once ``true()``."""

@@ -149,7 +149,7 @@ def test_a_damaged_file_is_refused_with_advice_or_mended(
     print(f"{kind}: {outcomes.total()} tried, {outcomes.total()} held: {dict(outcomes)}")
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "data/VERSION": (lambda path: path.write_text("vostro-storage 9\n"), "use the release that wrote it"),
     "data/HEAD": (lambda path: shutil.rmtree(path.parent / "log"), "restore a"),
     "last-signed": (Path.unlink, "vostro backup adopt"),

@@ -54,7 +54,7 @@ async def test_a_node_that_is_killed_again_and_again_under_load_loses_and_double
             for _ in range(kills):
                 async with under_load(stubs, load):
                     more = len(load.acknowledged) + chance.randrange(1, 500)
-                    await load.until(lambda more=more: len(load.acknowledged) >= min(more, total))
+                    await load.until_acknowledged(more)
                     await asyncio.sleep(chance.random() / 50)  # any moment of a block's way
                     folder.process.kill()
                 folder.start()
@@ -128,7 +128,7 @@ async def test_sigterm_under_load_loses_nothing_that_was_acknowledged(
             for rounds in range(3):
                 async with under_load(stubs, load):
                     more = len(load.acknowledged) + 300
-                    await load.until(lambda more=more: len(load.acknowledged) >= more)
+                    await load.until_acknowledged(more)
                     assert folder.process.stop() == 0
                 checked(folder, load)
                 folder.start()

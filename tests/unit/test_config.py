@@ -1,0 +1,100 @@
+"""The configuration: defaults, file, environment and flags in their order, and a sentence for whatever cannot
+be used.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.config import ConfigError, NodeConfig, load_config
+
+LINES = (
+    'data_dir = "data"',
+    'genesis = "genesis.json"',
+    'sequencer_key = "keys/sequencer.json"',
+    'sequencer_passphrase_file = "keys/passphrase"',
+    'last_signed = "last-signed"',
+)
+
+
+def loaded(
+    folder: Path,
+    *lines: str,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> NodeConfig:
+    """The configuration of a file with the five paths and these lines."""
+    path = folder / "node.toml"
+    path.write_text("\n".join((*LINES, *lines)) + "\n")
+    return load_config(path, flags, environment or {})
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = loaded(tmp_path, 'tls_ca = "/etc/ca.pem"', 'tls_key = "k"', 'tls_certificate = "c"')
+    assert config.data_dir == tmp_path / "data"
+    assert config.sequencer_key == tmp_path / "keys/sequencer.json"
+    assert (config.tls_ca, config.tls_key) == (Path("/etc/ca.pem"), tmp_path / "k")
+
+
+def test_flags_beat_the_environment_beats_the_file_beats_defaults(tmp_path: Path) -> None:
+    assert loaded(tmp_path).shards == 8
+    assert loaded(tmp_path, "shards = 2").shards == 2
+    environment = {"VOSTRO_SHARDS": "3", "VOSTRO_INDEX": "false", "HOME": "x"}
+    config = loaded(tmp_path, "shards = 2", environment=environment)
+    assert (config.shards, config.index) == (3, False)
+    config = loaded(tmp_path, "shards = 2", environment=environment, flags={"shards": 4, "listen": None})
+    assert (config.shards, config.listen) == (4, "127.0.0.1:7600")
+
+
+def test_the_environments_name_of_the_file_is_no_setting(tmp_path: Path) -> None:
+    assert loaded(tmp_path, environment={"VOSTRO_CONFIG": "elsewhere"}).shards == 8
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("shard = 3", "unknown setting shard"),
+        ("shards = 0", "between 1 and 256"),
+        ("shards = 257", "between 1 and 256"),
+        ('shards = "many"', "shards"),
+        ("verify_workers = 65", "between 0 and 64"),
+        ("verify_workers = -1", "between 0 and 64"),
+        ('tls_key = "k"', "all three"),
+        ('listen = "0.0.0.0:7600"', "not loopback"),
+        ('listen = "10.0.0.1:7600"', "not loopback"),
+        ("index = 7", "index"),
+        ("= 3", "not TOML"),
+    ],
+)
+def test_what_cannot_be_used_is_told_with_the_files_name(line: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
+        loaded(tmp_path, line)
+    assert "node.toml" in str(refused.value)
+
+
+def test_an_unknown_name_in_the_environment_is_an_error_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown setting shard"):
+        loaded(tmp_path, environment={"VOSTRO_SHARD": "1"})
+
+
+def test_a_missing_file_and_a_missing_path_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="vostro init"):
+        load_config(tmp_path / "node.toml", environment={})
+    (tmp_path / "node.toml").write_text("shards = 1\n")
+    with pytest.raises(ConfigError, match="data_dir"):
+        load_config(tmp_path / "node.toml", environment={})
+
+
+@pytest.mark.parametrize("place", ["data/last-signed", "data/../data/x/last-signed"])
+def test_a_last_signed_record_inside_the_data_directory_is_refused(place: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="move it"):
+        loaded(tmp_path, flags={"last_signed": place})
+
+
+def test_beyond_loopback_a_node_listens_with_all_three_tls_files(tmp_path: Path) -> None:
+    files = ('tls_ca = "a"', 'tls_key = "k"', 'tls_certificate = "c"')
+    assert loaded(tmp_path, 'listen = "0.0.0.0:7600"', *files).listen == "0.0.0.0:7600"
+    for listen in ("127.0.0.1:1", "[::1]:1", "localhost:1"):
+        assert loaded(tmp_path, f'listen = "{listen}"').listen == listen

@@ -1,0 +1,71 @@
+"""What the embedded engine knows of transactions long decided, and says where it cannot know."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from node.engine import embedded
+from node.engine.errors import NodeError
+from node.ledger.errors import LedgerError
+from tests.engine.kit import FACTORIES, LIMITS, Bench, is_applied, is_error, running, transfer
+
+pytestmark = pytest.mark.asyncio
+MEMORY = FACTORIES[0]
+
+
+class Places:
+    """An index that stands where it is told to."""
+
+    def __init__(self, height: int) -> None:
+        self.height = height
+        self.rows: dict[bytes, Any] = {}
+
+    def transaction(self, tx_id: bytes) -> Any:
+        return self.rows.get(tx_id)
+
+
+async def outlived(bench: Bench) -> None:
+    """Let so much time pass, in headers, that request ids made before are forgotten."""
+    for _ in range(3):
+        bench.clock.now_ms += LIMITS.lifetime_ms
+        assert is_applied(await bench.one(transfer(created_ms=bench.clock.now_ms)))
+
+
+async def test_dead_bytes_are_not_called_undecided_while_the_index_lags(tmp_path: Path) -> None:
+    old, never = transfer(), transfer()
+    async with running(MEMORY, tmp_path) as bench:
+        first = await bench.one(old)
+        await outlived(bench)
+    assert first.receipt
+    index = Places(first.receipt.height - 1)
+    async with running(MEMORY, tmp_path, again=bench, index=index) as bench:
+        for raw in (old, never):
+            assert is_error(await bench.one(raw), NodeError.UNKNOWN_OUTCOME, decided=False)
+        index.height = bench.engine.status().height
+        place = SimpleNamespace(height=first.receipt.height, index=first.receipt.index)
+        index.rows[first.receipt.tx_id] = place
+        assert await bench.one(old) == first
+        assert is_error(await bench.one(never), LedgerError.EXPIRED, decided=True)
+
+
+async def test_without_an_index_what_is_long_dead_and_unknown_stays_unknown(tmp_path: Path) -> None:
+    never = transfer()
+    async with running(MEMORY, tmp_path) as bench:
+        await outlived(bench)
+        assert is_error(await bench.one(never), NodeError.UNKNOWN_OUTCOME, decided=False)
+
+
+async def test_receipts_that_are_forgotten_must_be_in_the_index_before_anything_is_called_undecided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "RECENT_MAX", 2)
+    never = transfer()
+    async with running(MEMORY, tmp_path, index=(index := Places(0))) as bench:
+        index.height = bench.engine.status().height
+        await outlived(bench)
+        assert bench.engine.status().height > index.height
+        assert is_error(await bench.one(never), NodeError.UNKNOWN_OUTCOME, decided=False)
+        index.height = bench.engine.status().height
+        assert is_error(await bench.one(never), LedgerError.EXPIRED, decided=True)
