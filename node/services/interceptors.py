@@ -46,7 +46,7 @@ class Registrar:
         *,
         access_log: bool,
     ) -> None:
-        """limits: full method name -> bytes of a request message, where it is not REQUEST_BYTES_MAX.
+        """limits: full name of every method to register -> bytes of a request message.
         access_log: a debug line a call.
         """
         self._server = server
@@ -60,8 +60,14 @@ class Registrar:
         """Generated code registers everything twice; the other way has the names."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Register the methods of a service."""
-        wrapped = {name: self._wrapped(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        """Register those methods of a service that have a limit: a library's service declares more than it
+        does.
+        """
+        wrapped = {
+            name: self._wrapped(f"/{service}/{name}", handler)
+            for name, handler in handlers.items()
+            if f"/{service}/{name}" in self._limits
+        }
         self._server.add_registered_method_handlers(service, wrapped)
 
     def finish(self) -> None:

@@ -101,7 +101,6 @@ RPCS: Final = {
     "/vostro.contract.v1.ContractService/PrepareTransaction": _READS,
     "/vostro.contract.v1.ContractService/Query": _READS,
     "/grpc.health.v1.Health/Check": _READS,
-    "/grpc.health.v1.Health/List": _READS,
     "/grpc.health.v1.Health/Watch": _READS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
 }

@@ -79,8 +79,6 @@ def status_of(error: Exception) -> status_pb2.Status | None:
         )
     if isinstance(error, Rejected | Degraded):
         return _status(error.error, error.details)
-    if isinstance(error, NotImplementedError):  # a library's service has fewer methods than its interface
-        return _status(NodeError.METHOD_UNKNOWN)
     if isinstance(
         error, StorageError
     ):  # its particulars are paths and causes: the operator's, not the client's
