@@ -18,7 +18,7 @@ FUNCTION_LINES_MAX: Final = 70
 INTEGER_MAX: Final = 2**63 - 1
 
 # Spelled in two halves, so that this file does not hold what it looks for.
-UNFINISHED: Final = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error")
+UNFINISHED: Final = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "raise NotImplemented" + "Error")
 MACHINE_PATHS: Final = ("/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/")
 REGISTRY_HOSTS: Final = (
     "pypi" + ".org",

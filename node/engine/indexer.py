@@ -16,7 +16,7 @@ from node.engine.engine import Engine
 
 BLOCKS_MAX: Final = 4
 """Blocks a slice."""
-BUSY_SHARE: Final = 4
+BUSY_SHARE: Final = 9
 """While transactions wait, the indexer rests this many times as long as it worked."""
 LAG_MAX: Final = 2_000
 """Blocks behind the head beyond which the indexer no longer rests."""
