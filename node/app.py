@@ -171,7 +171,8 @@ async def run_node(config: NodeConfig) -> None:
         stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         face = build_server(config, parts_of(node), metrics.observe, node.engine.halt)
         await face.start()
-        gc.freeze()
+        gc.freeze()  # what is open now stays; the engine collects between blocks
+        gc.disable()
         log.info("serving", listen=config.listen, height=node.engine.status().height, version=VERSION)
         ends = [asyncio.create_task(event.wait()) for event in (stop, node.engine.halted)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

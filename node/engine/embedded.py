@@ -13,6 +13,7 @@ tells; a full queue answers OVERLOADED at once; nothing is told that a crash cou
 """
 
 import asyncio
+import gc
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -41,6 +42,8 @@ T = TypeVar("T")
 RECENT_MAX: Final = 200_000
 """Receipts' places that are kept in memory until the index has them."""
 ALARMS_MAX: Final = 100
+COLLECT_ALL_EVERY: Final = 1_000
+"""Blocks between two full collections of garbage; after each of the others only what is new is looked at."""
 
 DECIDED: Final = (LedgerError.WRONG_CHAIN, LedgerError.EXPIRED, LedgerError.REQUEST_ID_SPENT)
 """Answers without a receipt that are final for these bytes (formats.md, "Discarded or decided")."""
@@ -330,6 +333,7 @@ class EmbeddedEngine:
             self._sequencer.certify(finalized.height, finalized.app_hash) if finalized.record else b""
         )
         self._ledger.commit(certificate)
+        gc.collect(2 if finalized.height % COLLECT_ALL_EVERY == 0 else 0)
         self.counters.decide_seconds += time.perf_counter() - began
         return finalized
 
