@@ -14,7 +14,7 @@ Privacy     everything here is public to all members: names of institutions, BIC
             holders. Use functions or initials as holders, not people's names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -336,16 +336,16 @@ class Members(Contract):
             raise Rejected(LedgerError.KEY_NOT_ACTIVE, key_id=key_id.hex())
         return key
 
-    def required_officers(self, member: str, charges: Sequence[Charge]) -> int:
+    def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers must sign for these operations together: each rule weighs the sum of all
         that it fits, so that splitting an amount gains nothing; the strictest decides, 1 where none fits.
         """
         policy = self.policy.get(member)
         if policy is None:
             return 1
-        asked = [1]
+        asked, all_charges = [1], tuple(charges)
         for rule in policy.rules:
-            weighed = [charge.amount for charge in charges if _fits(rule, charge)]
+            weighed = [charge.amount for charge in all_charges if _fits(rule, charge)]
             if weighed and sum(weighed) >= rule.from_amount:
                 asked.append(rule.officers)
         return max(asked)

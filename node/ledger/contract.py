@@ -9,8 +9,8 @@ did remains.
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable
+from operator import attrgetter, itemgetter
 from typing import (
     Annotated,
     Any,
@@ -53,6 +53,9 @@ WORK_PER_BYTE: Final = 1
 """Units of work that a byte of arguments costs unless its method says more (transactions.py says what a unit
 is).
 """
+
+Texts = Callable[[Any], Iterable[str]]
+"""Reads every text in a value."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -171,7 +174,7 @@ class Signatories(Protocol):
     def require_signatory(self, member: str, key_id: bytes, height: int) -> Signatory:
         """The key, if it may sign for this member at this height; otherwise Rejected with a LedgerError."""
 
-    def required_officers(self, member: str, charges: Sequence[Charge]) -> int:
+    def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers of the member must sign for these operations together."""
 
 
@@ -198,7 +201,12 @@ class Method:
         self.asset = names.index(asset) if asset else -1
         types: Any = tuple.__class_getitem__(tuple(self.arguments.values()))
         self._decode: Callable[[bytes], tuple[Any, ...]] = codec.decoder(types)
-        self._texts = [(at, read) for at, read in enumerate(map(_texts, self.arguments.values())) if read]
+        bases = [_base(annotation) for annotation in self.arguments.values()]
+        plain = [at for at, base in enumerate(bases) if base is str]
+        # Twice the first, so that what it gives is a tuple also where there is one.
+        self._plain: Texts = itemgetter(*plain, plain[0]) if plain else lambda _arguments: ()
+        nested = [(at, _texts(base)) for at, base in enumerate(bases) if base is not str]
+        self._nested = [(at, read) for at, read in nested if read]
 
     @property
     def sentence(self) -> str:
@@ -211,7 +219,9 @@ class Method:
             arguments: tuple[Any, ...] = self._decode(data)
         except codec.NotCanonical as reason:
             raise Rejected(LedgerError.BAD_ARGUMENTS, method=self.name, reason=str(reason)) from reason
-        text = "".join([part for at, read in self._texts for part in read(arguments[at])])
+        text = "".join(self._plain(arguments))
+        for at, read in self._nested:
+            text += "".join(read(arguments[at]))
         if not (text.isascii() and text.isprintable()) and _CONTROL.search(text):
             raise Rejected(LedgerError.BAD_TEXT, method=self.name)
         return arguments
@@ -268,9 +278,6 @@ def _base(annotation: Any) -> Any:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return annotation
-
-
-Texts = Callable[[Any], Iterable[str]]
 
 
 def _texts(annotation: Any) -> Texts | None:

@@ -130,7 +130,7 @@ class Delta:
         """The block's write set, ascending by key."""
         records, encode = self._records, codec.encode
         result: list[Write] = []
-        for key in sorted(dict.fromkeys(key for key, _ in self._journal)):
+        for key in sorted(dict.fromkeys([key for key, _ in self._journal])):
             record = records[key]
             result.append((key, None if record is None else encode(record)))
         return tuple(result)

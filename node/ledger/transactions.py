@@ -173,9 +173,7 @@ def _check_scopes(transaction: Transaction, scopes: tuple[str, ...]) -> None:
 
 def required_officers(candidate: Candidate, signatories: Signatories) -> int:
     """How many distinct officers the member's own policy asks for."""
-    return signatories.required_officers(
-        candidate.transaction.member, [_charge(call) for call in candidate.calls]
-    )
+    return signatories.required_officers(candidate.transaction.member, map(_charge, candidate.calls))
 
 
 def _charge(call: Call) -> Charge:
