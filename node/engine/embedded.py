@@ -367,10 +367,14 @@ class EmbeddedEngine:
         self.counters.sync_seconds += time.perf_counter() - began
 
     def _check_disk(self) -> None:
-        """Refuse new work before the log cannot be written; take it again when there is room."""
+        """Refuse new work before the log cannot be written; take it again when there is room. Raises
+        StoreFailed where the store will never write again.
+        """
         try:
             self._store.check_space()
         except StoreFailed as error:
+            if error.final:
+                raise
             if self._refusing is None:
                 self._refusing = NodeError.DISK_LOW
                 self.alarm(str(error))

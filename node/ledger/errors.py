@@ -72,8 +72,10 @@ class InvariantViolated(Exception):
 
 class StoreFailed(Exception):
     """Base of what a Store raises when the disk fails it. It passes through the ledger untouched: degrade or
-    stop is not ours to say.
+    stop is not ours to say. ``final``: the store takes no more writes until it is opened anew.
     """
+
+    final: bool = False
 
 
 class LedgerError:

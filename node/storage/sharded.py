@@ -466,7 +466,9 @@ class ShardedStore(Records):
             code = (
                 StorageCode.DISK_LOW if self._stopped.error is StorageCode.DISK_LOW else StorageCode.STOPPED
             )
-            raise StorageError(code, cause=str(self._stopped)) from self._stopped
+            stopped = StorageError(code, cause=str(self._stopped))
+            stopped.final = True
+            raise stopped from self._stopped
 
     def _close_parts(self) -> None:
         for opened in reversed(self._opened):

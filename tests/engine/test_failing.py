@@ -196,6 +196,23 @@ async def test_low_disk_refuses_new_work_reads_go_on_and_it_recovers(
 
 
 @every_engine
+async def test_an_idle_node_whose_store_will_never_write_again_halts(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(factory, tmp_path) as bench:
+        assert is_applied(await bench.one(transfer()))
+        stopped = StoreFailed("a flush failed")
+        stopped.final = True
+
+        def never_again() -> None:
+            raise stopped
+
+        monkeypatch.setattr(bench.faults, "check_space", never_again)
+        await until(bench.engine.halted.is_set)
+        assert is_error(await bench.one(transfer()), NodeError.STOPPED, decided=False)
+
+
+@every_engine
 async def test_a_disk_that_has_room_again_does_not_open_a_door_that_is_closing(
     factory: Factory, tmp_path: Path
 ) -> None:
