@@ -3,6 +3,7 @@
 import secrets
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Random on purpose: every run tries new cases. What fails is printed as a line that reproduces it.
@@ -48,3 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def long_run(pytestconfig: pytest.Config) -> bool:
     """Whether to try as many cases as --long asks for, rather than a bounded number."""
     return bool(pytestconfig.getoption("--long"))
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_logs() -> None:
+    """A test that ran a node has set up logging for the whole process: every test begins without."""
+    structlog.reset_defaults()
