@@ -4,12 +4,14 @@ A member is admitted, changed and suspended by the consortium's administrators (
 genesis, whose policy asks for k of n holders). Its keys and its signing policy are its own business: no
 administrator can sign for a bank, only help one that has lost too many keys to register a new one.
 
-State       institution / member -> Institution        key / member, key id -> Key        owner / key id ->
-            Owner policy / member -> Policy
-Invariants  M1 a key belongs to one member for ever and its id names it.  M2 a key signs from ``active_from``
-            until ``retires_at`` and never once revoked.  M3 a policy never asks for more officers than there
-            are holders of active keys when it is set. M4 only administrators admit, change, suspend, resume
-            or recover a member.
+State       institution / member -> Institution
+            key / member, key id -> Key
+            owner / key id -> Owner
+            policy / member -> Policy
+Invariants  M1 a key belongs to one member for ever and its id names it.
+            M2 a key signs from ``active_from`` until ``retires_at`` and never once revoked.
+            M3 a policy never asks for more officers than there are holders of active keys when it is set.
+            M4 only administrators admit, change, suspend, resume or recover a member.
 Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key
             holders. Use functions or initials as holders, not people's names.
 """
@@ -40,6 +42,8 @@ ADMINISTRATOR: Final = "administrator"
 ROLES: Final = (ADMINISTRATOR, "issuer", "participant", "observer", "regulator")
 PAGE_MAX: Final = 100
 KEYS_MAX: Final = 64
+KEYS_EVER_MAX: Final = 1_024
+"""Keys of a member, ended ones included: what the methods scan that are charged for it."""
 RULES_MAX: Final = 64
 
 FullName = Annotated[str, Meta(min_length=1, max_length=140)]
@@ -181,7 +185,7 @@ class Member(Record, frozen=True):
 
     member: MemberId
     institution: Institution
-    keys: Annotated[tuple[MemberKey, ...], Meta(max_length=4_096)]
+    keys: Annotated[tuple[MemberKey, ...], Meta(max_length=KEYS_EVER_MAX)]
     rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
 
 
@@ -206,7 +210,7 @@ class Members(Contract):
     KEY_KNOWN = error(7, Category.ALREADY_EXISTS, "The key is registered already: make a new one.")
     KEY_UNKNOWN = error(8, Category.NOT_FOUND, "The member has no such key.")
     KEY_ENDED = error(9, Category.PRECONDITION, "The key is retired or revoked already.")
-    TOO_MANY_KEYS = error(10, Category.OVERLOADED, "A member may have 64 keys in use: retire one first.")
+    TOO_MANY_KEYS = error(10, Category.OVERLOADED, "A member has at most 64 keys in use, 1,024 in its life.")
     RETIRES_IN_THE_PAST = error(11, Category.INVALID, "A key retires at a later height than the present one.")
     POLICY_UNMEETABLE = error(
         12,
@@ -275,7 +279,7 @@ class Members(Contract):
         self._set_status(member, "active")
         ctx.emit(Resumed(member))
 
-    @method(flat=200)
+    @method(flat=1_500)
     def recover(self, ctx: Context, member: MemberId, key: NewKey) -> None:
         """Give a key to a member that has too few left to register one itself."""
         self._check_administrator(ctx)
@@ -286,7 +290,7 @@ class Members(Contract):
 
     # --- by the member itself -------------------------------------------------------------------------------
 
-    @method(flat=200)
+    @method(flat=1_500)
     def register_key(self, ctx: Context, key: NewKey) -> None:
         """Add a key; it signs from the next transaction on."""
         self._register(ctx, ctx.member, key)
@@ -296,7 +300,7 @@ class Members(Contract):
         """Let a key end at a later height."""
         self._retire(ctx, key_id, retires_at)
 
-    @method(flat=200)
+    @method(flat=1_500)
     def rotate_key(self, ctx: Context, old: KeyId, retires_at: Height, new: NewKey) -> None:
         """Register a key and let the old one end at a later height; both sign in between."""
         self._register(ctx, ctx.member, new)
@@ -313,7 +317,7 @@ class Members(Contract):
         self.key.put(replace(key, revoked_at=ctx.height), ctx.member, key_id)
         ctx.emit(KeyRevoked(ctx.member, key_id))
 
-    @method(flat=200)
+    @method(flat=1_500)
     def set_policy(
         self, ctx: Context, rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
     ) -> None:
@@ -338,7 +342,8 @@ class Members(Contract):
 
     def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers must sign for these operations together: each rule weighs the sum of all
-        that it fits, so that splitting an amount gains nothing; the strictest decides, 1 where none fits.
+        that it fits, so that splitting an amount gains nothing; the strictest decides, 1 where none fits. To
+        change keys or the policy takes as many officers as the strictest rule of all.
         """
         policy = self.policy.get(member)
         if policy is None:
@@ -348,6 +353,8 @@ class Members(Contract):
             weighed = [charge.amount for charge in all_charges if _fits(rule, charge)]
             if weighed and sum(weighed) >= rule.from_amount:
                 asked.append(rule.officers)
+            elif any(charge.contract == self.name for charge in all_charges):
+                asked.append(rule.officers)  # who may change keys and policy may do all that they allow
         return max(asked)
 
     def has_role(self, member: str, role: str) -> bool:
@@ -407,7 +414,8 @@ class Members(Contract):
         key_id = ctx.proofs.key_id(new.algorithm, new.public_key)
         if self.owner.get(key_id):
             raise Rejected(self.KEY_KNOWN, key_id=key_id.hex())
-        if sum(_is_active(key, ctx.height) for _, key in self.key.scan(member)) >= KEYS_MAX:
+        known = [_is_active(key, ctx.height) for _, key in self.key.scan(member)]
+        if sum(known) >= KEYS_MAX or len(known) >= KEYS_EVER_MAX:
             raise Rejected(self.TOO_MANY_KEYS)
         self.owner.put(Owner(member), key_id)
         self.key.put(

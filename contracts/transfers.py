@@ -4,13 +4,15 @@
 the debtor then posts it (all or a part, the rest is released) or voids it, the creditor's bank may also void
 it, and block time expires it.
 
-State       hold / account, hold -> Hold        due / queue, time, account, hold -> Due
+State       hold / account, hold -> Hold
+            due / queue, time, account, hold -> Due
 Life        pending --post--> posted        pending --void--> voided        pending --block time--> expired
-Invariants  T1 units move only through ``Assets.move``.  T2 a pending hold's amount is part of its account's
-            held balance, no other is. T3 a hold ends once; from its expiry time on it can only expire.  T4
-            the legs of a ``send_many`` add up to its total.
-Privacy     every member's node holds all transfers in clear. References are for identifiers, not for names or
-            free text.
+Invariants  T1 units move only through ``Assets.move``.
+            T2 a pending hold's amount is part of its account's held balance, no other is.
+            T3 a hold ends once; from its expiry time on it can only expire.
+            T4 the legs of a ``send_many`` add up to its total.
+Privacy     the node, and every member that it lets in, sees all transfers in clear. References are for
+            identifiers, not for names or free text.
 """
 
 from itertools import islice

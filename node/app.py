@@ -1,7 +1,7 @@
 """The composition root: the only file that knows all parts. store -> ledger -> engine -> services.
 
-Read it top-down to learn what a node is made of; each part learns of the others only through the Protocol it
-declares itself.
+Read it top-down to learn what a node is made of. Disk, keys and index are reached through Protocols that
+their users declare; the ledger is used as it is.
 """
 
 import asyncio

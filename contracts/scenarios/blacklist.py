@@ -5,12 +5,14 @@ member may lodge an appeal against another's listing on behalf of the party; onl
 retracting or by upholding. A look-up that is made as a transaction states its purpose and leaves a record, so
 that a regulator can see who asked about whom and why.
 
-State       listing / party, member -> Listing      lookup / party, member -> Lookups      due / queue, time,
-            party, member -> Due
+State       listing / party, member -> Listing
+            lookups / party, member -> Lookups
+            due / queue, time, party, member -> Due
 Life        listed --appeal--> appealed --uphold--> upheld;  each --retract--> gone, each --block time--> gone
-Invariants  B1 a member lists a party at most once at a time.  B2 only the lister retracts and upholds.  B3
-            from its expiry time on a listing is not seen, whether or not it has been cleaned up.  B4 every
-            look-up that was applied is counted.
+Invariants  B1 a member lists a party at most once at a time.
+            B2 only the lister retracts and upholds.
+            B3 from its expiry time on a listing is not seen, whether or not it has been cleaned up.
+            B4 every look-up that was applied is counted.
 Privacy     a party is a 32-byte token that members derive from its identity with a shared secret; names never
             reach the ledger. Who listed a token, why, and who asked is public to all members.
 """

@@ -13,7 +13,8 @@ from rich.progress import DownloadColumn, Progress, TextColumn, TimeElapsedColum
 
 from node.cli.output import Exit, Failure, Output, local, usage, when
 from node.cli.session import session_of
-from node.ledger.genesis import suite_of
+from node.cli.verify import verify_directory
+from node.ledger.genesis import decode_genesis, suite_of
 from node.ledger.hashing import INTERNATIONAL
 from node.storage.backup import Summary, restore_backup, verify_backup, write_backup
 from node.storage.errors import StorageCode, StorageError
@@ -74,8 +75,12 @@ def restore(
     path: PathArgument,
     data: Annotated[Path, typer.Argument(help="The new data directory; new or empty.")],
     shards: Annotated[int, typer.Option(help="LevelDBs behind the state.", min=1, max=256)] = SHARDS_DEFAULT,
+    recompute: Annotated[
+        bool, typer.Option(help="Recompute the whole chain, as `vostro verify` does, before it is trusted.")
+    ] = True,
 ) -> None:
-    """Make a data directory from a backup; it is checked while it is read, and has the same app hash.
+    """Make a data directory from a backup, with the same app hash; every signature, receipt and certificate
+    is checked by recomputing the chain.
 
     A sequencer goes on only above what it signed last: keep its last-signed record, which is in no backup,
     and restore a backup that reaches it. `vostro backup adopt` is for the case that the record is lost.
@@ -87,6 +92,8 @@ def restore(
         summary = _translated(
             lambda: restore_backup(file, data, INTERNATIONAL, shards=shards, progress=advance)
         )
+    if recompute:
+        verify_directory(session.output, data, decode_genesis(summary.genesis))
     _show(session.output, "Restored", data, summary)
 
 

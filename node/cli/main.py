@@ -65,7 +65,7 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
             rest += [word, *words]
         elif word in GLOBAL:
             front += [word, *[value for value in [next(words, None)] if value is not None]]
-        elif word.partition("=")[0] in GLOBAL or (word.startswith("-o") and word[1:2] == "o"):
+        elif word.partition("=")[0] in GLOBAL or word.startswith("-o"):
             front.append(word)
         else:
             rest.append(word)

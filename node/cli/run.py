@@ -4,6 +4,7 @@ import typer
 
 from node.cli.output import Exit, Failure, local
 from node.cli.session import session_of
+from node.ledger.errors import InvariantViolated
 
 
 def run(ctx: typer.Context) -> None:
@@ -22,7 +23,7 @@ def run(ctx: typer.Context) -> None:
     config = session_of(ctx).config
     try:
         uvloop.run(run_node(config))
-    except SequencerRefused as error:
+    except (SequencerRefused, InvariantViolated) as error:
         raise local(str(error)) from error
     except NodeHalted as error:
         raise Failure(Exit.UNAVAILABLE, f"the node has halted: {error}") from error

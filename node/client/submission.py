@@ -132,6 +132,10 @@ class _Work:
             yield item
 
 
+UNCERTAIN: Final = (grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNKNOWN)
+"""A node that fails may have taken the transaction all the same."""
+
+
 class Submitter:
     """Sends over one channel. ``resent`` counts transactions that were sent again after a cut or a full
     queue.
@@ -197,7 +201,8 @@ class Submitter:
                 reason = f"{response.outcomes[0].error.sentence} ({self._target})"
             except grpc.aio.AioRpcError as failure:
                 answer = answer_of(failure, self._target)
-                if isinstance(answer.error, Declined) and item.attempts == 1:
+                certain = failure.code() not in UNCERTAIN
+                if isinstance(answer.error, Declined) and item.attempts == 1 and certain:
                     return Outcome(tx_id, None, answer.error)
                 reason, asked = str(answer.error), answer.wait
             if not await backoff.wait(asked):
@@ -256,8 +261,10 @@ class Submitter:
             found = await self._stub.GetTransaction(
                 pb.GetTransactionRequest(tx_id=outcome.tx_id), timeout=10.0
             )
-        except grpc.aio.AioRpcError:
-            return outcome
+        except grpc.aio.AioRpcError as failure:
+            if expired and outcome.decided:
+                return outcome  # the node has told that these bytes were never decided
+            return self._unknown(item, f"{refusal}; and the receipt could not be had: {failure.code().name}")
         return replace(
             receipt_outcome(found.transaction.receipt.encoded, outcome.seconds), attempts=item.attempts
         )

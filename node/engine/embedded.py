@@ -1,14 +1,14 @@
 """The default engine: one sequencer inside the node decides the order.
 
 It is crash-safe and tamper-evident. It is NOT Byzantine fault tolerant: whoever runs the node decides what is
-ordered and when, and the members' own copies and receipts are what keeps that honest.
+ordered and when; receipts, and whatever backups members take, are what keeps that honest.
 
 A transaction's way: ``submit`` judges it at the door and asks the workers for its signatures; the queue;
 ``_decide_block`` runs a block of whatever waits (thread *decide*); ``_make_durable`` syncs it and records the
 certificate (thread *disk*), while the next block already runs; then, and only then, its outcome is told. So
 an idle node answers at once, and a busy one fills its blocks.
 
-What always holds: ``decide`` alone touches the ledger's verbs, ``disk`` alone syncs, the event loop alone
+What always holds: ``decide`` alone runs blocks and commits them, ``disk`` alone syncs, the event loop alone
 tells; a full queue answers OVERLOADED at once; nothing is told that a crash could undo.
 """
 
@@ -42,6 +42,8 @@ T = TypeVar("T")
 RECENT_MAX: Final = 200_000
 """Receipts' places that are kept in memory until the index has them."""
 ALARMS_MAX: Final = 100
+QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of transactions accepted and not yet decided; decoded they take several times as much."""
 COLLECT_ALL_EVERY: Final = 1_000
 """Blocks between two full collections of garbage; after each of the others only what is new is looked at."""
 
@@ -58,6 +60,7 @@ class _Request:
     outcomes: list[Outcome]
     open: int
     done: asyncio.Future[None]
+    size: int = 0
 
 
 class _Entry(Struct, frozen=True, gc=False):
@@ -111,7 +114,7 @@ class EmbeddedEngine:
         self._clock_ms = clock_ms
         self._heartbeat = ledger.genesis.limits.heartbeat_ms / 1_000
         self._queue: deque[_Entry] = deque()
-        self._pending = 0
+        self._pending = self._pending_bytes = 0
         self._work = asyncio.Event()
         self._turn = asyncio.Lock()
         self._moved = asyncio.Event()
@@ -120,6 +123,7 @@ class EmbeddedEngine:
         self._entering: set[asyncio.Task[None]] = set()
         self._recent: dict[bytes, tuple[int, int]] = {}
         self._recent_above = 0
+        self._decided = 0
         self._durability: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._decide = ThreadPoolExecutor(1, "decide")
@@ -190,8 +194,7 @@ class EmbeddedEngine:
         """Decide signed transactions; outcomes in the same order, each after its block is durable."""
         if self._refusing:
             return [Outcome(error=self._refusing, height=self._durable.height)] * len(items)
-        room = max(self._queue_max - self._pending, 0)
-        accepted = items[:room]
+        accepted = items[: self._room(items)]
         request = _Request(
             [_NO_OUTCOME] * len(items), len(accepted), asyncio.get_running_loop().create_future()
         )
@@ -200,28 +203,43 @@ class EmbeddedEngine:
         self.counters.overloaded += len(items) - len(accepted)
         if not accepted:
             return request.outcomes
+        request.size = sum([len(item) for item in accepted])
         self._pending += len(accepted)
+        self._pending_bytes += request.size
         entering = asyncio.create_task(self._enter(request, accepted))
         self._entering.add(entering)  # a caller that goes away does not take what it handed in with it
         entering.add_done_callback(self._entering.discard)
         await request.done
         return request.outcomes
 
+    def _room(self, items: Sequence[bytes]) -> int:
+        """How many of the items the queue has room for, by number and by bytes."""
+        room = max(self._queue_max - self._pending, 0)
+        left = QUEUE_BYTES_MAX - self._pending_bytes
+        for at, item in enumerate(items[:room]):
+            left -= len(item)
+            if left < 0:
+                return at
+        return min(room, len(items))
+
     async def _enter(self, request: _Request, items: Sequence[bytes]) -> None:
         """Bring items into the queue; what stops that is the caller's to hear."""
         try:
             await self._enqueue(request, self._judge(request, items))
-        except (StoreFailed, InvariantViolated, WorkersClosed) as error:
+        except BaseException as error:
             self._pending -= request.open
+            self._pending_bytes -= request.size if request.open else 0
             self._work.set()
             if not request.done.done():
                 request.done.set_exception(error)
+            if not isinstance(error, StoreFailed | InvariantViolated | WorkersClosed):
+                raise
 
     def _judge(self, request: _Request, items: Sequence[bytes]) -> list[tuple[_Entry, tuple[Check, ...]]]:
         """The items that pass the door, with the signature checks that remain; the others are answered.
 
-        What is dead by time passes: only the next block, behind all that was decided before, can tell whether
-        the same bytes had been decided while they lived.
+        What is dead by time passes, and so does a spent request id: only the next block, behind all that was
+        decided before, can tell the first outcome of bytes whose keys or time have ended since.
         """
         now = self._now_ms()
         passed: list[tuple[_Entry, tuple[Check, ...]]] = []
@@ -231,11 +249,15 @@ class EmbeddedEngine:
                 entry = _Entry(self._ledger.read(raw), request, position)
                 passed.append((entry, self._ledger.check_at_door(entry.candidate, now)))
             except Rejected as rejected:
-                if entry and rejected.error is LedgerError.EXPIRED:
+                if entry and (rejected.error is LedgerError.EXPIRED or self._is_spent(entry.candidate)):
                     passed.append((entry, ()))
                 else:
                     self._settle(request, position, self._refused(rejected.error, rejected.details))
         return passed
+
+    def _is_spent(self, candidate: Candidate) -> bool:
+        transaction = candidate.transaction
+        return self._store.spent(transaction.member, transaction.request_id) is not None
 
     async def _enqueue(self, request: _Request, passed: list[tuple[_Entry, tuple[Check, ...]]]) -> None:
         """Queue what its signatures bear out. The verdicts are kept for when the block runs."""
@@ -333,7 +355,8 @@ class EmbeddedEngine:
             self._sequencer.certify(finalized.height, finalized.app_hash) if finalized.record else b""
         )
         self._ledger.commit(certificate)
-        gc.collect(2 if finalized.height % COLLECT_ALL_EVERY == 0 else 0)
+        self._decided += 1
+        gc.collect(2 if self._decided % COLLECT_ALL_EVERY == 0 else 0)
         self.counters.decide_seconds += time.perf_counter() - began
         return finalized
 
@@ -444,8 +467,10 @@ class EmbeddedEngine:
         request.outcomes[position] = outcome
         request.open -= 1
         self._pending -= 1
-        if not request.open and not request.done.done():
-            request.done.set_result(None)
+        if not request.open:
+            self._pending_bytes -= request.size
+            if not request.done.done():
+                request.done.set_result(None)
         if self._stopping and not self._pending:
             self._work.set()
 

@@ -1,8 +1,8 @@
 """The engine as the services see it: something that orders signed transactions and answers each with its
 outcome.
 
-``embedded.py`` is one in-process sequencer; a Byzantine fault tolerant engine stands beside it behind the
-same Protocol.
+``embedded.py`` is one in-process sequencer; another engine can stand
+beside it behind the same Protocol.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence

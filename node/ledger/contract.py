@@ -29,18 +29,18 @@ import msgspec
 from node.ledger import codec
 from node.ledger.errors import Category, ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Proofs
-from node.ledger.state import Part, State, Table, table
+from node.ledger.state import State, Table, table
 from node.ledger.types import EVENTS_MAX, Event, Genesis, Record
 
 __all__ = [
     "Category",
+    "Charge",
     "Context",
     "Contract",
     "Fact",
-    "Method",
     "Movement",
-    "Part",
     "Rejected",
+    "Signatory",
     "error",
     "method",
     "query",
@@ -49,10 +49,8 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-WORK_PER_BYTE: Final = 1
-"""Units of work that a byte of arguments costs unless its method says more (transactions.py says what a unit
-is).
-"""
+EIGHTHS_PER_BYTE: Final = 1
+"""What a byte of arguments costs unless its method says more: eighths of a unit of work (transactions.py)."""
 
 Texts = Callable[[Any], Iterable[str]]
 """Reads every text in a value."""
@@ -231,14 +229,14 @@ class Method:
 def method(function: F) -> F: ...
 @overload
 def method(
-    *, amount: str = "", asset: str = "", work: int = WORK_PER_BYTE, flat: int = 0
+    *, amount: str = "", asset: str = "", work: int = EIGHTHS_PER_BYTE, flat: int = 0
 ) -> Callable[[F], F]: ...
 def method(
     function: Any = None,
     *,
     amount: str = "",
     asset: str = "",
-    work: int = WORK_PER_BYTE,
+    work: int = EIGHTHS_PER_BYTE,
     flat: int = 0,
 ) -> Any:
     """Declare a method. amount, asset: the arguments that the signing policy weighs. work: eighths of a unit
@@ -267,11 +265,6 @@ def query(function: F) -> F:
 def error(code: int, category: Category, sentence: str) -> ErrorCode:
     """Declare a refusal of this contract, permanent from then on."""
     return ErrorCode(code, category, sentence)
-
-
-def check_page(limit: int, limit_max: int) -> int:
-    """A page's size: what was asked for, the maximum where that is 0 or more than the maximum."""
-    return limit if 0 < limit < limit_max else limit_max
 
 
 def _base(annotation: Any) -> Any:

@@ -2,12 +2,12 @@
 commits to all of it.
 
 An engine calls the verbs of ABCI: ``init_chain`` once, then ``finalize_block`` and ``commit`` in turn, with
-``admit`` at the door and ``query`` beside. The ledger knows no clock, disk or thread; the same blocks give
-the same app hashes on every node.
+``read`` and ``check_at_door`` before and ``query`` beside. The ledger knows no clock, disk or thread; the
+same blocks give the same app hashes on every node.
 
 What always holds: a transaction is applied whole or leaves no trace but its receipt; an item without a
-receipt spent nothing; nothing is changed for good before ``commit``; the app hash commits to state, receipts,
-transactions and all earlier app hashes.
+receipt spent nothing; nothing is changed for good before ``commit``; the app hash commits to state,
+receipts, transactions and all earlier app hashes.
 """
 
 import traceback
@@ -28,9 +28,7 @@ from node.ledger.transactions import Candidate, Chain, authorise, check_alive, p
 from node.ledger.types import Block, BlockRecord, Genesis, Header, Leaf, Receipt
 
 PROTOCOL: Final = 1
-"""The rules of this release. A header carries it; a node that lacks the next protocol stops before the height
-where it begins.
-"""
+"""The rules of this release. A header carries the number; a chain of other rules is refused."""
 
 _SYSTEM_LEAF: Final = Leaf(hashing.ZERO_HASH, "", bytes(16), hashing.ZERO_HASH)
 
@@ -157,8 +155,12 @@ class Ledger:
         root = self._tree.build()
         if root != header.state_root:
             raise InvariantViolated(
-                f"the stored state has root {root.hex()}, "
-                f"the header of {head.height} says {header.state_root.hex()}"
+                f"the stored state has root {root.hex()}, the header of {head.height} says "
+                f"{header.state_root.hex()}: move state/ aside, and the next start rebuilds it from the log"
+            )
+        if self._history.root() != header.history_root:
+            raise InvariantViolated(
+                f"the stored history is not the one that the header of {head.height} names"
             )
         return Info(head.height, head.time_ms, head.app_hash, root)
 

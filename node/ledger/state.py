@@ -19,6 +19,7 @@ from typing import Annotated, Any, Generic, Protocol, Self, TypeVar, get_args, g
 from msgspec import Meta
 
 from node.ledger import codec
+from node.ledger.errors import InvariantViolated
 from node.ledger.ports import Reader
 from node.ledger.types import Record, Write
 
@@ -53,6 +54,14 @@ class State(Protocol):
         """Records under ``prefix`` from ``start`` on."""
 
 
+def _decoded(key: bytes, data: bytes, decode: Decode) -> Any:
+    """A stored record. One that does not decode is this node's damage, never a contract's fault."""
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise InvariantViolated(f"the stored record {key!r} does not decode") from error
+
+
 class Delta:
     """The overlay of the block in progress above a store, and the cache of the records that recent blocks
     used.
@@ -72,7 +81,7 @@ class Delta:
         record = self._records.get(key, _UNREAD)
         if record is _UNREAD:
             data = self._reader.get(key)
-            record = self._records[key] = None if data is None else decode(data)
+            record = self._records[key] = None if data is None else _decoded(key, data, decode)
         return record
 
     def put(self, key: bytes, record: Record | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from node.ledger import codec, hashing
-from node.ledger.contract import Charge, Method, Signatories
+from node.ledger.contract import EIGHTHS_PER_BYTE, Charge, Method, Signatories
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Check
 from node.ledger.types import TRANSACTION_BYTES_MAX, Limits, SignedTransaction, Transaction
@@ -117,7 +117,7 @@ def _read_operations(transaction: Transaction, chain: Chain) -> tuple[tuple[Call
     eighths = flat = 0
     for number, operation in enumerate(transaction.operations, 1):
         method = chain.methods.get((operation.contract, operation.method))
-        eighths += len(operation.arguments) * (method.work if method else 1)
+        eighths += len(operation.arguments) * (method.work if method else EIGHTHS_PER_BYTE)
         flat += method.flat if method else 0
         if method is None:
             failure = failure or Failure(LedgerError.UNKNOWN_METHOD, number)

@@ -30,7 +30,7 @@ class StorageCode:
     LOG_DAMAGED = ErrorCode(
         4,
         Category.CORRUPTED,
-        "The block log is damaged: keep a copy, restore a backup into a new directory, catch up.",
+        "The block log is damaged: keep a copy, then restore a backup into a new one.",
     )
     LOST_TAIL = ErrorCode(
         5,
@@ -70,7 +70,7 @@ class StorageCode:
     )
     OUT_OF_ORDER = ErrorCode(13, Category.INTERNAL, "A block was staged that does not follow the last one.")
     MISSING = ErrorCode(
-        14, Category.NOT_FOUND, "There is no data directory here: create one with `vostro init`."
+        14, Category.NOT_FOUND, "There is no data directory here: check data_dir; `vostro run` makes one."
     )
 
 

@@ -14,7 +14,7 @@ import plyvel
 from node.ledger.hashing import Suite
 from node.storage import directory, layout
 from node.storage.database import Part, make_directory, remove_tree, rows_of, sync_directory, untold
-from node.storage.errors import StorageCode
+from node.storage.errors import StorageCode, StorageError
 from node.storage.records import home_of
 from node.storage.sharded import ShardedStore
 from node.storage.shards import Shards, checked_count, shard_options
@@ -31,6 +31,8 @@ def reshard(path: Path, suite: Suite, shards: int, progress: Callable[[int, int]
     checked_count(shards)
     with ShardedStore.open(path, suite) as store:
         store.flush()
+        if store.reports:
+            raise StorageError(StorageCode.SHARD_DAMAGED, cause="; ".join(store.reports))
         blocks, budget = store.durable_count, store.budget
     lock = directory.DirectoryLock(path)
     try:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from node.ledger.codec import NotCanonical
+from node.ledger.genesis import decode_genesis
 from node.ledger.hashing import Suite
 from node.ledger.ports import Spent
 from node.ledger.state_tree import pairs_of
@@ -291,6 +293,7 @@ class ShardedStore(Records):
         """
         for _ in range(self.shard_count + 1):
             self._flush_next(force=True)
+        self._require_running()
 
     def close(self) -> None:
         """Flush what is durable and close. What is staged and not synced is gone, as after a crash."""
@@ -332,7 +335,8 @@ class ShardedStore(Records):
         self.reports += self._shards.reports
         self._parts = self._shards.parts
         self.sources = self._shards.databases
-        self._spent_ids = SpentIds(path / layout.SPENT, self._lifetime_ms, head.time_ms if head else 0)
+        lifetime_ms = lifetime_of(self.log.genesis() or b"", self._lifetime_ms)
+        self._spent_ids = SpentIds(path / layout.SPENT, lifetime_ms, head.time_ms if head else 0)
         self._opened.append(self._spent_ids)
         if self._spent_ids.rebuilt:
             self.reports.append(f"spent ids are rebuilt from the log: {self._spent_ids.rebuilt}")
@@ -474,6 +478,14 @@ class ShardedStore(Records):
         for opened in reversed(self._opened):
             opened.close()
         self._opened.clear()
+
+
+def lifetime_of(document: bytes, given: int) -> int:
+    """How long request ids are remembered: as the genesis document in the log says, ``given`` without one."""
+    try:
+        return decode_genesis(document).limits.lifetime_ms
+    except NotCanonical:
+        return given
 
 
 def fill(path: Path, shards: int, genesis: bytes) -> BlockLog:

@@ -24,7 +24,7 @@ from tests.engine.kit import (
     until,
     world,
 )
-from tests.kit import op, pay
+from tests.kit import officer, op, pay
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -89,6 +89,20 @@ def balance(bench: object, account: str) -> int:
     """Posted CZK."""
     readers = bench.ledger.readers  # type: ignore[attr-defined]
     return int(readers["assets"].balance.get(account, "CZK").posted)
+
+
+async def test_the_same_bytes_get_the_first_outcome_after_their_key_was_revoked(
+    factory: Factory, tmp_path: Path
+) -> None:
+    async with running(factory, tmp_path) as bench:
+        paid, other = transfer(1), transfer(2)
+        first = await bench.one(paid)
+        revocation = world.make("PA", op("members", "revoke_key", officer("PA-officer").key_id))
+        revoked = await bench.one(revocation)
+        assert seen([first, revoked]) == ["applied", "applied"]
+        assert (await bench.one(paid)).receipt == first.receipt
+        assert (await bench.one(revocation)).receipt == revoked.receipt
+        assert is_error(await bench.one(other), LedgerError.KEY_NOT_ACTIVE, decided=False)
 
 
 async def test_the_same_bytes_get_the_first_outcome_after_a_restart(factory: Factory, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from contracts import assemble
 from node.ledger import codec
-from node.ledger.contract import Category, Contract, Rejected, check_page, error, method, query
+from node.ledger.contract import Category, Contract, Rejected, error, method, query
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import Amount, Name, Record
 
@@ -188,8 +188,3 @@ def test_every_fact_of_the_release_is_told_under_one_name() -> None:
 def test_a_refusal_tells_people_its_details() -> None:
     assert str(Rejected(Sample.ODD, least=2)) == "sample/1 ODD: Odd. (least 2)"
     assert str(Rejected(Sample.ODD)) == "sample/1 ODD: Odd."
-
-
-@pytest.mark.parametrize(("limit", "page"), [(0, 100), (-1, 100), (1, 1), (99, 99), (100, 100), (101, 100)])
-def test_a_page_is_never_larger_than_the_largest(limit: int, page: int) -> None:
-    assert check_page(limit, 100) == page

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from node.ledger.codec import encode
 from node.ledger.hashing import INTERNATIONAL
-from node.ledger.types import BlockRecord
+from node.ledger.types import BlockRecord, Limits
 from node.storage import directory, layout
 from node.storage.errors import StorageCode, StorageError
 from node.storage.reshard import reshard
-from node.storage.sharded import Budget, ShardedStore
+from node.storage.sharded import Budget, ShardedStore, lifetime_of
+from tests.kit import make_genesis
 from tests.storage_blocks import LIFETIME_MS, Chain, check_store
 
 
@@ -372,3 +374,17 @@ def test_a_shard_in_anothers_place_is_not_believed(tmp_path: Path) -> None:
     with reopen(tmp_path / "data") as store:
         assert len([report for report in store.reports if "another set" in report]) == 2
         check_store(store, blocks, len(blocks))
+
+
+def test_request_ids_are_remembered_as_long_as_genesis_says_whatever_the_opener_believes() -> None:
+    limits = Limits(lifetime_ms=7_200_000, heartbeat_ms=1_000, block_work_max=10**6, block_bytes_max=2**22)
+    document = encode(make_genesis(limits=limits))
+    assert lifetime_of(document, 600_000) == 7_200_000
+    assert lifetime_of(b"", 600_000) == 600_000
+
+
+def test_a_flush_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ShardedStore.create(tmp_path / "data", INTERNATIONAL, shards=2) as store:
+        monkeypatch.setattr(store, "_stopped", StorageError(StorageCode.IO_FAILED, cause="planted"))
+        with pytest.raises(StorageError):
+            store.flush()

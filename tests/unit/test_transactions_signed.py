@@ -210,6 +210,21 @@ def test_amounts_of_all_methods_that_a_rule_fits_are_weighed_together(world: Con
     assert applied(world, world.make("PA", batch))
 
 
+def test_keys_and_policy_are_changed_by_as_many_officers_as_the_strictest_rule_asks_for(
+    world: Consortium,
+) -> None:
+    policed(world, Rule("transfers", "send", "CZK", 10**6, 2))
+    alone = ("PA-officer",)
+    for change in (
+        op("members", "set_policy", ()),
+        op("members", "register_key", new_key("a fourth officer")),
+        op("members", "revoke_key", officer("three").key_id),
+    ):
+        expect_discarded(world, world.make("PA", change, officers=alone), LedgerError.POLICY_NOT_MET)
+    assert applied(world, world.make("PA", pay("PA/main", "KB/main", 1), officers=alone))
+    assert applied(world, world.make("PA", op("members", "set_policy", ()), officers=("PA-officer", "three")))
+
+
 def test_the_total_of_a_batch_is_what_the_policy_weighs(world: Consortium) -> None:
     policed(world, Rule("transfers", "*", "CZK", 100, 2))
     legs = (("KB/main", 60, ""), ("CNB/main", 40, ""))
