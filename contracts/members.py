@@ -10,7 +10,7 @@ State       institution / member -> Institution
             policy / member -> Policy
 Invariants  M1 a key belongs to one member for ever and its id names it.
             M2 a key signs from ``active_from`` until ``retires_at`` and never once revoked.
-            M3 a policy never asks for more officers than there are holders of active keys when it is set.
+            M3 a policy never asks for more officers than could change it when it is set.
             M4 only administrators admit, change, suspend, resume or recover a member.
 Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key
             holders. Use functions or initials as holders, not people's names.
@@ -215,7 +215,7 @@ class Members(Contract):
     POLICY_UNMEETABLE = error(
         12,
         Category.PRECONDITION,
-        "The policy would ask for more officers than the member has holders of active keys.",
+        "The policy would ask for more officers than there are holders of keys that may change it.",
     )
     KEYS_REMAIN = error(13, Category.PRECONDITION, "The member has keys enough to register others itself.")
 
@@ -433,11 +433,7 @@ class Members(Contract):
         ctx.emit(KeyRetired(ctx.member, key_id, retires_at))
 
     def _set_policy(self, ctx: Context, member: str, rules: tuple[Rule, ...]) -> None:
-        holders = dict.fromkeys(
-            key.holder
-            for _, key in self.key.scan(member)
-            if _is_active(key, ctx.height) and not key.retires_at
-        )
+        holders = self._holders(member, ctx.height, "set_policy", lasting=True)
         if any(rule.officers > len(holders) for rule in rules):
             raise Rejected(self.POLICY_UNMEETABLE, holders=len(holders))
         self.policy.put(Policy(rules), member)
@@ -445,13 +441,20 @@ class Members(Contract):
 
     def _can_register(self, member: str, height: int) -> bool:
         """Whether the holders of a member's active keys suffice for ``register_key`` under its policy."""
-        scopes = ("*", self.name, f"{self.name}.register_key")
-        holders = dict.fromkeys(
+        charge = Charge(self.name, "register_key", "", 0)
+        holders = self._holders(member, height, "register_key")
+        return len(holders) >= self.required_officers(member, (charge,))
+
+    def _holders(self, member: str, height: int, method: str, *, lasting: bool = False) -> dict[str, None]:
+        """Who may sign for a method of this contract; ``lasting``: without those whose key is to retire."""
+        scopes = ("*", self.name, f"{self.name}.{method}")
+        return dict.fromkeys(
             key.holder
             for _, key in self.key.scan(member)
-            if _is_active(key, height) and any(scope in scopes for scope in key.scopes)
+            if _is_active(key, height)
+            and not (lasting and key.retires_at)
+            and any(scope in scopes for scope in key.scopes)
         )
-        return len(holders) >= self.required_officers(member, (Charge(self.name, "register_key", "", 0),))
 
     def _set_status(self, member: str, status: Literal["active", "suspended"]) -> None:
         institution = self._require_institution(member)

@@ -126,16 +126,16 @@ def test_a_hold_is_reserved_posted_in_part_and_another_voided(bank: Bank) -> Non
 def test_members_keys_and_policies_are_managed(bank: Bank) -> None:
     node = bank.node
     second = node.new_key("AB-second")
-    registered = bank.by(
-        "AB", "members", "key", "register", second, "--holder", "clearing", "--scope", "transfers"
-    )
+    registered = bank.by("AB", "members", "key", "register", second, "--holder", "clearing", "--scope", "*")
     assert registered["events"][0]["holder"] == "clearing"
     bank.by("AB", "members", "policy", "set", "--rule", "transfers.send,CZK,500.00,2")
     shown = node.json("members", "show", "AB")
     assert shown["active_keys"] == 2
     assert shown["policy"][0]["from_amount"] == 50_000
     key_id = node.json("keys", "show", second)["key_id"]
-    bank.by("AB", "members", "policy", "set")
+    alone = node.vostro("--member", "AB", *bank.keys("AB"), "-o", "json", "members", "policy", "set")
+    assert (alone.code, alone.error["code"]) == (1, "ledger/14 POLICY_NOT_MET")
+    bank.by("AB", "--key", second, "members", "policy", "set")
     bank.by("AB", "members", "key", "revoke", key_id)
     bank.by("ADMIN", "members", "suspend", "AB", "--reason", "test")
     late = ("--member", "AB", *bank.keys("AB"), "-o", "json", "accounts", "open", "AB/late")
