@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             ("types", [python, "-m", "mypy"]),
             ("import rules", [str(tools / "lint-imports"), "--no-cache", "--no-logo"]),
             ("generated code", [python, "scripts/gen_proto.py", "--check"]),
+            ("generated formats", [python, "scripts/gen_formats.py", "--check"]),
             *proto_steps(tools / "buf", Path(scratch)),
         ]
         failed = [title for title, command in steps if not run_step(title, command)]

@@ -18,12 +18,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import structlog
 from msgspec import Struct
 
+from node.engine.counters import Counters
 from node.engine.engine import EngineStatus, Outcome
 from node.engine.errors import NodeError
 from node.engine.ports import DurableStore, Places, Workers
@@ -41,7 +42,6 @@ T = TypeVar("T")
 
 RECENT_MAX: Final = 200_000
 """Receipts' places that are kept in memory until the index has them."""
-ALARMS_MAX: Final = 100
 QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of transactions accepted and not yet decided; decoded they take several times as much."""
 COLLECT_ALL_EVERY: Final = 1_000
@@ -69,21 +69,6 @@ class _Entry(Struct, frozen=True, gc=False):
     candidate: Candidate
     request: _Request
     position: int
-
-
-@dataclass(slots=True)
-class Counters:
-    """What metrics read."""
-
-    applied: int = 0
-    refused: int = 0
-    discarded: int = 0
-    overloaded: int = 0
-    blocks: int = 0
-    decide_seconds: float = 0.0
-    sync_seconds: float = 0.0
-    alarm_count: int = 0
-    alarms: deque[str] = field(default_factory=lambda: deque(maxlen=ALARMS_MAX))
 
 
 class EmbeddedEngine:

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from node.ledger.codec import NotCanonical
-from node.ledger.genesis import decode_genesis
 from node.ledger.hashing import Suite
 from node.ledger.ports import Spent
 from node.ledger.state_tree import pairs_of
@@ -29,7 +27,7 @@ from node.storage.errors import StorageCode, StorageError
 from node.storage.log import CHECKED_ON_OPEN, BlockLog, LogReader
 from node.storage.records import Layer, Records
 from node.storage.shards import SHARDS_DEFAULT, Shards, checked_count
-from node.storage.spent import SpentIds, spent_key, spent_of_leaves
+from node.storage.spent import SpentIds, lifetime_of, spent_key, spent_of_leaves
 
 LIFETIME_MS_DEFAULT: Final = 600_000
 FLUSH_BLOCKS: Final = 16
@@ -467,9 +465,8 @@ class ShardedStore(Records):
 
     def _require_running(self) -> None:
         if self._stopped is not None:
-            code = (
-                StorageCode.DISK_LOW if self._stopped.error is StorageCode.DISK_LOW else StorageCode.STOPPED
-            )
+            low = self._stopped.error is StorageCode.DISK_LOW
+            code = StorageCode.DISK_LOW if low else StorageCode.STOPPED
             stopped = StorageError(code, cause=str(self._stopped))
             stopped.final = True
             raise stopped from self._stopped
@@ -478,14 +475,6 @@ class ShardedStore(Records):
         for opened in reversed(self._opened):
             opened.close()
         self._opened.clear()
-
-
-def lifetime_of(document: bytes, given: int) -> int:
-    """How long request ids are remembered: as the genesis document in the log says, ``given`` without one."""
-    try:
-        return decode_genesis(document).limits.lifetime_ms
-    except NotCanonical:
-        return given
 
 
 def fill(path: Path, shards: int, genesis: bytes) -> BlockLog:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import plyvel
 
-from node.ledger.codec import encode, trusted_decoder
+from node.ledger.codec import NotCanonical, encode, trusted_decoder
+from node.ledger.genesis import decode_genesis
 from node.ledger.hashing import ZERO_HASH
 from node.ledger.ports import Spent
 from node.ledger.types import Leaf
@@ -48,6 +49,14 @@ def minute_of(key: bytes) -> int:
 def floor_minute(head_time_ms: int, lifetime_ms: int) -> int:
     """The first minute whose ids may still be alive, or asked for, at the head's time."""
     return max(0, head_time_ms - lifetime_ms - MARGIN_MS) // MINUTE_MS
+
+
+def lifetime_of(document: bytes, given: int) -> int:
+    """How long request ids are remembered: as the genesis document in the log says, ``given`` without one."""
+    try:
+        return decode_genesis(document).limits.lifetime_ms
+    except NotCanonical:
+        return given
 
 
 def spent_of_leaves(leaves: Iterable[bytes], height: int) -> dict[bytes, Spent]:

@@ -26,7 +26,8 @@ from prometheus_client import generate_latest
 from node.cli.output import Exit
 from node.config import NodeConfig
 from node.demo.child import free_port, spawn
-from node.engine.embedded import Counters, EmbeddedEngine
+from node.engine.counters import Counters
+from node.engine.embedded import EmbeddedEngine
 from node.engine.engine import EngineStatus
 from node.engine.errors import NodeError
 from node.ledger.errors import ErrorCode

@@ -10,6 +10,7 @@ import pytest
 
 from node.ledger.errors import Rejected
 from node.ledger.ledger import Discarded, Finalized
+from node.ledger.transactions import Candidate
 from node.ledger.types import Receipt
 from tests.checker import check_ledger
 from tests.kit import START_MS, World, refusal
@@ -47,7 +48,8 @@ def run(
     return results
 
 
-def try_door(world: World, raw: bytes) -> None:
+def try_door(world: World, raw: bytes | Candidate) -> None:
+    assert isinstance(raw, bytes)
     try:
         world.knock(raw)
     except Rejected:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node.demo.child import free_port
-from node.engine.embedded import Counters
+from node.engine.counters import Counters
 from node.engine.engine import EngineStatus
 from node.metrics import NodeMetrics, serve_metrics
 

@@ -16,7 +16,8 @@ from node.ledger.types import BlockRecord, Limits
 from node.storage import directory, layout
 from node.storage.errors import StorageCode, StorageError
 from node.storage.reshard import reshard
-from node.storage.sharded import Budget, ShardedStore, lifetime_of
+from node.storage.sharded import Budget, ShardedStore
+from node.storage.spent import lifetime_of
 from tests.kit import make_genesis
 from tests.storage_blocks import LIFETIME_MS, Chain, check_store
 
