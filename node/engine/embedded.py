@@ -211,14 +211,18 @@ class EmbeddedEngine:
         """Bring items into the queue; what stops that is the caller's to hear."""
         try:
             await self._enqueue(request, self._judge(request, items))
+        except (StoreFailed, InvariantViolated, WorkersClosed) as error:
+            self._abandon(request, error)
         except BaseException as error:
-            self._pending -= request.open
-            self._pending_bytes -= request.size if request.open else 0
-            self._work.set()
-            if not request.done.done():
-                request.done.set_exception(error)
-            if not isinstance(error, StoreFailed | InvariantViolated | WorkersClosed):
-                raise
+            self._abandon(request, error)
+            raise
+
+    def _abandon(self, request: _Request, error: BaseException) -> None:
+        self._pending -= request.open
+        self._pending_bytes -= request.size if request.open else 0
+        self._work.set()
+        if not request.done.done():
+            request.done.set_exception(error)
 
     def _judge(self, request: _Request, items: Sequence[bytes]) -> list[tuple[_Entry, tuple[Check, ...]]]:
         """The items that pass the door, with the signature checks that remain; the others are answered.
