@@ -165,10 +165,11 @@ def _signatures(day: Day) -> None:
     alone = w.make("ADMIN", op("members", "resume", "GONE"), officers=("chair",))
     day.expect(
         "administrators",
-        [alone, w.make("PA", op("members", "resume", "GONE"))],
+        [alone, w.make("PA", op("members", "resume", "GONE"), officers=team)],
         [("ledger", 14), ("members", 1)],
     )
-    day.expect("no policy", [w.make("PA", op("members", "set_policy", ()))], [OK])
+    undo = op("members", "set_policy", ())
+    day.expect("no policy", [w.make("PA", undo), w.make("PA", undo, officers=team)], [("ledger", 14), OK])
 
 
 def _bytes(day: Day) -> None:
