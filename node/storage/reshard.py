@@ -31,6 +31,7 @@ def reshard(path: Path, suite: Suite, shards: int, progress: Callable[[int, int]
     checked_count(shards)
     with ShardedStore.open(path, suite) as store:
         store.flush()
+        store.check_space()  # also tells a flush that failed
         if store.reports:
             raise StorageError(StorageCode.SHARD_DAMAGED, cause="; ".join(store.reports))
         blocks, budget = store.durable_count, store.budget

@@ -291,7 +291,6 @@ class ShardedStore(Records):
         """
         for _ in range(self.shard_count + 1):
             self._flush_next(force=True)
-        self._require_running()
 
     def close(self) -> None:
         """Flush what is durable and close. What is staged and not synced is gone, as after a crash."""

@@ -384,8 +384,8 @@ def test_request_ids_are_remembered_as_long_as_genesis_says_whatever_the_opener_
     assert lifetime_of(b"", 600_000) == 600_000
 
 
-def test_a_flush_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_stopped_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ShardedStore.create(tmp_path / "data", INTERNATIONAL, shards=2) as store:
         monkeypatch.setattr(store, "_stopped", StorageError(StorageCode.IO_FAILED, cause="planted"))
         with pytest.raises(StorageError):
-            store.flush()
+            store.check_space()
