@@ -1,4 +1,4 @@
-"""Measures what the README claims: `python3 scripts/bench.py CASE...`, or `all`.
+"""Measures what docs/performance.md tells: `python3 scripts/bench.py CASE...`, or `all`.
 
 Real gRPC to a real node in another process, one Ed25519 signature a transaction, every reply after its
 durable commit. Each case warms up, runs its load REPEATS times and tells the median, then runs once more at
