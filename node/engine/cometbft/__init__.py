@@ -1,1 +1,3 @@
-"""Byzantine fault tolerant order: CometBFT in a process of its own, and this node as its ABCI application."""
+"""CometBFT as the engine: several validators decide the order, and no third of their power alone can bend
+it.
+"""

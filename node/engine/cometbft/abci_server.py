@@ -60,7 +60,9 @@ class Call(NamedTuple):
 
 
 class _Run:
-    """One CometBFT process. ``open`` counts its connections that have spoken; ``idle`` is set while that is 0."""
+    """One CometBFT process. ``open`` counts its connections that have spoken; ``idle`` is set while there is
+    none.
+    """
 
     def __init__(self, number: int, pid: int) -> None:
         self.number = number
@@ -91,8 +93,8 @@ class AbciServer:
         trace: Callable[[Call], None] | None = None,
         frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
-        """path: the socket's. failed: learns, on the event loop, of an exception that the application let out.
-        trace: learns of every call before it is made. frame_bytes_max: the longest request that is taken.
+        """path: the socket's. failed: learns, on the event loop, of an exception that the application let
+        out. trace: learns of every call before it is made. frame_bytes_max: the longest request taken.
         """
         self._application = application
         self._path = path
@@ -114,7 +116,7 @@ class AbciServer:
             )
         try:
             self._path.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._accept, self._path, limit=READ_BYTES)
+            self._server = await asyncio.start_unix_server(self._accept, str(self._path), limit=READ_BYTES)
             self._path.chmod(0o600)
         except OSError as error:
             raise SocketRefused(f"{self._path}: {error.strerror}") from error
@@ -160,23 +162,19 @@ class AbciServer:
         frames = Frames(self._frame_bytes_max)
         entered = False
         try:
-            while data := await reader.read(READ_BYTES):
+            while data := await _read(reader):
                 if not entered:
                     entered = await self._admit(run)
                     if not entered:
                         return
                 await self._answer_all(run, connection, frames.feed(data), writer)
         except Malformed as error:
-            log.error("ABCI request refused, connection closed", connection=connection, reason=str(error))
+            log.exception("ABCI request refused, connection closed", connection=connection)
             writer.write(frame(encode_exception(str(error))))
-        except ConnectionError:
-            return  # the other side has gone: its successor is told everything again
         finally:
             if entered:
                 run.leave()
-            with suppress(ConnectionError):
-                writer.close()
-                await writer.wait_closed()
+            writer.close()
 
     async def _admit(self, run: _Run) -> bool:
         """Wait until no other CometBFT has a call in progress; whether this one is still the newest."""
@@ -218,7 +216,8 @@ class AbciServer:
             writer.write(answers + frame(failure))
             raise
         writer.write(answers)
-        await writer.drain()
+        with suppress(ConnectionError):  # the next read says that the other side has gone
+            await writer.drain()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A connection has ended; if by an exception, so do all, and the node learns of it."""
@@ -234,6 +233,14 @@ class AbciServer:
     def _abort(self) -> None:
         for writer in self._connections.values():
             writer.transport.abort()
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """What has arrived; nothing once the other side has gone, whose successor is told everything again."""
+    try:
+        return await reader.read(READ_BYTES)
+    except ConnectionError:
+        return b""
 
 
 def _peer(writer: asyncio.StreamWriter) -> int:
