@@ -1,9 +1,9 @@
 """Runs the tests, folder by folder: `python3 scripts/test.py` in a fresh clone is enough.
 
-Makes the project's environment first, and the CometBFT that the tests run. The last line of the output is `N passed, N failed, N skipped` over
-all folders, alone on its line; the exit code is 0 only if something ran, nothing failed, no folder died and
-the whole stayed inside its 45 minutes. What cannot be collected counts as failed; what --without leaves out
-counts as skipped.
+Makes the project's environment first, and the CometBFT that the tests run. The last line of the output is
+`N passed, N failed, N skipped` over all folders, alone on its line; the exit code is 0 only if something ran,
+nothing failed, no folder died and the whole stayed inside its 45 minutes. What cannot be collected counts as
+failed; what --without leaves out counts as skipped.
 """
 
 import argparse

@@ -302,7 +302,6 @@ def config_toml(config: HomeConfig) -> bytes:
 
 def _settings(config: HomeConfig) -> dict[str, dict[str, Any]]:
     """Section -> key -> value; what is not named stays as CometBFT has it."""
-    peers = ",".join(map(str, config.peers))
     return {
         "": {
             "version": VERSION,
@@ -331,9 +330,8 @@ def _settings(config: HomeConfig) -> dict[str, dict[str, Any]]:
             "laddr": f"tcp://{config.listen}",
             "external_address": config.external,
             "seeds": "",
-            "persistent_peers": peers,
+            "persistent_peers": ",".join(map(str, config.peers)),
             "unconditional_peer_ids": ",".join(peer.node_id for peer in config.peers),
-            "private_peer_ids": "",
             "addr_book_strict": False,
             "allow_duplicate_ip": True,
             "pex": False,
