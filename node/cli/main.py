@@ -16,6 +16,7 @@ from node.cli import (
     blacklist,
     blocks,
     doctor,
+    engine,
     holds,
     initialise,
     keys,
@@ -184,6 +185,7 @@ for name, noun in (
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),
+    ("engine", engine),
 ):
     app.add_typer(noun.app, name=name)
 app.command("verify")(verify.verify)
