@@ -1,5 +1,5 @@
-"""SM4-GCM (GB/T 32907; RFC 8998, section 3.2) in the form that ``cryptography`` gives AES-GCM, so that a key file
-is read and written alike under both.
+"""SM4-GCM (GB/T 32907; RFC 8998, section 3.2) in the form that ``cryptography`` gives AES-GCM, so that a key
+file is read and written alike under both.
 """
 
 from typing import Final
