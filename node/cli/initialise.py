@@ -57,13 +57,8 @@ def init(
     else:
         passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
         (directory / KEYS).mkdir(parents=True, mode=0o700)
-        entries = []
-        for number in range(1, administrators + 1):
-            path = directory / KEYS / f"administrator-{number}.json"
-            signer = generate(chosen.algorithms[0])
-            save_signer(path, signer, passphrase, label=f"administrator-{number}")
-            entries.append(AdministratorKey(signer.algorithm, signer.public_key, f"administrator-{number}"))
-            made.append(path)
+        made = [directory / KEYS / f"administrator-{number}.json" for number in range(1, administrators + 1)]
+        entries = [_made(path, chosen.algorithms[0], passphrase) for path in made]
     node = make_directory(
         directory,
         name=name,
@@ -89,8 +84,14 @@ def init(
     session.output.say(f"Start it with: vostro --config {node.config} run")
 
 
-def _given(spec: str) -> AdministratorKey:
+def _made(path: Path, algorithm: str, passphrase: bytes) -> AdministratorKey:
+    """A new key in a new file, whose name is the holder's."""
+    signer = generate(algorithm)
+    save_signer(path, signer, passphrase, label=path.stem)
+    return AdministratorKey(signer.algorithm, signer.public_key, path.stem)
 
+
+def _given(spec: str) -> AdministratorKey:
     holder, _, path = spec.partition("=")
     if not holder or not path:
         raise usage(f"--administrator-key is HOLDER=KEYFILE, not {spec!r}")

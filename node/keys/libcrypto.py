@@ -1,5 +1,5 @@
 """SM2 of the operating system's OpenSSL, called through ctypes: the few functions of libcrypto's EVP
-interface that a signature takes (docs/adr/0012).
+interface that a signature takes (docs/adr/0016).
 
 The package ``cryptography`` has SM3 and SM4 but no SM2, so the system's libcrypto, 3.0 or newer, does it.
 Signatures are in DER here, as OpenSSL has them; sm2.py alone calls this file and gives them their form.
