@@ -16,6 +16,7 @@ from node.config import ConfigError, NodeConfig
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
 from node.keys.keystore import KeystoreError, load_signer, read_passphrase
+from node.keys.unsound import UnsoundLibrary
 from node.storage.directory import free_bytes
 
 CLOCK_MS_MAX: Final = 5_000
@@ -93,7 +94,7 @@ def _local(session: Session) -> Iterator[Finding]:
 def _guarded(check: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(check, Verdict.OK, look())
-    except (GenesisRefused, KeystoreError, SequencerRefused, OSError) as error:
+    except (GenesisRefused, KeystoreError, SequencerRefused, UnsoundLibrary, OSError) as error:
         return Finding(check, Verdict.FAILED, str(error), "see the sentence")
 
 

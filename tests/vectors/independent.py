@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 Value = int | str | bytes | tuple[Any, ...]
 INTEGER_MAX: Final = 2**63 - 1
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+SUITE = "international"
+"""Of the chains that this file reads; independent_guomi.py is this file with another suite."""
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -167,7 +169,7 @@ def read(data: bytes, shape: Shape) -> Any:
 
 
 def sha(data: bytes) -> bytes:
-    """H of the suite ``international``."""
+    """H of the suite."""
     return hashlib.sha256(data).digest()
 
 
@@ -373,7 +375,7 @@ def _trusted(trust: bytes) -> dict[str, Any]:
             _require(3, document["version"] == 1)
             chain, height = bytes.fromhex(document["chain"]), document["height"]
             app_hash = bytes.fromhex(document["app_hash"])
-        _require(1, document["suite"] == "international")
+        _require(1, document["suite"] == SUITE)
         return {"chain": chain, "height": height, "app_hash": app_hash, "authority": _authority(document)}
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedError(1) from error
