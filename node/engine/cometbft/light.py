@@ -10,8 +10,9 @@ The records have an encoding of ours (docs/formats.md, "Encoding"), in which rec
 for nil and absent votes have no place there: they certify nothing.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -127,7 +128,17 @@ class SequencerHeader(Record, frozen=True):
     signature: Signature
 
 
-decode_signed_header = codec.decoder(SignedHeader)
+class Certified(NamedTuple):
+    """What validators have certified: the height of the newest header of ours whose app hash a signed header
+    of CometBFT carries, that signed header, and all hand-overs of the authority before it, in order.
+    """
+
+    height: int
+    signed: SignedHeader
+    handovers: tuple[SequencerHeader | SignedHeader, ...]
+
+
+decode_signed_header: Final[Callable[[bytes], SignedHeader]] = codec.decoder(SignedHeader)
 """A SignedHeader from its encoding. Raises codec.NotCanonical."""
 
 
