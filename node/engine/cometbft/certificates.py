@@ -11,6 +11,7 @@ made from it verifies; what is missing is alarmed, and nothing newer is told unt
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from node.engine.cometbft import light
@@ -107,7 +108,7 @@ class ValidatorCertificates:
         self._chain = light.comet_chain_id(chain_id(genesis))
         self._initial_height = initial_height
         self._alarm = alarm
-        self._rpc_errors = rpc_errors
+        self._failures: tuple[type[Exception], ...] = (*rpc_errors, AnswerRefused, CommitRefused)
         self._alarmed = ""
         self._links: dict[int, Link] = {}
         self._roots: list[tuple[int, bytes]] = []
@@ -132,7 +133,7 @@ class ValidatorCertificates:
             try:
                 await self.advance(self._height)
                 self._alarmed = ""
-            except (*self._rpc_errors, AnswerRefused, CommitRefused) as error:
+            except self._failures as error:
                 if str(error) != self._alarmed:
                     self._alarmed = str(error)
                     self._alarm(f"no newer certificates for receipts: {error}")
@@ -260,7 +261,7 @@ class ValidatorCertificates:
     def _before(self, signed: SignedHeader) -> tuple[Link, ...]:
         """The hand-overs before a signed header. Raises CommitRefused where they do not lead to it."""
         links = tuple([self._links[height] for height in sorted(self._links) if height < signed.height])
-        for before, after in zip(links, (*links[1:], signed), strict=True):
+        for before, after in pairwise((*links, signed)):
             if (
                 isinstance(before, SignedHeader)
                 and isinstance(after, SignedHeader)
