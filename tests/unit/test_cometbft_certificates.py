@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from node.engine.cometbft import certificates as module
 from node.engine.cometbft.answers import AnswerRefused, read_signed_header
@@ -229,6 +230,28 @@ async def test_a_header_that_carries_another_app_hash_is_refused(chain: Chain) -
     chain.rpc.headers[11] = signed(header(CONSORTIUM.chain_id, 11, bytes(32), D), D)
     with pytest.raises(CommitRefused, match="app hash"):
         await chain.keeper().advance(11)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("height", [4, 11])
+async def test_a_header_without_the_signatures_of_its_set_is_refused(chain: Chain, height: int) -> None:
+    good = chain.rpc.headers[height]
+    for bad in (replace(good, votes=good.votes[1:]), replace(good, round=1)):
+        chain.rpc.headers[height] = bad
+        keeper = chain.keeper()
+        with pytest.raises(CommitRefused, match=f"height {height}: "):
+            await keeper.advance(11)
+        assert keeper.newest is None
+
+
+@pytest.mark.asyncio
+async def test_what_a_restarted_node_cannot_judge_yet_waits_for_the_next_height(chain: Chain) -> None:
+    await chain.keeper().advance(9)
+    again = chain.keeper()
+    await again.advance(9)
+    assert again.newest is None
+    await again.advance(10)
+    assert heights(again) == [4, 8, 9]
 
 
 @pytest.mark.asyncio

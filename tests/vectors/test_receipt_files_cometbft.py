@@ -339,6 +339,13 @@ MOVED: dict[str, tuple[Callable[[], File], File, ReceiptProblem | None]] = {
         SIX,
         P.OUT_OF_ORDER,
     ),
+    "a sequencer behind validators": (
+        lambda: moved(
+            handovers=[signed(header(golden.golden().chain_id, 5, bytes(32), A), A), SEQUENCER_LINK]
+        ),
+        {**SIX, "height": 3, "authority": as_authority(authority(A))},
+        P.OUT_OF_ORDER,
+    ),
     "a sequencer's header that does not decode": (
         lambda: moved(handovers=[replace(SEQUENCER_LINK, header=b"\x90")]),
         SIX,
