@@ -44,16 +44,23 @@ def _integer(data: bytes) -> bytes:
     return b"\x02" + bytes([len(padded)]) + padded
 
 
-def _with_guomi() -> Any:
-    place = Path(__file__).with_name("independent.py")
-    spec = importlib.util.spec_from_file_location("independent_of_guomi", place)
+def _loaded(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"{name}_of_guomi", Path(__file__).with_name(f"{name}.py"))
     if spec is None or spec.loader is None:
-        raise ImportError(place)
+        raise ImportError(name)
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.SUITE, module.sha, module.is_signed = "guomi", sm3, is_signed
     return module
 
 
-guomi: Final = _with_guomi()
-"""The functions of independent.py, for chains of the suite guomi."""
+def _with_guomi() -> tuple[Any, Any]:
+    formats, receipts = _loaded("independent"), _loaded("independent_receipts")
+    formats.SUITE, formats.sha, formats.is_signed = "guomi", sm3, is_signed
+    for name, value in vars(formats).items():
+        if name in vars(receipts) and not name.startswith("__"):
+            setattr(receipts, name, value)
+    return formats, receipts
+
+
+guomi, guomi_receipts = _with_guomi()
+"""The functions of independent.py and of independent_receipts.py, for chains of the suite guomi."""
