@@ -1,0 +1,1 @@
+"""The consortium's order: CometBFT, run beside the node and spoken to over sockets of this machine."""
