@@ -1,15 +1,20 @@
 """``vostro init``: a directory in which a node of a new chain can start."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from node.cli.output import usage
 from node.cli.session import session_of
-from node.keys.keystore import read_metadata, save_signer
+from node.keys.keystore import save_signer
+from node.keys.loader import read_public
+from node.keys.pkcs11 import is_token_uri
 from node.keys.signer import generate
 from node.ledger.types import AdministratorKey
+
+if TYPE_CHECKING:
+    from node.cli.directory import SequencerKey
 
 
 def init(
@@ -30,6 +35,12 @@ def init(
         str, typer.Option(help="host:port of the gRPC face; beyond loopback it needs mutual TLS.")
     ] = "127.0.0.1:7600",
     shards: Annotated[int, typer.Option(help="LevelDBs behind the state.", min=1, max=256)] = 8,
+    sequencer_key: Annotated[
+        str, typer.Option(help="A key of your own that signs headers: a key file, or a pkcs11: URI.")
+    ] = "",
+    sequencer_passphrase_file: Annotated[
+        Path | None, typer.Option(help="The file of its passphrase, or of the token's PIN.")
+    ] = None,
 ) -> None:
     """Make a node's directory: node.toml, genesis.json, the sequencer's key, and the administrators' keys.
 
@@ -46,6 +57,7 @@ def init(
     session = session_of(ctx)
     if directory.exists() and any(directory.iterdir()):
         raise usage(f"{directory} is not empty: name a directory that is new or empty")
+    sequencer = _sequencer(sequencer_key, sequencer_passphrase_file)
     made: list[Path] = []
     if administrator_key:
         entries = [_given(spec) for spec in administrator_key]
@@ -66,6 +78,7 @@ def init(
         threshold=threshold,
         settings={"listen": listen, "shards": shards},
         made_keys=made,
+        sequencer=sequencer,
     )
     session.output.record(
         "Made",
@@ -82,10 +95,23 @@ def init(
     session.output.say(f"Start it with: vostro --config {node.config} run")
 
 
+def _sequencer(reference: str, passphrase_file: Path | None) -> "SequencerKey | None":
+    """The sequencer's own key, by its public half; None where one is to be made."""
+    from node.cli.directory import SequencerKey
+
+    if not reference:
+        return None
+    if passphrase_file is None:
+        raise usage("--sequencer-key needs --sequencer-passphrase-file, whose name goes into node.toml")
+    known = read_public(reference)
+    where = reference if is_token_uri(reference) else str(Path(reference).resolve())
+    return SequencerKey(known.algorithm, known.public_key, where, str(passphrase_file.resolve()))
+
+
 def _given(spec: str) -> AdministratorKey:
 
     holder, _, path = spec.partition("=")
     if not holder or not path:
         raise usage(f"--administrator-key is HOLDER=KEYFILE, not {spec!r}")
-    known = read_metadata(Path(path))
+    known = read_public(path)
     return AdministratorKey(known.algorithm, known.public_key, holder)

@@ -105,10 +105,14 @@ class Session:
 
     def passphrase(self, prompt: str, *, confirm: bool = False) -> bytes | Path:
         """From ``--passphrase-file``, or typed. Raises Failure where nobody can type."""
-        if self.passphrase_file:
-            return self.passphrase_file
+        return self.passphrase_file or self.typed(prompt, confirm=confirm)
+
+    def typed(self, prompt: str, *, confirm: bool = False) -> bytes:
+        """A secret typed at the terminal. Raises Failure where nobody can type."""
         if not sys.stdin.isatty():
-            raise usage("there is no terminal to ask for a passphrase: name a file with --passphrase-file")
+            raise usage(
+                "there is no terminal to ask for a passphrase: name a file of mode 0600 that holds it"
+            )
         typed: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
         return typed.encode()
 
