@@ -13,13 +13,14 @@ verified before it leaves, so that a token that answers with another key or wron
 the token refused is not sent again, so that no loop locks the token.
 """
 
+import ctypes
 import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
 import pkcs11
@@ -31,6 +32,7 @@ from pkcs11.exceptions import (
     PinLenRange,
     PinLocked,
     PKCS11Error,
+    SessionHandleInvalid,
     UserAlreadyLoggedIn,
 )
 
@@ -49,6 +51,7 @@ LABEL_BYTES_MAX: Final = 32
 URI_CHARACTERS_MAX: Final = 1_024
 ID_BYTES: Final = 16
 
+_OS_LOCKING_OK: Final = 2
 ED25519: Final = "ed25519"
 P256: Final = "p256"
 _P256_OID: Final = bytes.fromhex("06082a8648ce3d030107")
@@ -125,6 +128,36 @@ def parse_uri(text: str) -> TokenUri:
     )
 
 
+class _InitializeArguments(ctypes.Structure):
+    """CK_C_INITIALIZE_ARGS: no mutexes of ours, and leave to use the operating system's."""
+
+    _fields_: ClassVar = [
+        *[(name, ctypes.c_void_p) for name in ("create", "destroy", "lock", "unlock")],
+        ("flags", ctypes.c_ulong),
+        ("reserved", ctypes.c_void_p),
+    ]
+
+
+def start_library(module: Path) -> None:
+    """Initialize a library, anew where it was, so that many threads may call it. python-pkcs11 initializes
+    for one thread only (``C_Initialize(NULL)``), and SoftHSM then crashes under two. Every session of this
+    process is lost. Raises: TokenRefused, PKCS11Error.
+    """
+    try:
+        pkcs11.lib(str(module))
+        library = ctypes.CDLL(str(module))
+    except PKCS11Error as error:
+        if type(error) is not PKCS11Error:
+            raise
+        raise TokenRefused(f"{module}: no PKCS#11 library, or it does not load") from None
+    except OSError:
+        raise TokenRefused(f"{module}: no PKCS#11 library, or it does not load") from None
+    arguments = _InitializeArguments(flags=_OS_LOCKING_OK)
+    ended, started = library.C_Finalize(None), library.C_Initialize(ctypes.byref(arguments))
+    if started:
+        raise TokenUnavailable(f"{module}: does not initialize for threads ({ended:#x}, {started:#x})")
+
+
 class _Library:
     """A vendor's library, loaded once a process. Handles are good within one generation only: after a
     re-initialization the same numbers may name other keys.
@@ -136,6 +169,7 @@ class _Library:
     def __init__(self, module: Path) -> None:
         self.module, self.generation, self.lock = module, 0, threading.RLock()
         self._logins: dict[str, tuple[int, Any]] = {}
+        self._calls, self._idle, self._started = 0, threading.Condition(), False
 
     @classmethod
     def of(cls, module: Path) -> "_Library":
@@ -145,22 +179,40 @@ class _Library:
 
     def token(self, uri: TokenUri) -> Any:
         """The token that the URI names. Raises: TokenRefused, PKCS11Error."""
-        try:
-            library = pkcs11.lib(str(self.module))
-        except RuntimeError as error:
-            if isinstance(error, PKCS11Error):
-                raise
-            raise TokenRefused(f"{self.module}: no PKCS#11 library, or it does not load") from None
+        if not self._started:
+            start_library(self.module)
+            self._started = True
         if not (uri.token or uri.serial):
             raise TokenRefused("the URI names no token: add token=LABEL or serial=NUMBER")
         serial = uri.serial.encode() if uri.serial else None
-        return library.get_token(token_label=uri.token or None, token_serial=serial)
+        return pkcs11.lib(str(self.module)).get_token(token_label=uri.token or None, token_serial=serial)
 
     def reinitialize(self) -> None:
-        """Make the library anew: every session in this process is lost. Raises: PKCS11Error."""
-        self.generation += 1
-        self._logins.clear()
-        pkcs11.lib(str(self.module)).reinitialize()
+        """Make the library anew, when no call is under way: every session in this process is lost. Raises:
+        PKCS11Error, TokenUnavailable.
+        """
+        with self._idle:
+            if not self._idle.wait_for(lambda: not self._calls, WAIT_SECONDS):
+                raise TokenUnavailable(f"{self.module}: calls into the library do not return")
+            self.generation += 1
+            self._logins.clear()
+            start_library(self.module)
+
+    @contextmanager
+    def calling(self, generation: int) -> Iterator[None]:
+        """A call with handles of a generation, during which the library is not made anew. Raises:
+        PKCS11Error where it was.
+        """
+        with self._idle:
+            if generation != self.generation:
+                raise SessionHandleInvalid
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
 
     def open(self, uri: TokenUri, pin: bytes | None, *, write: bool = False) -> Any:
         """A session; logged in where a PIN is given. Login is the token's and shared by all sessions, so it
@@ -252,13 +304,13 @@ class TokenSigner:
     def _signed_with(self, seat: _Seat, message: bytes) -> bytes:
         if seat.generation == self._library.generation:
             with suppress(PKCS11Error):
-                signature = self._signature(seat.key, message)
+                signature = self._signature(seat, message)
                 if self._verifies(message, signature):
                     return signature
-            with suppress(PKCS11Error):  # lost, or its number is another key's now
-                seat.session.close()
+            with suppress(PKCS11Error), self._library.calling(seat.generation):
+                seat.session.close()  # lost, or its number is another key's now
         self._renew(seat)
-        signature = self._signature(seat.key, message)
+        signature = self._signature(seat, message)
         if not self._verifies(message, signature):
             raise TokenUnavailable(f"{self._uri}: the token's signature does not verify: do not use it")
         return signature
@@ -284,10 +336,12 @@ class TokenSigner:
                 raise TokenUnavailable(str(error)) from None
             seat.generation, seat.session, seat.key = self._library.generation, session, key
 
-    def _signature(self, key: Any, message: bytes) -> bytes:
-        if self.algorithm == ED25519:
-            return bytes(key.sign(message, mechanism=Mechanism.EDDSA))
-        raw = bytes(key.sign(hashlib.sha256(message).digest(), mechanism=Mechanism.ECDSA))
+    def _signature(self, seat: _Seat, message: bytes) -> bytes:
+        with self._library.calling(seat.generation):
+            if self.algorithm == ED25519:
+                return bytes(seat.key.sign(message, mechanism=Mechanism.EDDSA))
+            digest = hashlib.sha256(message).digest()
+            raw = bytes(seat.key.sign(digest, mechanism=Mechanism.ECDSA))
         s = int.from_bytes(raw[32:], "big")
         return raw[:32] + (s if s <= P256_HALF_ORDER else P256_ORDER - s).to_bytes(32, "big")
 

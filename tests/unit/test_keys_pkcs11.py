@@ -24,6 +24,7 @@ from node.keys.pkcs11 import (
     generate_in_token,
     list_token_keys,
     parse_uri,
+    start_library,
 )
 from node.keys.signer import SignerUnavailable
 from node.keys.verify import VERIFIERS
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hsm(folder: Path) -> Hsm:
     made = hsm_kit.new_token(folder, f"bank-{next(NUMBERS)}")
-    pkcs11.lib(str(MODULE)).reinitialize()  # what is open may not see a token that another process made
+    start_library(MODULE)  # what is open may not see a token that another process made
     return made
 
 
@@ -149,7 +150,7 @@ def test_a_name_that_is_taken_or_unknown_or_not_one_key_is_refused(hsm: Hsm) -> 
 
 def test_a_wrong_pin_is_refused_and_not_sent_again(hsm: Hsm, monkeypatch: pytest.MonkeyPatch) -> None:
     signer = made(hsm, "ed25519", sessions=1)
-    pkcs11.lib(str(MODULE)).reinitialize()  # the login is lost
+    start_library(MODULE)  # the login is lost
     with pytest.raises(TokenRefused, match="refuses the PIN") as refused:
         TokenSigner(parse_uri(hsm.uri("key")), b"00000000")
     assert "00000000" not in str(refused.value)
@@ -166,7 +167,7 @@ def test_a_lost_session_is_opened_again_with_a_new_login(hsm: Hsm, algorithm: st
     generate_in_token(parse_uri(hsm.uri("another")), PIN, algorithm)
     tried = 0
     for _ in range(5):
-        pkcs11.lib(str(MODULE)).reinitialize()  # every session and the login are gone; numbers begin anew
+        start_library(MODULE)  # every session and the login are gone; numbers begin anew
         for _ in range(4):
             message = f"after loss {tried}".encode()
             assert verifies(signer, message, signer.sign(message))
@@ -180,7 +181,7 @@ def test_a_token_that_is_gone_is_told_and_back_again_signs(hsm: Hsm) -> None:
     aside = hsm.folder / "aside"
     held.rename(aside)
     held.mkdir()
-    pkcs11.lib(str(MODULE)).reinitialize()
+    start_library(MODULE)
     try:
         for _ in range(3):
             with pytest.raises(TokenUnavailable):
