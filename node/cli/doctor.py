@@ -17,7 +17,7 @@ from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
 from node.keys.keystore import KeystoreError
 from node.keys.loader import load_signer
-from node.keys.pkcs11 import is_token_uri
+from node.keys.token_uri import is_token_uri
 from node.storage.directory import free_bytes
 
 CLOCK_MS_MAX: Final = 5_000

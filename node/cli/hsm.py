@@ -7,7 +7,8 @@ import typer
 
 from node.cli.output import Row
 from node.cli.session import Session, session_of
-from node.keys.pkcs11 import TokenKey, TokenUri, generate_in_token, list_token_keys, parse_uri
+from node.keys.pkcs11 import TokenKey, generate_in_token, list_token_keys
+from node.keys.token_uri import TokenUri, parse_uri
 from node.ledger.hashing import INTERNATIONAL, key_id
 
 app = typer.Typer(no_args_is_help=True, help="Keys in a hardware token (PKCS#11).")

@@ -9,8 +9,8 @@ from node.cli.output import usage
 from node.cli.session import session_of
 from node.keys.keystore import save_signer
 from node.keys.loader import read_public
-from node.keys.pkcs11 import is_token_uri
 from node.keys.signer import generate
+from node.keys.token_uri import is_token_uri
 from node.ledger.types import AdministratorKey
 
 if TYPE_CHECKING:

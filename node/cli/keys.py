@@ -15,6 +15,7 @@ from node.keys import keystore
 from node.keys.keystore import KeyMetadata, list_keys, save_signer
 from node.keys.loader import read_public
 from node.keys.signer import SIGNERS, generate
+from node.keys.token_uri import is_token_uri
 
 app = typer.Typer(no_args_is_help=True, help="Keys: files, backups in shares, hardware tokens.")
 app.add_typer(hsm.app, name="hsm")
@@ -146,6 +147,8 @@ def export(
     from node.keys.pkcs8 import write_pkcs8
 
     session = session_of(ctx)
+    if is_token_uri(path):
+        raise local("a key in a token does not leave it")
     if target.exists():
         raise local(f"{target} is there already: name a new file")
     signer = keystore.load_signer(path, session.passphrase_bytes(f"Passphrase of {path}"))

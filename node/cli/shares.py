@@ -13,6 +13,7 @@ from node.cli.output import local, usage
 from node.cli.session import Session, session_of
 from node.keys import keystore
 from node.keys.loader import read_public
+from node.keys.token_uri import is_token_uri
 
 Shares = Annotated[
     list[Path] | None, typer.Argument(help="Share files; none: their words are asked for, hidden.")
@@ -44,6 +45,8 @@ def backup(
     from node.keys.shares import save_share, split
 
     session = session_of(ctx)
+    if is_token_uri(path):
+        raise local("a key in a token does not leave it: back the token up as its vendor says")
     label = keystore.read_metadata(path).label
     signer = keystore.load_signer(path, session.passphrase_bytes(f"Passphrase of {path}"))
     made = split(signer, threshold, shares, label=label)

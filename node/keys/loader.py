@@ -9,6 +9,7 @@ from pathlib import Path
 from node.keys import keystore, pkcs11
 from node.keys.keystore import KeyMetadata
 from node.keys.signer import Signer
+from node.keys.token_uri import is_token_uri, parse_uri
 from node.ledger.hashing import INTERNATIONAL, key_id
 
 Passphrase = bytes | Path | Callable[[], bytes]
@@ -23,17 +24,17 @@ def load_signer(
 
     Raises: keystore.KeystoreError, whose text says what to put right.
     """
-    if not pkcs11.is_token_uri(reference):
+    if not is_token_uri(reference):
         return keystore.load_signer(Path(reference), _read(passphrase))
-    uri = pkcs11.parse_uri(str(reference))
+    uri = parse_uri(str(reference))
     return pkcs11.TokenSigner(uri, _read(uri.pin_source or passphrase), sessions=sessions)
 
 
 def read_public(reference: Path | str) -> KeyMetadata:
     """The public half of what a reference names; needs neither passphrase nor PIN. Raises: KeystoreError."""
-    if not pkcs11.is_token_uri(reference):
+    if not is_token_uri(reference):
         return keystore.read_metadata(Path(reference))
-    key = pkcs11.read_public(pkcs11.parse_uri(str(reference)))
+    key = pkcs11.read_public(parse_uri(str(reference)))
     name = key_id(INTERNATIONAL, key.algorithm, key.public_key)
     return KeyMetadata(Path(reference), key.algorithm, key.public_key, name, key.label, "")
 

@@ -1,13 +1,5 @@
 """Keys in a hardware security module, by PKCS#11: made there, used there, never out (OASIS PKCS #11 v3.0).
 
-A key is named by a URI of RFC 7512, wherever a key file may be named:
-
-    pkcs11:token=bank;object=sequencer?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin
-
-``token`` or ``serial``, and ``object`` or ``id`` (percent-encoded bytes), must name one key; ``module-path``
-is the vendor's library. The PIN comes from the file of ``pin-source``, or from where a passphrase would;
-``pin-value`` is refused, because a reference is no place for a secret.
-
 What always holds: only a key that the token calls sensitive and not extractable is used; every signature is
 verified before it leaves, so that a token that answers with another key or wrong bytes is noticed; a PIN that
 the token refused is not sent again, so that no loop locks the token.
@@ -21,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, ClassVar, Final, NamedTuple
-from urllib.parse import unquote, unquote_to_bytes
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
@@ -38,17 +29,16 @@ from pkcs11.exceptions import (
 
 from node.keys.keystore import KeystoreError
 from node.keys.signer import SignerUnavailable
+from node.keys.token_uri import TokenRefused, TokenUri
 from node.keys.verify import P256_HALF_ORDER, P256_ORDER, VERIFIERS
 from node.ledger.hashing import INTERNATIONAL, key_id
 from node.ledger.ports import Check
 
-SCHEME: Final = "pkcs11:"
 SESSIONS_DEFAULT: Final = 4
 SESSIONS_MAX: Final = 64
 WAIT_SECONDS: Final = 10.0
 """How long a call waits for a session of the pool before it says that the token cannot sign now."""
 LABEL_BYTES_MAX: Final = 32
-URI_CHARACTERS_MAX: Final = 1_024
 ID_BYTES: Final = 16
 
 _OS_LOCKING_OK: Final = 2
@@ -59,35 +49,12 @@ _ED25519_OID: Final = bytes.fromhex("06032b6570")
 _ED25519_NAME: Final = b"\x13\x0cedwards25519"
 _ALGORITHMS: Final = {_P256_OID: P256, _ED25519_OID: ED25519, _ED25519_NAME: ED25519}
 _PIN_REFUSED: Final = (PinIncorrect, PinInvalid, PinLenRange, PinLocked, PinExpired)
-_PATH_NAMES: Final = {"token", "serial", "object", "id", "type"}
-_QUERY_NAMES: Final = {"module-path", "pin-source"}
-
-
-class TokenRefused(KeystoreError):
-    """The URI, the PIN or the key in the token cannot be used; somebody has to put it right."""
-
-    code = "TOKEN_REFUSED"
 
 
 class TokenUnavailable(KeystoreError, SignerUnavailable):
     """The token is not there or does not answer now."""
 
     code = "TOKEN_UNAVAILABLE"
-
-
-class TokenUri(NamedTuple):
-    """What a URI names. Empty: not named."""
-
-    module: Path
-    token: str
-    serial: str
-    object: str
-    id: bytes
-    pin_source: Path | None
-
-    def __str__(self) -> str:
-        """For people, without the library."""
-        return f"key {self.object or self.id.hex()} of token {self.token or self.serial}"
 
 
 class TokenKey(NamedTuple):
@@ -97,35 +64,6 @@ class TokenKey(NamedTuple):
     id: bytes
     algorithm: str
     public_key: bytes
-
-
-def is_token_uri(reference: Path | str) -> bool:
-    """Whether a reference names a key in a token, and not a key file."""
-    return str(reference).startswith(SCHEME)
-
-
-def parse_uri(text: str) -> TokenUri:
-    """The parts of a URI (RFC 7512). Raises: TokenRefused; its text quotes names only."""
-    if not text.startswith(SCHEME) or len(text) > URI_CHARACTERS_MAX:
-        raise TokenRefused(f"a token's key is named by {SCHEME}token=...;object=...?module-path=...")
-    path, _, query = text.removeprefix(SCHEME).partition("?")
-    named = _attributes(path, ";", _PATH_NAMES) | _attributes(query, "&", _QUERY_NAMES)
-    if named.get("type", "private") != "private":
-        raise TokenRefused("a signer's URI names a private key: leave type out, or say type=private")
-    if "module-path" not in named:
-        raise TokenRefused("the URI names no library: add ?module-path=/path/of/the/vendor's/library.so")
-    module = Path(unquote(named["module-path"]))
-    if not module.is_absolute():
-        raise TokenRefused("module-path is an absolute path")
-    source = unquote(named.get("pin-source", "")).removeprefix("file:")
-    return TokenUri(
-        module,
-        unquote(named.get("token", "")),
-        unquote(named.get("serial", "")),
-        unquote(named.get("object", "")),
-        unquote_to_bytes(named.get("id", "")),
-        Path("/" + source.lstrip("/")) if source else None,
-    )
 
 
 class _InitializeArguments(ctypes.Structure):
@@ -416,20 +354,6 @@ def list_token_keys(uri: TokenUri) -> list[TokenKey]:
             )
         finally:
             session.close()
-
-
-def _attributes(text: str, separator: str, known: set[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for part in filter(None, text.split(separator)):
-        name, sign, value = part.partition("=")
-        if name == "pin-value":
-            raise TokenRefused("a PIN does not belong into a URI: name its file with pin-source=file:/path")
-        if name not in known or not sign or not value or name in named:
-            raise TokenRefused(
-                f"the URI's attributes are {', '.join(sorted(known))}, each once; {name[:32]!r} is not"
-            )
-        named[name] = value
-    return named
 
 
 def _template(uri: TokenUri, kind: ObjectClass) -> dict[Attribute, Any]:

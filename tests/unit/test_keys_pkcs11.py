@@ -18,15 +18,14 @@ from node.client import load_key
 from node.keys.keystore import KeystoreError, PassphraseExposed
 from node.keys.loader import load_signer, read_public
 from node.keys.pkcs11 import (
-    TokenRefused,
     TokenSigner,
     TokenUnavailable,
     generate_in_token,
     list_token_keys,
-    parse_uri,
     start_library,
 )
 from node.keys.signer import SignerUnavailable
+from node.keys.token_uri import TokenRefused, parse_uri
 from node.keys.verify import VERIFIERS
 from node.ledger.ports import Check
 from tests import hsm_kit
