@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.output import usage
-from node.cli.session import session_of
+from node.cli.session import Session, session_of
 from node.keys.keystore import save_signer
 from node.keys.loader import read_public
 from node.keys.signer import generate
@@ -62,15 +62,7 @@ def init(
     if administrator_key:
         entries = [_given(spec) for spec in administrator_key]
     else:
-        passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
-        (directory / KEYS).mkdir(parents=True, mode=0o700)
-        entries = []
-        for number in range(1, administrators + 1):
-            path = directory / KEYS / f"administrator-{number}.json"
-            signer = generate("ed25519")
-            save_signer(path, signer, passphrase, label=f"administrator-{number}")
-            entries.append(AdministratorKey(signer.algorithm, signer.public_key, f"administrator-{number}"))
-            made.append(path)
+        entries, made = _made_administrators(session, directory / KEYS, administrators)
     node = make_directory(
         directory,
         name=name,
@@ -93,6 +85,22 @@ def init(
         },
     )
     session.output.say(f"Start it with: vostro --config {node.config} run")
+
+
+def _made_administrators(
+    session: Session, folder: Path, count: int
+) -> tuple[list[AdministratorKey], list[Path]]:
+    """Keys made here, all under one passphrase, and their files."""
+    passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
+    folder.mkdir(parents=True, mode=0o700)
+    entries: list[AdministratorKey] = []
+    made: list[Path] = []
+    for number in range(1, count + 1):
+        path, signer = folder / f"administrator-{number}.json", generate("ed25519")
+        save_signer(path, signer, passphrase, label=f"administrator-{number}")
+        entries.append(AdministratorKey(signer.algorithm, signer.public_key, f"administrator-{number}"))
+        made.append(path)
+    return entries, made
 
 
 def _sequencer(reference: str, passphrase_file: Path | None) -> "SequencerKey | None":
