@@ -21,7 +21,7 @@ from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
-from node.keys.keystore import load_signer, read_passphrase
+from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
 from node.ledger import codec
@@ -112,7 +112,7 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused and
     KeystoreError.
     """
-    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
+    signer = load_signer(config.sequencer_key, config.sequencer_passphrase_file)
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
     index = (

@@ -23,11 +23,12 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     data_dir: the ledger's directory. genesis: the genesis document (JSON). listen: host:port of the gRPC
     face; beyond loopback it needs the three TLS files. metrics_listen: host:port of the Prometheus page, on
-    loopback; empty: none. sequencer_key: the key file that certifies headers, sequencer_passphrase_file: its
-    passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir and out of
-    backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory.
-    queue_max: transactions accepted and not yet decided. disk_reserve_mb: below this much free space new work
-    is refused. cometbft: the CometBFT binary; none: where `vostro engine install` puts it.
+    loopback; empty: none. sequencer_key: the key file that certifies headers, or a ``pkcs11:`` URI;
+    sequencer_passphrase_file: its passphrase, or the token's PIN. last_signed: the record of what the
+    sequencer signed last; keep it outside data_dir and out of backups. shards: only when the data directory
+    is made. Budgets: records and bytes kept in memory. queue_max: transactions accepted and not yet
+    decided. disk_reserve_mb: below this much free space new work is refused. cometbft: the CometBFT binary;
+    none: where `vostro engine install` puts it.
     """
 
     data_dir: Path
@@ -55,6 +56,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 SHARDS_MAX = 256
 WORKERS_MAX = 64
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SCHEMES = ("pkcs11:",)
+"""How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PATHS = (
     "data_dir",
@@ -90,7 +93,7 @@ def load_config(
     if unknown := sorted(name for name in values if name not in known):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
-        if values.get(name):
+        if values.get(name) and not str(values[name]).startswith(SCHEMES):
             values[name] = str(base / Path(values[name]))
     try:
         config: NodeConfig = msgspec.convert(
