@@ -40,8 +40,8 @@ from node.ledger.transactions import Candidate
 STATUS_SECONDS: Final = 0.5
 DIAL_SECONDS: Final = 5.0
 QUORUM_LOST_HEARTBEATS: Final = 10
-QUORUM_LOST_MS_MIN: Final = 10_000
-"""Block time that stands still for so many heartbeats, and at least so long, means that no quorum decides."""
+QUORUM_LOST_SECONDS_MIN: Final = 10.0
+"""No block for so many heartbeats, and at least so long, means that no quorum is there to decide."""
 WAIT_SECONDS: Final = 1.0
 """What this node accepts and has not had decided is at most what it had decided lately in this time."""
 PENDING_MIN: Final = 1_000
@@ -135,7 +135,8 @@ class CometEngine(RunningLedger):
             raise InvariantViolated(self.status().alarms[-1])
         self._ledger.publish()
         self._open()
-        self._door.refusing = NodeError.STARTING  # until the first look says otherwise
+        self._door.refusing = NodeError.STARTING  # until the first block shows a quorum
+        self._block_began = asyncio.get_running_loop().time()
         await self._look()
         followers = [self._follow(), self._bundler.run(), self._keep_dialling()]
         if certificates:
@@ -235,13 +236,13 @@ class CometEngine(RunningLedger):
         if self._server.run_count != self._runs:
             self._runs = self._server.run_count
             self._bundler.hand_in_again()
-        limits = self._ledger.genesis.limits
-        stale_ms = self._clock_ms() - self._ledger.time_ms
+        heartbeat = self._ledger.genesis.limits.heartbeat_ms / 1_000
+        idle = asyncio.get_running_loop().time() - self._block_began
         if status.catching_up:
             self._refuse(NodeError.SYNCING, f"CometBFT catches up, at height {status.height}")
-        elif stale_ms > max(QUORUM_LOST_MS_MIN, QUORUM_LOST_HEARTBEATS * limits.heartbeat_ms):
-            self._refuse(NodeError.NO_QUORUM, f"no block was decided for {stale_ms / 1_000:.0f} s")
-        else:
+        elif idle > max(QUORUM_LOST_SECONDS_MIN, QUORUM_LOST_HEARTBEATS * heartbeat):
+            self._refuse(NodeError.NO_QUORUM, f"no block was decided for {idle:.0f} s")
+        elif self._blocks:
             self._refuse(None, "")
 
     def _refuse(self, error: ErrorCode | None, why: str) -> None:
