@@ -16,6 +16,7 @@ from node.cli import (
     blacklist,
     blocks,
     doctor,
+    governance,
     holds,
     initialise,
     keys,
@@ -27,6 +28,7 @@ from node.cli import (
     status,
     support,
     transfer,
+    validators,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -176,6 +178,7 @@ app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
     ("members", members),
+    ("governance", governance),
     ("assets", assets),
     ("accounts", accounts),
     ("transfer", transfer),
@@ -186,6 +189,7 @@ for name, noun in (
     ("backup", backup),
 ):
     app.add_typer(noun.app, name=name)
+app.command("validators")(validators.validators)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
 app.command("doctor")(doctor.doctor)

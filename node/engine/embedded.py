@@ -126,6 +126,7 @@ class EmbeddedEngine:
         SequencerRefused, StoreFailed.
         """
         loop = asyncio.get_running_loop()
+        self._sequencer.check_authority(self._ledger.standing.authority)
         info = self._ledger.info()
         if not info.height and not any(info.app_hash):
             self._sequencer.check_head(0, b"")
@@ -334,6 +335,7 @@ class EmbeddedEngine:
     def _decide_block(self, entries: tuple[_Entry, ...]) -> Finalized:
         """Thread *decide*: run a block, certify and commit it."""
         began = time.perf_counter()
+        self._sequencer.check_authority(self._ledger.standing.authority)
         block = Block(
             self._ledger.info().height + 1,
             self._now_ms(),
