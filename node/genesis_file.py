@@ -53,7 +53,7 @@ GOVERNANCE_DEFAULT: Final = GovernanceRules(
     veto_denominator=5,
     lifetime_ms=14 * 86_400_000,
 )
-"""Two thirds of the voters, three quarters for the rules; three days in which two fifths can veto a recovery."""
+"""Two thirds of the voters, three quarters for the rules; two fifths can veto a recovery for three days."""
 
 _MEMBER: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{0,15}")
 _MEMBER_ID_TOLD: Final = "a member id is 1 to 16 capitals, digits and hyphens, no hyphen first"
