@@ -28,7 +28,7 @@ from node.engine.indexer import Indexer
 from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
-from node.keys.keystore import load_signer, read_passphrase
+from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
 from node.ledger import codec
@@ -161,7 +161,7 @@ async def sequencer_start(
     """Start the engine of a node by itself."""
     config, ledger = opened.config, opened.ledger
     files = config.sequencer
-    signer = load_signer(files.key, read_passphrase(files.passphrase_file))
+    signer = load_signer(files.key, files.passphrase_file)
     sequencer = Sequencer(signer, ledger.chain.chain_id, files.last_signed)
     engine = EmbeddedEngine(
         ledger, opened.store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
@@ -187,7 +187,7 @@ async def consortium_start(
         store,
         opened.verifier,
         workers,
-        signer=load_signer(consortium.node_key, read_passphrase(consortium.node_passphrase_file)),
+        signer=load_signer(consortium.node_key, consortium.node_passphrase_file),
         home=home.root,
         abci_socket=settings.abci,
         rpc=rpc,

@@ -15,7 +15,9 @@ from node.client import ClientError, NodeStatus
 from node.config import ConfigError, NodeConfig
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
-from node.keys.keystore import KeystoreError, load_signer, read_passphrase
+from node.keys.keystore import KeystoreError
+from node.keys.loader import load_signer
+from node.keys.token_uri import is_token_uri
 from node.keys.unsound import UnsoundLibrary
 from node.storage.directory import free_bytes
 
@@ -87,7 +89,8 @@ def _local(session: Session) -> Iterator[Finding]:
     )
     yield _guarded("sequencer key", lambda: _sequencer_key(config))
     for path in config.sequencer:
-        yield _mode(path)
+        if not is_token_uri(path):
+            yield _mode(path)
     yield _disk(config)
 
 
@@ -99,7 +102,7 @@ def _guarded(check: str, look: Callable[[], str]) -> Finding:
 
 
 def _sequencer_key(config: NodeConfig) -> str:
-    signer = load_signer(config.sequencer.key, read_passphrase(config.sequencer.passphrase_file))
+    signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
     genesis = load_genesis(config.genesis)
     if signer.public_key not in {key.public_key for key in genesis.authority}:
         raise SequencerRefused("the key is not the one that genesis names: restore the right key file")
@@ -200,7 +203,7 @@ def _alarms(status: NodeStatus) -> Iterator[Finding]:
 
 
 def _last_signed(config: NodeConfig, status: NodeStatus) -> str:
-    signer = load_signer(config.sequencer.key, read_passphrase(config.sequencer.passphrase_file))
+    signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
     sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed)
     last = sequencer.last
     sequencer.close()

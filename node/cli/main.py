@@ -28,6 +28,7 @@ from node.cli import (
     status,
     support,
     transfer,
+    validator,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -185,6 +186,7 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("validator", validator),
     ("members", members),
     ("assets", assets),
     ("accounts", accounts),
