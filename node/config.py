@@ -27,7 +27,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     sequencer_passphrase_file: its passphrase, or the token's PIN. last_signed: the record of what the
     sequencer signed last; keep it outside data_dir and out of backups. shards: only when the data directory
     is made. Budgets: records and bytes kept in memory. queue_max: transactions accepted and not yet
-    decided. disk_reserve_mb: below this much free space new work is refused.
+    decided. disk_reserve_mb: below this much free space new work is refused. cometbft: the CometBFT
+    binary; none: where `vostro engine install` puts it.
     """
 
     data_dir: Path
@@ -39,6 +40,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None
+    cometbft: Path | None = None
     metrics_listen: str = ""
     shards: int = 8
     verify_workers: int = 2
@@ -66,6 +68,7 @@ PATHS = (
     "tls_certificate",
     "tls_key",
     "tls_ca",
+    "cometbft",
 )
 
 
@@ -100,6 +103,12 @@ def load_config(
         raise ConfigError(f"{path}: {error}") from error
     _check(config, path)
     return config
+
+
+def cometbft_binary(environment: Mapping[str, str] | None = None) -> Path | None:
+    """``VOSTRO_COMETBFT``, for what has no configuration to read: the CometBFT binary."""
+    named = (os.environ if environment is None else environment).get("VOSTRO_COMETBFT", "")
+    return Path(named) if named else None
 
 
 def host_of(listen: str) -> str:

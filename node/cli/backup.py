@@ -15,8 +15,7 @@ from node.cli.output import Exit, Failure, Output, local, usage, when
 from node.cli.session import session_of
 from node.cli.verify import verify_directory
 from node.ledger.genesis import decode_genesis, suite_of
-from node.ledger.hashing import INTERNATIONAL
-from node.storage.backup import Summary, restore_backup, verify_backup, write_backup
+from node.storage.backup import Summary, restore_backup, suite_of_backup, verify_backup, write_backup
 from node.storage.errors import StorageCode, StorageError
 from node.storage.shards import SHARDS_DEFAULT
 
@@ -90,7 +89,7 @@ def restore(
     session = session_of(ctx)
     with path.open("rb") as file, _bar(session.output, "Restoring") as advance:
         summary = _translated(
-            lambda: restore_backup(file, data, INTERNATIONAL, shards=shards, progress=advance)
+            lambda: restore_backup(file, data, suite_of_backup(file), shards=shards, progress=advance)
         )
     if recompute:
         verify_directory(session.output, data, decode_genesis(summary.genesis))
@@ -148,7 +147,7 @@ def _offline(data: Path, genesis_file: Path, file: BinaryIO, advance: Callable[[
 
 def _checked(output: Output, file: BinaryIO) -> Summary:
     with _bar(output, "Verifying") as advance:
-        return _translated(lambda: verify_backup(file, INTERNATIONAL, advance))
+        return _translated(lambda: verify_backup(file, suite_of_backup(file), advance))
 
 
 def _translated(work: Callable[[], Summary]) -> Summary:

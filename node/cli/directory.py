@@ -21,6 +21,7 @@ from node.engine.sequencer import Sequencer
 from node.genesis_file import make_genesis, save_genesis
 from node.keys import keystore
 from node.keys.signer import SoftwareSigner, generate
+from node.ledger import hashing
 from node.ledger.genesis import chain_id
 from node.ledger.types import AdministratorKey, Authority, Genesis
 
@@ -30,7 +31,6 @@ LAST_SIGNED: Final = "last-signed"
 DATA: Final = "data"
 KEYS: Final = "keys"
 SEQUENCER: Final = "sequencer"
-ALGORITHM: Final = "ed25519"
 PASSPHRASE_BYTES: Final = 24
 
 
@@ -73,16 +73,18 @@ def make_directory(
     settings: Mapping[str, str | int | bool] | None = None,
     made_keys: Sequence[Path] = (),
     cost: int = keystore.COST_DEFAULT,
+    suite: hashing.Suite = hashing.INTERNATIONAL,
     sequencer: SequencerKey | None = None,
 ) -> NodeDirectory:
     """Make a node's directory for a new chain. settings: what node.toml is to say besides paths. cost: of
-    the sequencer's key file. sequencer: a key that is there already; None: one is made.
+    the sequencer's key file. suite: the chain's cryptography. sequencer: a key that is there already; None:
+    one is made.
 
     Raises: GenesisRefused, KeystoreError, OSError.
     """
     (path / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
     if sequencer is None:
-        sequencer = _made_sequencer(path / KEYS, cost)
+        sequencer = _made_sequencer(path / KEYS, suite.authority_algorithms[0], cost)
     authority = (Authority(sequencer.algorithm, sequencer.public_key, 1),)
     genesis = make_genesis(
         name,
@@ -91,6 +93,7 @@ def make_directory(
         time_ms=time.time_ns() // 1_000_000,
         administrator=administrator,
         threshold=threshold,
+        suite=suite.name,
     )
     save_genesis(path / GENESIS, genesis)
     Sequencer.create_record(path / LAST_SIGNED, chain_id(genesis))
@@ -98,10 +101,10 @@ def make_directory(
     return NodeDirectory(path, genesis, tuple(made_keys))
 
 
-def _made_sequencer(folder: Path, cost: int) -> SequencerKey:
+def _made_sequencer(folder: Path, algorithm: str, cost: int) -> SequencerKey:
     key, passphrase = folder / f"{SEQUENCER}.json", folder / f"{SEQUENCER}.passphrase"
     write_secret(passphrase, secrets.token_urlsafe(PASSPHRASE_BYTES).encode())
-    signer = generate(ALGORITHM)
+    signer = generate(algorithm)
     save_key(key, signer, passphrase, label="sequencer", cost=cost)
     return SequencerKey(
         signer.algorithm, signer.public_key, f"{KEYS}/{key.name}", f"{KEYS}/{passphrase.name}"

@@ -18,6 +18,7 @@ from node.genesis_file import GenesisRefused, load_genesis
 from node.keys.keystore import KeystoreError
 from node.keys.loader import load_signer
 from node.keys.token_uri import is_token_uri
+from node.keys.unsound import UnsoundLibrary
 from node.storage.directory import free_bytes
 
 CLOCK_MS_MAX: Final = 5_000
@@ -96,7 +97,7 @@ def _local(session: Session) -> Iterator[Finding]:
 def _guarded(check: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(check, Verdict.OK, look())
-    except (GenesisRefused, KeystoreError, SequencerRefused, OSError) as error:
+    except (GenesisRefused, KeystoreError, SequencerRefused, UnsoundLibrary, OSError) as error:
         return Finding(check, Verdict.FAILED, str(error), "see the sentence")
 
 

@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.output import usage
-from node.cli.session import Session, session_of
+from node.cli.session import Session, SuiteOption, session_of, suite_named
 from node.keys.keystore import save_signer
 from node.keys.loader import read_public
 from node.keys.signer import generate
 from node.keys.token_uri import is_token_uri
+from node.ledger import hashing
 from node.ledger.types import AdministratorKey
 
 if TYPE_CHECKING:
     from node.cli.directory import SequencerKey
+
+SequencerKeyOption = Annotated[
+    str, typer.Option(help="A key of your own that signs headers: a key file, or a pkcs11: URI.")
+]
+SequencerPassphraseOption = Annotated[
+    Path | None, typer.Option(help="The file of its passphrase, or of the token's PIN.")
+]
 
 
 def init(
@@ -35,12 +43,9 @@ def init(
         str, typer.Option(help="host:port of the gRPC face; beyond loopback it needs mutual TLS.")
     ] = "127.0.0.1:7600",
     shards: Annotated[int, typer.Option(help="LevelDBs behind the state.", min=1, max=256)] = 8,
-    sequencer_key: Annotated[
-        str, typer.Option(help="A key of your own that signs headers: a key file, or a pkcs11: URI.")
-    ] = "",
-    sequencer_passphrase_file: Annotated[
-        Path | None, typer.Option(help="The file of its passphrase, or of the token's PIN.")
-    ] = None,
+    sequencer_key: SequencerKeyOption = "",
+    sequencer_passphrase_file: SequencerPassphraseOption = None,
+    suite: SuiteOption = hashing.INTERNATIONAL.name,
 ) -> None:
     """Make a node's directory: node.toml, genesis.json, the sequencer's key, and the administrators' keys.
 
@@ -49,20 +54,21 @@ def init(
 
         vostro init node --threshold 2 --administrator-key a=a.json --administrator-key b=b.json
 
+        vostro init national --suite guomi
+
     The keys of administrators that are made here are encrypted under a passphrase that is asked for, or
     read from --passphrase-file.
     """
     from node.cli.directory import KEYS, make_directory
 
     session = session_of(ctx)
+    chosen = suite_named(suite)
     if directory.exists() and any(directory.iterdir()):
         raise usage(f"{directory} is not empty: name a directory that is new or empty")
     sequencer = _sequencer(sequencer_key, sequencer_passphrase_file)
-    made: list[Path] = []
-    if administrator_key:
-        entries = [_given(spec) for spec in administrator_key]
-    else:
-        entries, made = _made_administrators(session, directory / KEYS, administrators)
+    entries, made = [_given(spec) for spec in administrator_key or ()], list[Path]()
+    if not administrator_key:
+        made, entries = _administrators(session, directory / KEYS, administrators, chosen.algorithms[0])
     node = make_directory(
         directory,
         name=name,
@@ -71,6 +77,7 @@ def init(
         settings={"listen": listen, "shards": shards},
         made_keys=made,
         sequencer=sequencer,
+        suite=chosen,
     )
     session.output.record(
         "Made",
@@ -79,6 +86,7 @@ def init(
             "config": str(node.config),
             "chain_id": node.chain_id,
             "chain_name": name,
+            "suite": chosen.name,
             "administrators": [entry.holder for entry in entries],
             "threshold": threshold,
             "keys": [str(path) for path in made],
@@ -87,20 +95,21 @@ def init(
     session.output.say(f"Start it with: vostro --config {node.config} run")
 
 
-def _made_administrators(
-    session: Session, folder: Path, count: int
-) -> tuple[list[AdministratorKey], list[Path]]:
-    """Keys made here, all under one passphrase, and their files."""
+def _administrators(
+    session: Session, folder: Path, count: int, algorithm: str
+) -> tuple[list[Path], list[AdministratorKey]]:
+    """Key files made here, all under one passphrase, and what genesis says of them."""
     passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
     folder.mkdir(parents=True, mode=0o700)
-    entries: list[AdministratorKey] = []
-    made: list[Path] = []
-    for number in range(1, count + 1):
-        path, signer = folder / f"administrator-{number}.json", generate("ed25519")
-        save_signer(path, signer, passphrase, label=f"administrator-{number}")
-        entries.append(AdministratorKey(signer.algorithm, signer.public_key, f"administrator-{number}"))
-        made.append(path)
-    return entries, made
+    made = [folder / f"administrator-{number}.json" for number in range(1, count + 1)]
+    return made, [_made(path, algorithm, passphrase) for path in made]
+
+
+def _made(path: Path, algorithm: str, passphrase: bytes) -> AdministratorKey:
+    """A new key in a new file, whose name is the holder's."""
+    signer = generate(algorithm)
+    save_signer(path, signer, passphrase, label=path.stem)
+    return AdministratorKey(signer.algorithm, signer.public_key, path.stem)
 
 
 def _sequencer(reference: str, passphrase_file: Path | None) -> "SequencerKey | None":
@@ -117,7 +126,6 @@ def _sequencer(reference: str, passphrase_file: Path | None) -> "SequencerKey | 
 
 
 def _given(spec: str) -> AdministratorKey:
-
     holder, _, path = spec.partition("=")
     if not holder or not path:
         raise usage(f"--administrator-key is HOLDER=KEYFILE, not {spec!r}")

@@ -1,1 +1,3 @@
-"""The consortium's order: CometBFT, run beside the node and spoken to over sockets of this machine."""
+"""CometBFT as the engine: several validators decide the order, and no third of their power alone can bend
+it.
+"""

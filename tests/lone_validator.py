@@ -3,32 +3,17 @@
 import base64
 import http.client
 import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-VERSION = "v0.39.4"
-MODULE = f"github.com/cometbft/cometbft/cmd/cometbft@{VERSION}"
-PROGRAM = Path(sys.executable).parent / "cometbft"
-BUILD_SECONDS = 600
+from tests.comet_kit import binary
+
 DEADLINE = 60.0
-
-
-def program() -> Path:
-    """The pinned CometBFT, built once into the environment."""
-    if not PROGRAM.exists():
-        go = shutil.which("go")
-        assert go, "CometBFT is built with Go: install it, or put the program at " + str(PROGRAM)
-        built = {**os.environ, "GOBIN": str(PROGRAM.parent)}
-        subprocess.run([go, "install", MODULE], env=built, check=True, timeout=BUILD_SECONDS)
-    return PROGRAM
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -50,7 +35,7 @@ class Chain:
         self.home, self.log = folder / "home", folder / "cometbft.log"
         self.privval, self.rpc = folder / "privval.sock", folder / "rpc.sock"
         subprocess.run(
-            [program(), "init", "--home", self.home], check=True, capture_output=True, timeout=DEADLINE
+            [binary(), "init", "--home", self.home], check=True, capture_output=True, timeout=DEADLINE
         )
         genesis_path = self.home / "config" / "genesis.json"
         genesis = json.loads(genesis_path.read_text())
@@ -72,7 +57,7 @@ class Chain:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(program(), "start", "--home", self.home, "--proxy_app=kvstore"),
+                    *(binary(), "start", "--home", self.home, "--proxy_app=kvstore"),
                     *(f"--priv_validator_laddr=unix://{self.privval}", f"--rpc.laddr=unix://{self.rpc}"),
                     *("--p2p.laddr=tcp://127.0.0.1:0", "--rpc.pprof_laddr="),
                 ],
