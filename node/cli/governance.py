@@ -110,7 +110,7 @@ def show(ctx: typer.Context, number: NumberArgument) -> None:
         for ballot in found.ballots
     ]
     if session.output.is_json:
-        session.output.json(_row(found) | {"operations": operations, "ballots": ballots})
+        session.output.json({**_row(found), "operations": operations, "ballots": ballots})
         return
     session.output.record(f"Proposal {number}", _row(found))
     columns = {"contract": "Contract", "method": "Method", "arguments": "Arguments"}
