@@ -20,6 +20,7 @@ from node.ledger.bundles import Judged, check_bundle, is_acceptable, prepare
 from node.ledger.contract import Context, Contract, Signatories
 from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError, Rejected, StoreFailed
 from node.ledger.genesis import authority_root, chain_id, suite_of
+from node.ledger.intake import SnapshotVerbs
 from node.ledger.merkle import History, merkle_root
 from node.ledger.ports import Check, Spent, Store, Verifier
 from node.ledger.state import Delta, State, View
@@ -87,8 +88,11 @@ class _Pass:
         self.work = 0
 
 
-class Ledger:
+class Ledger(SnapshotVerbs):
     """One chain's state machine over a store."""
+
+    _store: Store
+    _info: Info
 
     def __init__(
         self,
@@ -437,6 +441,15 @@ class Ledger:
         finalized = Finalized(height, time_ms, app_hash, outcomes, record, alarms)
         self._pending = _Pending(finalized, applied, history)
         return finalized
+
+    def _stand(self) -> None:
+        """Stand where the store stands now: a snapshot was taken in."""
+        self._delta.forget()
+        count = self._store.header_count - 1
+        self._history = History.opened(self.suite.digest, count, self._store.history_node)
+        self._info = self._opened()
+        self.time_ms = self._info.time_ms
+        self.publish()
 
     def _context(self, member: str, tx_id: bytes, height: int, time_ms: int) -> Context:
         return Context(member, tx_id, height, time_ms, self, self._names)

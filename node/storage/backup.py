@@ -25,7 +25,8 @@ from node.ledger.types import BlockRecord, Header, Record, Write
 from node.storage import directory, layout
 from node.storage.database import sync_files, translated, untold
 from node.storage.errors import StorageCode, StorageError
-from node.storage.sharded import LIFETIME_MS_DEFAULT, ShardedStore, fill
+from node.storage.install import fill
+from node.storage.sharded import LIFETIME_MS_DEFAULT, ShardedStore
 from node.storage.shards import SHARDS_DEFAULT, checked_count
 
 MAGIC: Final = b"vostro-backup 1\n"
