@@ -24,6 +24,7 @@ from node.cli import (
     receipt,
     reshard,
     run,
+    snapshot,
     status,
     support,
     transfer,
@@ -184,9 +185,11 @@ for name, noun in (
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),
+    ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
+app.command("prune")(snapshot.prune)
 app.command("doctor")(doctor.doctor)
 app.command("support-bundle")(support.support_bundle)

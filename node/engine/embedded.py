@@ -27,6 +27,7 @@ from msgspec import Struct
 from node.engine.counters import Counters
 from node.engine.engine import EngineStatus, Outcome
 from node.engine.errors import NodeError
+from node.engine.kept import kept_receipt
 from node.engine.ports import DurableStore, Places, Workers
 from node.engine.sequencer import Sequencer
 from node.keys.verify import CachedVerifier
@@ -421,7 +422,7 @@ class EmbeddedEngine:
             candidate, spent = entry.candidate, outcome.spent
             same = spent is not None and spent.tx_id == candidate.tx_id
             place = (spent.height, spent.index) if spent and same else self.find(candidate.tx_id)
-            if place and (data := self._store.receipt(*place)):
+            if place and (data := kept_receipt(self._store, *place)):
                 return Outcome(_decode_receipt(data))
             if not self._knows_outcome_of(candidate):
                 return Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._durable.height)

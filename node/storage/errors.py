@@ -109,6 +109,7 @@ class StorageError(StoreFailed):
         super().__init__(error, details)
         self.error = error
         self.details = details
+        self.absent = error is StorageCode.PRUNED
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {value}" for name, value in self.details.items())
