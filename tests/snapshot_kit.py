@@ -72,7 +72,12 @@ def on_disk(genesis: Genesis, path: Path, shards: int) -> Bank:
 
 def reopened(genesis: Genesis, path: Path) -> Bank:
     """A ledger over the data directory at ``path``."""
-    return bank_over(genesis, ShardedStore.open(path, INTERNATIONAL, budget=BUDGET))
+    store = ShardedStore.open(path, INTERNATIONAL, budget=BUDGET)
+    try:
+        return bank_over(genesis, store)
+    except BaseException:
+        store.close()
+        raise
 
 
 def bank_over(genesis: Genesis, store: Store) -> Bank:

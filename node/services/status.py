@@ -82,9 +82,7 @@ def status_of(error: Exception) -> status_pb2.Status | None:
     if isinstance(
         error, StorageError
     ):  # its particulars are paths and causes: the operator's, not the client's
-        kept = (
-            error.error is StorageCode.PRUNED
-        )  # nothing is wrong; it says from where on
+        kept = error.error is StorageCode.PRUNED  # nothing is wrong; it says from where on
         return _status(error.error, error.details) if kept else _status(_of_storage(error.error))
     return None
 

@@ -2,21 +2,29 @@
 refuses damage, and says what it no longer has.
 """
 
+import io
 import random
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from node.ledger.hashing import INTERNATIONAL
+from node.cli.replay import replay
+from node.ledger.genesis import chain_id
+from node.ledger.hashing import INTERNATIONAL, SIGN_HEADER
 from node.ledger.merkle import check_inclusion
+from node.ledger.types import BlockRecord
 from node.storage import layout
+from node.storage.backup import restore_backup, verify_backup, write_backup
 from node.storage.errors import StorageCode, StorageError
 from node.storage.index import Index
 from node.storage.reshard import reshard
 from node.storage.sharded import ShardedStore
+from tests.kit import officer
 from tests.sim.workload import Day, make_day
 from tests.snapshot_kit import BUDGET, Bank, carry, in_memory, on_disk, reopened
 
@@ -303,3 +311,70 @@ def outcome_of(path: Path) -> str:
         return "went on"
     assert refused in REFUSALS
     return refused
+
+
+def test_a_backup_of_a_short_log_carries_a_snapshot_and_is_restored_to_the_same_chain(
+    short: Path, tmp_path: Path
+) -> None:
+    with ShardedStore.open(short, INTERNATIONAL, budget=BUDGET) as store:
+        out = io.BytesIO()
+        summary = write_backup(store, out.write)
+    data = out.getvalue()
+    assert verify_backup(io.BytesIO(data), INTERNATIONAL) == summary
+    assert summary.head_app_hash == day().app_hashes[HEAD - 1]
+    path = tmp_path / "restored"
+    assert restore_backup(io.BytesIO(data), path, INTERNATIONAL, shards=2) == summary
+    with ShardedStore.open(path, INTERNATIONAL, budget=BUDGET) as store:
+        again = io.BytesIO()
+        write_backup(store, again.write)
+        assert again.getvalue() == data
+    check_goes_on(path)
+    chance, tried = random.Random(6), 0
+    for _ in range(200):
+        at = chance.randrange(len(data))
+        altered = data[:at] + bytes((data[at] ^ 1 << chance.randrange(8),)) + data[at + 1 :]
+        for stream in (altered, data[:at]):
+            with pytest.raises(StorageError) as caught:
+                verify_backup(io.BytesIO(stream), INTERNATIONAL)
+            assert caught.value.error is StorageCode.BACKUP_DAMAGED
+            tried += 1
+    print(f"altered backups of a short log: {tried} tried, {tried} refused")
+
+
+def test_a_base_moved_and_nothing_deleted_is_finished_by_the_next_opening(kept: Path, tmp_path: Path) -> None:
+    shutil.copytree(kept, tmp_path / "data")
+    store = ShardedStore.open(tmp_path / "data", INTERNATIONAL, budget=BUDGET)
+    base = store.plan_prune(day().blocks[PRUNED].height)
+    assert base
+    store.begin_prune(base)
+    shutil.copytree(tmp_path / "data", tmp_path / "crashed")
+    store.close()
+    with ShardedStore.open(tmp_path / "crashed", INTERNATIONAL, budget=BUDGET) as found:
+        assert found.log.base == base
+        assert list(found.log._surplus(base)) == []
+    check_goes_on(tmp_path / "crashed")
+
+
+def test_the_chain_is_recomputed_from_the_oldest_snapshot(short: Path, tmp_path: Path) -> None:
+    with ShardedStore.open(short, INTERNATIONAL, budget=BUDGET) as store:
+        log = Certified(store)
+        found = replay(log, day().genesis, tmp_path / "scratch", lambda _blocks, _transactions: None)
+        assert found.snapshot == store.snapshots()[0].height
+        assert found.app_hash == day().app_hashes[HEAD - 1]
+        assert found.blocks == len(list(store.blocks(found.snapshot + 1)))
+
+
+class Certified:
+    """A store's blocks with the sequencer's signatures, which the ledgers of these tests do without."""
+
+    def __init__(self, store: ShardedStore) -> None:
+        self._store = store
+        self.first_position = store.first_position
+        self.base_snapshot = store.base_snapshot
+        self.snapshot_chunk = store.snapshot_chunk
+
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
+        chain = chain_id(day().genesis)
+        for block in self._store.blocks(first, last):
+            signature = officer("sequencer").sign(SIGN_HEADER + chain + block.app_hash)
+            yield replace(block, certificate=signature)
