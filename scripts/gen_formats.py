@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from contracts import assemble
 from node.engine.errors import NodeError
-from node.ledger import types
+from node.ledger import snapshot, types
 from node.ledger.contract import Method
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import Record
@@ -31,6 +31,7 @@ DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
 TRANSACTION: Final = (types.Transaction, types.SignedTransaction, types.Bundle)
 BLOCK: Final = (types.Receipt, types.Leaf, types.Header)
 GENESIS: Final = (types.Genesis,)
+SNAPSHOT: Final = (snapshot.Manifest, snapshot.WindowChunk, snapshot.StateChunk)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -221,6 +222,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "stored records": tables_part,
     "receipt file records": lambda: records_part(ReceiptFile),
     "checkpoint record": lambda: records_part(Checkpoint),
+    "snapshot records": lambda: records_part(*SNAPSHOT),
     "receipt problems": problems_part,
     "refusals": refusals_part,
 }
