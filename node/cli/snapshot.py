@@ -89,7 +89,7 @@ def prune(
     with _store(session) as store:
         dropped = store.prune(keep_from)
         base = store.log.base
-    session.output.record("Pruned", {"blocks": dropped, "kept from": base.height + 1 if base else 0})
+    session.output.record("Pruned", {"blocks": dropped, "kept_from": base.height + 1 if base else 0})
 
 
 @contextmanager

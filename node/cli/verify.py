@@ -40,7 +40,7 @@ def verify(
     found = verify_directory(session.output, config.data_dir, load_genesis(config.genesis), scratch)
     seconds = time.monotonic() - started
     fields = {
-        "recomputed from": "genesis"
+        "recomputed_from": "genesis"
         if found.snapshot is None
         else f"the snapshot at height {found.snapshot}; older blocks are pruned or only linked",
         "blocks": found.blocks,

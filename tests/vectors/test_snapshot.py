@@ -29,12 +29,12 @@ LIFETIME_MS: Final = golden.golden().genesis.limits.lifetime_ms
 def test_the_pinned_snapshot_is_taken_in_by_a_new_ledger() -> None:
     world = golden.golden()
     bank = Bank(Ledger(world.genesis, assemble, MemoryStore(), VERIFIER), MemoryStore())
-    offered = {name: PINNED[name] for name in ("height", "format")} | {"chunks": len(CHUNKS)}
-    hashes = {name: bytes.fromhex(PINNED[name]) for name in ("hash", "metadata")}
-    carry(Snapshot(**offered, **hashes), CHUNKS, APP_HASH, bank)
+    hash_, metadata = bytes.fromhex(PINNED["hash"]), bytes.fromhex(PINNED["metadata"])
+    offered = Snapshot(PINNED["height"], PINNED["format"], len(CHUNKS), hash_, metadata)
+    carry(offered, CHUNKS, APP_HASH, bank)
     assert bank.ledger.info() == world.ledger.info()
-    assert hashes["hash"] == INTERNATIONAL.digest(SNAPSHOT + CHUNKS[0])
-    assert INTERNATIONAL.digest(HEADER + hashes["metadata"]) == APP_HASH
+    assert hash_ == INTERNATIONAL.digest(SNAPSHOT + CHUNKS[0])
+    assert INTERNATIONAL.digest(HEADER + metadata) == APP_HASH
 
 
 def test_a_second_verifier_reads_the_same() -> None:
