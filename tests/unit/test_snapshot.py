@@ -28,11 +28,11 @@ from node.ledger.snapshot import (
     root_of_cut,
 )
 from node.ledger.snapshot_cut import Counted, TooLarge, depth_of, edges_of, window_chunks
-from node.ledger.state_tree import StateTree, pairs_of
+from node.ledger.state_tree import StateTree, pairs_of, subtree_hash
 from node.ledger.types import BlockRecord, Header
 from node.storage.errors import StorageCode, StorageError
 from node.storage.memory import Table
-from tests.kit import LIMITS, Consortium, World, make_genesis, pay
+from tests.kit import LIMITS, Consortium, World, make_genesis, op, pay
 from tests.snapshot_kit import ACCEPTED, Bank, carry, in_memory
 
 DIGEST = INTERNATIONAL.digest
@@ -354,6 +354,45 @@ def test_records_left_out_added_or_moved_are_refused() -> None:
         forgery = codec.encode(StateChunk(chunk.first, records))
         assert outcome(*forged(manifest, {last: forgery})).result is Apply.REJECT_SNAPSHOT
     assert outcome(*forged(manifest)) == ACCEPTED
+
+
+def test_records_forged_together_with_the_cut_are_refused() -> None:
+    manifest, last = decode_manifest(made()[1][0]), len(made()[1]) - 1
+    rows = list(decode_state(made()[1][last]).records)
+    assert manifest.depth == 0
+    rows[1] += b"\0"
+    _, pairs = snapshot.pairs_of_records(INTERNATIONAL, rows)
+    lying = changed(manifest, cut=subtree_hash(INTERNATIONAL, pairs, 0))
+    liar = forged(lying, {last: codec.encode(StateChunk(0, tuple(rows)))})
+    assert outcome(*liar) == Applied(Apply.REJECT_SNAPSHOT, (), (SENDER,))
+
+
+def test_records_outside_a_chunk_s_subtrees_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_cut, "SUBTREE_BYTES", 500)
+    monkeypatch.setattr(snapshot_cut, "CHUNK_BYTES", 2_000)
+    world = World()
+    world.admit("PA")
+    for start in range(0, 1_000, 250):
+        names = tuple(f"PA/{number}" for number in range(start, start + 250))
+        world.apply("PA", op("assets", "open_accounts", names))
+    one, chunks = Bank(world.ledger, world.store).snapshot()
+    plan = read_manifest(INTERNATIONAL, world.ledger.info().app_hash, LIMITS.lifetime_ms, chunks[0])
+    begin = 1 + len(plan.manifest.window)
+    assert plan.manifest.depth > 0
+    assert one.chunks - begin > 5
+    tried = 0
+    for index in range(begin, one.chunks):
+        honest = decode_state(chunks[index])
+        for other in (begin, one.chunks - 1):
+            if other == index:
+                continue
+            extra = decode_state(chunks[other]).records[:2]
+            for records in ((*extra, *honest.records), (*honest.records, *extra)):
+                with pytest.raises(Forged):
+                    snapshot._records(plan, index - begin, StateChunk(honest.first, records))
+                tried += 1
+        assert snapshot._records(plan, index - begin, honest).records == honest.records
+    print(f"records of other subtrees: {tried} tried, {tried} refused")
 
 
 @pytest.mark.parametrize("accounts", [0, 20, 33, 600, 9_000])
