@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from node.ledger.hashing import INTERNATIONAL
+from node.ledger.hashing import INTERNATIONAL, Suite
 from node.ledger.ports import Spent
 from node.ledger.snapshot import Plan, Snapshot
 from node.ledger.types import BlockRecord, Write
@@ -232,9 +232,9 @@ class MemoryStore(MemoryReader):
         chunks = self._snapshots[height][1] if height in self._snapshots else []
         return chunks[index] if 0 <= index < len(chunks) else b""
 
-    def make_snapshot(self) -> Snapshot:
-        """Make a snapshot of the last durable block."""
-        made, chunks = cut_snapshot(self, INTERNATIONAL, self._lifetime_ms)
+    def make_snapshot(self, suite: Suite = INTERNATIONAL) -> Snapshot:
+        """Make a snapshot of the last durable block. suite: of the chain."""
+        made, chunks = cut_snapshot(self, suite, self._lifetime_ms)
         self._snapshots[made.height] = made, chunks
         return made
 
