@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import uvloop
 
+import bench_consortium
 import bench_hsm
 from bench_load import (
     BANK,
@@ -59,6 +60,7 @@ class Bench:
     """Runs cases and tells rows."""
 
     def __init__(self, *, as_json: bool, seconds: float, repeats: int) -> None:
+        self.home = HOME
         self.as_json = as_json
         self.seconds = seconds
         self.repeats = repeats
@@ -404,6 +406,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "state-growth": state_growth,
     "reads": reads,
     "shards": shards,
+    **bench_consortium.CASES,
     "hsm": hsm,
 }
 

@@ -88,7 +88,7 @@ def _local(session: Session) -> Iterator[Finding]:
         "genesis", lambda: f"{load_genesis(config.genesis).name}, chain {pinned_chain(config).hex()[:16]}"
     )
     yield _guarded("sequencer key", lambda: _sequencer_key(config))
-    for path in (config.sequencer_key, config.sequencer_passphrase_file, config.last_signed):
+    for path in config.sequencer:
         if not is_token_uri(path):
             yield _mode(path)
     yield _disk(config)
@@ -102,7 +102,7 @@ def _guarded(check: str, look: Callable[[], str]) -> Finding:
 
 
 def _sequencer_key(config: NodeConfig) -> str:
-    signer = load_signer(config.sequencer_key, config.sequencer_passphrase_file)
+    signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
     genesis = load_genesis(config.genesis)
     if signer.public_key not in {key.public_key for key in genesis.authority}:
         raise SequencerRefused("the key is not the one that genesis names: restore the right key file")
@@ -203,8 +203,8 @@ def _alarms(status: NodeStatus) -> Iterator[Finding]:
 
 
 def _last_signed(config: NodeConfig, status: NodeStatus) -> str:
-    signer = load_signer(config.sequencer_key, config.sequencer_passphrase_file)
-    sequencer = Sequencer(signer, pinned_chain(config), config.last_signed)
+    signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
+    sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed)
     last = sequencer.last
     sequencer.close()
     if last.height > status.height:

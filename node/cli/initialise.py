@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.output import usage
+from node.cli.output import Row, usage
 from node.cli.session import Session, SuiteOption, session_of, suite_named
 from node.keys.keystore import save_signer
 from node.keys.loader import read_public
@@ -15,14 +15,7 @@ from node.ledger import hashing
 from node.ledger.types import AdministratorKey
 
 if TYPE_CHECKING:
-    from node.cli.directory import SequencerKey
-
-SequencerKeyOption = Annotated[
-    str, typer.Option(help="A key of your own that signs headers: a key file, or a pkcs11: URI.")
-]
-SequencerPassphraseOption = Annotated[
-    Path | None, typer.Option(help="The file of its passphrase, or of the token's PIN.")
-]
+    from node.cli.directory import NodeDirectory, SequencerKey
 
 
 def init(
@@ -43,9 +36,13 @@ def init(
         str, typer.Option(help="host:port of the gRPC face; beyond loopback it needs mutual TLS.")
     ] = "127.0.0.1:7600",
     shards: Annotated[int, typer.Option(help="LevelDBs behind the state.", min=1, max=256)] = 8,
-    sequencer_key: SequencerKeyOption = "",
-    sequencer_passphrase_file: SequencerPassphraseOption = None,
     suite: SuiteOption = hashing.INTERNATIONAL.name,
+    sequencer_key: Annotated[
+        str, typer.Option(help="A key of your own that signs headers: a key file, or a pkcs11: URI.")
+    ] = "",
+    sequencer_passphrase_file: Annotated[
+        Path | None, typer.Option(help="The file of its passphrase, or of the token's PIN.")
+    ] = None,
 ) -> None:
     """Make a node's directory: node.toml, genesis.json, the sequencer's key, and the administrators' keys.
 
@@ -66,9 +63,11 @@ def init(
     if directory.exists() and any(directory.iterdir()):
         raise usage(f"{directory} is not empty: name a directory that is new or empty")
     sequencer = _sequencer(sequencer_key, sequencer_passphrase_file)
-    entries, made = [_given(spec) for spec in administrator_key or ()], list[Path]()
-    if not administrator_key:
-        made, entries = _administrators(session, directory / KEYS, administrators, chosen.algorithms[0])
+    made: list[Path] = []
+    if administrator_key:
+        entries = [_given(spec) for spec in administrator_key]
+    else:
+        entries, made = _made_administrators(session, directory / KEYS, administrators, chosen)
     node = make_directory(
         directory,
         name=name,
@@ -76,37 +75,37 @@ def init(
         threshold=threshold,
         settings={"listen": listen, "shards": shards},
         made_keys=made,
-        sequencer=sequencer,
         suite=chosen,
+        sequencer=sequencer,
     )
-    session.output.record(
-        "Made",
-        {
-            "directory": str(directory),
-            "config": str(node.config),
-            "chain_id": node.chain_id,
-            "chain_name": name,
-            "suite": chosen.name,
-            "administrators": [entry.holder for entry in entries],
-            "threshold": threshold,
-            "keys": [str(path) for path in made],
-        },
-    )
+    session.output.record("Made", _told(node, entries))
     session.output.say(f"Start it with: vostro --config {node.config} run")
 
 
-def _administrators(
-    session: Session, folder: Path, count: int, algorithm: str
-) -> tuple[list[Path], list[AdministratorKey]]:
-    """Key files made here, all under one passphrase, and what genesis says of them."""
+def _told(node: "NodeDirectory", administrators: list[AdministratorKey]) -> Row:
+    return {
+        "directory": str(node.path),
+        "config": str(node.config),
+        "chain_id": node.chain_id,
+        "chain_name": node.genesis.name,
+        "suite": node.genesis.suite,
+        "administrators": [entry.holder for entry in administrators],
+        "threshold": node.genesis.threshold,
+        "keys": [str(path) for path in node.made_keys],
+    }
+
+
+def _made_administrators(
+    session: Session, folder: Path, count: int, suite: hashing.Suite
+) -> tuple[list[AdministratorKey], list[Path]]:
+    """Keys made here, all under one passphrase, and their files, whose names are the holders'."""
     passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
     folder.mkdir(parents=True, mode=0o700)
     made = [folder / f"administrator-{number}.json" for number in range(1, count + 1)]
-    return made, [_made(path, algorithm, passphrase) for path in made]
+    return [_made(path, suite.algorithms[0], passphrase) for path in made], made
 
 
 def _made(path: Path, algorithm: str, passphrase: bytes) -> AdministratorKey:
-    """A new key in a new file, whose name is the holder's."""
     signer = generate(algorithm)
     save_signer(path, signer, passphrase, label=path.stem)
     return AdministratorKey(signer.algorithm, signer.public_key, path.stem)

@@ -18,7 +18,9 @@ from node.keys.token_uri import is_token_uri
 Shares = Annotated[
     list[Path] | None, typer.Argument(help="Share files; none: their words are asked for, hidden.")
 ]
-Algorithm = Annotated[str, typer.Option(help="Of the key, where the words are typed.")]
+Algorithm = Annotated[
+    str, typer.Option(help="Of the key, where words are typed; default: the usual one of the chain's suite.")
+]
 SHARE_NAME = "share-{number}-of-{shares}.json"
 
 
@@ -66,7 +68,7 @@ def restore(
     ctx: typer.Context,
     path: Annotated[Path, typer.Option("--to", help="The new key file.")],
     shares: Shares = None,
-    algorithm: Algorithm = "ed25519",
+    algorithm: Algorithm = "",
 ) -> None:
     """Make the key file again from enough shares.
 
@@ -89,7 +91,7 @@ def drill(
     key: Annotated[
         str, typer.Option(help="The key file, or a pkcs11: URI, whose public half must come out.")
     ] = "",
-    algorithm: Algorithm = "ed25519",
+    algorithm: Algorithm = "",
 ) -> None:
     """Prove that shares restore a key, in memory: nothing is written, and no secret is shown.
 
@@ -129,6 +131,7 @@ def _given(session: Session, paths: Sequence[Path], algorithm: str) -> _Given:
         return _Given(
             [share.words for share in loaded], algorithm, bytes.fromhex(public_key), loaded[0].label
         )
+    algorithm = algorithm or session.suite.algorithms[0]
     words = [session.typed("Words of share 1").decode()]
     while len(words) < min(needed(words[0]), SHARES_MAX):
         words.append(session.typed(f"Words of share {len(words) + 1}").decode())

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from node.engine.cometbft.guard import Guard, Step
-from node.engine.cometbft.signer import address_of
 from node.keys.signer import Ed25519Signer
-from tests.lone_validator import Chain
+from node.ledger.hashing import validator_address
+from tests.cometbft_kit import Chain
 
 CHILD = Path(__file__).with_name("signer_child.py")
 SEED = bytes(range(1, 33))
@@ -29,7 +29,7 @@ class Validator:
     def __init__(self, folder: Path) -> None:
         key = Ed25519Signer(SEED)
         self.folder, self.chain = folder, Chain(folder, key.public_key)
-        self.address = address_of(key.public_key)
+        self.address = validator_address(key.public_key)
         self.record, self.diary = folder / "last-vote", folder / "diary"
         Guard.create(self.record, self.chain.chain, key.public_key)
         self.child: subprocess.Popen[bytes] | None = None

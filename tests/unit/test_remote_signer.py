@@ -14,12 +14,12 @@ from node.engine.cometbft.signer import (
     REQUEST_BYTES_MAX,
     RemoteSigner,
     SeenVote,
-    address_of,
     is_ours_unsigned,
     serve,
 )
 from node.keys.signer import Ed25519Signer, P256Signer, SignerUnavailable
 from node.keys.verify import VERIFIERS
+from node.ledger.hashing import validator_address
 from node.ledger.ports import Check
 from node.pb.cometbft.privval.v1 import privval_pb2 as wire
 from tests.byzantine import ByzantineSigner
@@ -198,7 +198,7 @@ def test_a_vote_of_our_key_that_was_not_given_here_is_noticed(world: World) -> N
     world.remote.sign_vote(vote(10))
     remote = world.again()  # knows (10, 0) from the record, and everything above 10
     given = {height: remote.sign_vote(vote(height, 2)).signature for height in (11, 12)}
-    ours, other = address_of(KEY.public_key), bytes(20)
+    ours, other = validator_address(KEY.public_key), bytes(20)
     assert ours == hashlib.sha256(KEY.public_key).digest()[:20]
     recorded = remote.own_votes.precommits[10, 0]
     cases = [

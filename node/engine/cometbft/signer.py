@@ -9,7 +9,6 @@ given here is noticed (``is_ours_unsigned``): the same identity runs elsewhere.
 """
 
 import asyncio
-import hashlib
 import os
 import socket
 import struct
@@ -40,12 +39,12 @@ from node.engine.cometbft.guard import (
 )
 from node.engine.sequencer import Signer
 from node.keys.signer import SignerUnavailable
+from node.ledger.hashing import validator_address
 from node.pb.cometbft.privval.v1 import privval_pb2 as wire
 
 REQUEST_BYTES_MAX: Final = 10 * 1024
 """As CometBFT reads them itself (privval/signer_endpoint.go)."""
 ED25519_BYTES: Final = 32
-ADDRESS_BYTES: Final = 20
 PRECOMMITS_MAX: Final = 1_000
 REDIAL_SECONDS: Final = 0.1
 REDIAL_SECONDS_MAX: Final = 1.0
@@ -91,11 +90,6 @@ def is_ours_unsigned(seen: SeenVote, own: OwnVotes) -> bool:
     return seen.signature is not None and seen.signature != given
 
 
-def address_of(public_key: bytes) -> bytes:
-    """A validator's address in CometBFT: the first 20 bytes of SHA-256 of its Ed25519 key."""
-    return hashlib.sha256(public_key).digest()[:ADDRESS_BYTES]
-
-
 class RemoteSigner:
     """One validator of one chain: answers requests, one at a time, from any one thread."""
 
@@ -117,7 +111,7 @@ class RemoteSigner:
     def own_votes(self) -> OwnVotes:
         """What ``is_ours_unsigned`` compares the chain with; from any thread."""
         known_above = self._known_above
-        return OwnVotes(address_of(self._signer.public_key), known_above, dict(self._precommits))
+        return OwnVotes(validator_address(self._signer.public_key), known_above, dict(self._precommits))
 
     def answer(self, request: wire.Message) -> wire.Message:
         """The response to a request. Raises SigningRefused for what is no request: the connection ends."""
