@@ -339,6 +339,7 @@ def parts_of(node: Node) -> Parts:
         receipt_file=receipt_file,
         backup=backup,
         version=VERSION,
+        consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
     )
 
 

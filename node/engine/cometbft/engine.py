@@ -13,7 +13,7 @@ too much is refused at once instead of waiting for long; nothing but Commit make
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -30,7 +30,7 @@ from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
 from node.engine.cometbft.supervisor import Comet, wait_ready
 from node.engine.door import Entry
-from node.engine.errors import NodeError
+from node.engine.errors import Degraded, NodeError
 from node.engine.ports import DurableStore, Places, Workers
 from node.engine.running import RunningLedger, now_ms
 from node.keys.verify import CachedVerifier
@@ -272,6 +272,16 @@ class CometEngine(RunningLedger):
         else:
             log.info("the node takes transactions", height=self._durable.height)
         door.refusing = error
+
+    async def ask(self, method: str, parameters: Mapping[str, str]) -> bytes:
+        """What CometBFT says, unread, for another node's light client. Raises Degraded BLOCK_UNKNOWN,
+        STARTING.
+        """
+        try:
+            return await self._rpc.relay(method, parameters)
+        except RpcError as error:
+            code = NodeError.BLOCK_UNKNOWN if error.answered else NodeError.STARTING
+            raise Degraded(code, reason=str(error)) from error
 
     async def _keep_dialling(self) -> None:
         """Keep the configured peers connected: CometBFT itself gives up on one that was away for long."""
