@@ -38,7 +38,7 @@ from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError
 from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.transactions import Candidate
 
-STATUS_SECONDS: Final = 0.5
+STATUS_SECONDS: Final = 1.0
 DIAL_SECONDS: Final = 5.0
 QUORUM_LOST_HEARTBEATS: Final = 10
 QUORUM_LOST_SECONDS_MIN: Final = 10.0
