@@ -15,6 +15,7 @@ from node.cli import (
     backup,
     blacklist,
     blocks,
+    ca,
     doctor,
     holds,
     initialise,
@@ -175,6 +176,7 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("ca", ca),
     ("members", members),
     ("assets", assets),
     ("accounts", accounts),
