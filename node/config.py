@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,7 +27,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir and out of
     backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory.
     queue_max: transactions accepted and not yet decided. disk_reserve_mb: below this much free space new work
-    is refused.
+    is refused. member: who runs this node; operators, makers and checkers of others are none here. tls_crl:
+    revocation lists (PEM). tls_identities: which certificates of a bank's own PKI are whose (TOML).
+    local_access: what a caller on loopback without TLS is. Quotas hold for one member with all its
+    certificates: calls and transactions a second, streams at once; 0: none.
     """
 
     data_dir: Path
@@ -39,6 +42,14 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None
+    tls_crl: Path | None = None
+    tls_identities: Path | None = None
+    member: str = ""
+    local_access: Literal["operator", "none"] = "operator"
+    quota_calls: int = 10_000
+    quota_transactions: int = 50_000
+    quota_streams: int = 256
+    connections_max: int = 4_096
     metrics_listen: str = ""
     shards: int = 8
     verify_workers: int = 2
@@ -64,6 +75,8 @@ PATHS = (
     "tls_certificate",
     "tls_key",
     "tls_ca",
+    "tls_crl",
+    "tls_identities",
 )
 
 
@@ -113,6 +126,12 @@ def _check(config: NodeConfig, path: Path) -> None:
     tls = (config.tls_certificate, config.tls_key, config.tls_ca)
     if any(tls) and not all(tls):
         raise ConfigError(f"{path}: mutual TLS takes all three of tls_certificate, tls_key and tls_ca")
+    if (config.tls_crl or config.tls_identities) and not all(tls):
+        raise ConfigError(f"{path}: tls_crl and tls_identities belong to mutual TLS: set the three TLS files")
+    if min(config.quota_calls, config.quota_transactions, config.quota_streams) < 0:
+        raise ConfigError(f"{path}: a quota is a number from 0 on; 0 is none")
+    if config.connections_max < 1:
+        raise ConfigError(f"{path}: connections_max must be at least 1")
     if host_of(config.listen) not in LOOPBACK and not all(tls):
         raise ConfigError(
             f"{path}: {config.listen} is not loopback: "

@@ -9,7 +9,7 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from node.cli.output import Row, usage
+from node.cli.output import usage
 from node.cli.session import session_of
 from node.keys.certificates import (
     CRL,
@@ -162,7 +162,7 @@ def show(ctx: typer.Context, path: Annotated[Path, typer.Argument(help="A certif
     session_of(ctx).output.record("Certificate", told(load_certificates(path)[0]))
 
 
-def told(certificate: x509.Certificate) -> Row:
+def told(certificate: x509.Certificate) -> dict[str, object]:
     """A certificate's fields under their stable names."""
     named = named_by(certificate)
     return {

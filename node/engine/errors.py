@@ -39,6 +39,15 @@ class NodeError:
     PROOF_PENDING = ErrorCode(
         13, Category.UNAVAILABLE, "The certificate of this height does not exist yet: ask again shortly."
     )
+    UNIDENTIFIED = ErrorCode(
+        14, Category.UNAUTHENTICATED, "The certificate that was shown is not one that this node accepts."
+    )
+    NOT_PERMITTED = ErrorCode(
+        15, Category.PERMISSION_DENIED, "The certificate's member and roles do not permit this."
+    )
+    QUOTA_USED_UP = ErrorCode(
+        16, Category.OVERLOADED, "The member's quota is used up: back off, then send the same bytes again."
+    )
 
 
 class Degraded(Exception):

@@ -7,9 +7,10 @@ member, so that any PKI can issue it:
 
 An authority is a directory: ``authority.pem`` (its certificate and what stands above it), ``authority.json``
 (its P-256 key, an ordinary encrypted key file), ``issued.jsonl`` (a line for each certificate), ``crl.pem``
-(its revocation list, from the first day on), and ``bundle.pem`` (what nodes are to trust). The root signs issuing authorities (path length 1) and stays
-offline; an issuing authority signs leaves (path length 0). Profiles are those of RFC 5280: basic
-constraints and key usage are critical, leaves name their use, nothing is good for longer than what signed it.
+(its revocation list, from the first day on), and ``bundle.pem`` (what nodes are to trust). The root signs
+issuing authorities (path length 1) and stays offline; an issuing authority signs leaves (path length 0).
+Profiles are those of RFC 5280: basic constraints and key usage are critical, leaves name their use, nothing
+is good for longer than what signed it.
 
 What always holds: a leaf says what the authority decides, never what the request asks for, but for its key; a
 number is 127 bits of chance; a file is written whole or not at all.
