@@ -36,7 +36,9 @@ ANYBODY: Final = None
 
 
 class Access(NamedTuple):
-    """A row. roles: any of which opens the RPC; None: it takes none. reads: what it shows, in words. waits: whether a call may last, so that it ends when its certificate does."""
+    """A row. roles: any of which opens the RPC; None: it takes none. reads: what it shows, in words. waits:
+    whether a call may last, so that it ends when its certificate does.
+    """
 
     roles: frozenset[Role] | None
     reads: str

@@ -128,8 +128,10 @@ class Doors:
         if caller.identity.whole or row.weigh is None:
             return
         quota = self._quotas.of(caller.identity.member)
-        while wait := quota.transactions_wait(row.weigh(request)):
+        wait = quota.transactions_wait(row.weigh(request))
+        while wait:
             await asyncio.sleep(wait)
+            wait = quota.transactions_wait(row.weigh(request))
 
     def shown(self, row: Access, caller: Caller, response: Any) -> Any:
         """An answer, narrowed to what its reader may see. Raises Degraded NOT_PERMITTED."""
@@ -191,6 +193,11 @@ class Doors:
                 lasting.end(reason)
         for ending in files.endings():
             self._announce(ending, now)
+
+    def ends(self) -> dict[str, float]:
+        """What of the doors ends, and when, in seconds since 1970."""
+        found = self.files.endings() if self.files else []
+        return {ending.what: ending.until.timestamp() for ending in found}
 
     def _announce(self, ending: Ending, now: dt.datetime) -> None:
         due = announced(ending, now)
