@@ -29,6 +29,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     queue_max: transactions accepted and not yet decided. disk_reserve_mb: below this much free space new work
     is refused. member: who runs this node; operators, makers and checkers of others are none here. tls_crl:
     revocation lists (PEM). tls_identities: which certificates of a bank's own PKI are whose (TOML).
+    operator_certificate and operator_key: what commands on this machine show the node.
     local_access: what a caller on loopback without TLS is. Quotas hold for one member with all its
     certificates: calls and transactions a second, streams at once; 0: none.
     """
@@ -44,6 +45,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tls_ca: Path | None = None
     tls_crl: Path | None = None
     tls_identities: Path | None = None
+    operator_certificate: Path | None = None
+    operator_key: Path | None = None
     member: str = ""
     local_access: Literal["operator", "none"] = "operator"
     quota_calls: int = 10_000
@@ -77,6 +80,8 @@ PATHS = (
     "tls_ca",
     "tls_crl",
     "tls_identities",
+    "operator_certificate",
+    "operator_key",
 )
 
 
@@ -126,6 +131,8 @@ def _check(config: NodeConfig, path: Path) -> None:
     tls = (config.tls_certificate, config.tls_key, config.tls_ca)
     if any(tls) and not all(tls):
         raise ConfigError(f"{path}: mutual TLS takes all three of tls_certificate, tls_key and tls_ca")
+    if bool(config.operator_certificate) != bool(config.operator_key):
+        raise ConfigError(f"{path}: operator_certificate and operator_key go together")
     if (config.tls_crl or config.tls_identities) and not all(tls):
         raise ConfigError(f"{path}: tls_crl and tls_identities belong to mutual TLS: set the three TLS files")
     if min(config.quota_calls, config.quota_transactions, config.quota_streams) < 0:

@@ -1,6 +1,4 @@
-"""Certificates for tests: an authority as ``vostro ca`` makes it, right leaves from it, and wrong ones built by
-hand.
-"""
+"""Certificates for tests: an authority as ``vostro ca`` makes it, its leaves, and wrong ones made by hand."""
 
 import datetime as dt
 import secrets
@@ -15,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.keys.certificates import BUNDLE, CRL, Authority, Holder, Kind, Role, load_certificates, uri_of
+from node.keys.certificates import BUNDLE, CRL, Authority, Holder, Kind, Role, uri_of
 from node.keys.files import write_file
 from node.keys.keystore import COST_MIN
 from tests.processes import PASSPHRASE
@@ -141,11 +139,6 @@ def secure_channel(target: str, pair: Pair | None, trust: bytes) -> grpc.aio.Cha
     credentials = grpc.ssl_channel_credentials(trust, key, certificate)
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 32 << 20)]
     return grpc.aio.secure_channel(target, credentials, options)
-
-
-def certificates_in(path: Path) -> list[x509.Certificate]:
-    """All of a file."""
-    return load_certificates(path)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
