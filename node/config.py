@@ -1,5 +1,5 @@
 """A node's configuration: one frozen value, read once. Nobody else reads configuration files or the
-environment.
+environment. No message repeats a value: a secret may stand in the wrong place.
 
 Defaults < TOML file < environment (``VOSTRO_`` and the name in capitals) < flags. An unknown name is an
 error, never a silent default. Paths in the file are relative to the file.
@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -48,7 +48,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     operator_certificate: Path | None = None
     operator_key: Path | None = None
     member: str = ""
-    local_access: Literal["operator", "none"] = "operator"
+    local_access: str = "operator"
     quota_calls: int = 10_000
     quota_transactions: int = 50_000
     quota_streams: int = 256
@@ -68,6 +68,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 SHARDS_MAX = 256
 WORKERS_MAX = 64
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOCAL_ACCESS = ("operator", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PATHS = (
     "data_dir",
@@ -149,7 +150,9 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: metrics are served on loopback only: set metrics_listen to 127.0.0.1:PORT"
         )
     if config.log_level not in LOG_LEVELS:
-        raise ConfigError(f"{path}: log_level is one of {', '.join(LOG_LEVELS)}, not {config.log_level}")
+        raise ConfigError(f"{path}: log_level is one of {', '.join(LOG_LEVELS)}")
+    if config.local_access not in LOCAL_ACCESS:
+        raise ConfigError(f"{path}: local_access is one of {', '.join(LOCAL_ACCESS)}")
     if config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
