@@ -71,7 +71,9 @@ class Session:
                 return None
             config = self.config
             ca, certificate, key = config.tls_ca, config.operator_certificate, config.operator_key
-            if ca and not (certificate and key):
+            if ca is None:
+                return None
+            if not (certificate and key):
                 raise usage(
                     "the node asks for certificates: give --tls-ca, --tls-certificate and --tls-key, "
                     "or set operator_certificate and operator_key in its configuration"
