@@ -1,17 +1,22 @@
 """Members: the institutions of the consortium, their keys, and what each demands of its own officers.
 
-A member is admitted, changed and suspended by the consortium's administrators (a member themselves, named in
-genesis, whose policy asks for k of n holders). Its keys and its signing policy are its own business: no
-administrator can sign for a bank, only help one that has lost too many keys to register a new one.
+A member is admitted, changed, suspended and removed by the consortium's administrators (a member themselves,
+named in genesis, whose policy asks for k of n holders), or by decision of the members (governance.py): the
+same methods, which a decision may always call, and the administrators until the members have taken over. Its
+keys and its signing policy are its own business: nobody can sign for a bank, only help one that has lost too
+many keys to register a new one.
 
 State       institution / member -> Institution
+            voter / roll, member -> Voter
+            government / government -> Government
             key / member, key id -> Key
             owner / key id -> Owner
             policy / member -> Policy
 Invariants  M1 a key belongs to one member for ever and its id names it.
             M2 a key signs from ``active_from`` until ``retires_at`` and never once revoked.
             M3 a policy never asks for more officers than could change it when it is set.
-            M4 only administrators admit, change, suspend, resume or recover a member.
+            M4 only governing administrators or a decision admit, change, suspend, resume, remove or recover.
+            M5 the roll is the active members with the role ``voter``; never empty where members govern.
 Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key
             holders. Use functions or initials as holders, not people's names.
 """
@@ -22,12 +27,43 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
+from contracts.institutions import (
+    ADMINISTRATOR,
+    KEYS_EVER_MAX,
+    RULES_MAX,
+    VOTER,
+    Admitted,
+    Bic,
+    Changed,
+    FullName,
+    Government,
+    Institution,
+    Key,
+    KeyRegistered,
+    KeyRetired,
+    KeyRevoked,
+    Member,
+    MemberKey,
+    NewKey,
+    NewMemberId,
+    Owner,
+    Policy,
+    PolicySet,
+    Reason,
+    Removed,
+    Resumed,
+    Roles,
+    Rule,
+    Status,
+    Suspended,
+    TakenOver,
+    Voter,
+)
 from node.ledger.contract import (
     Category,
     Charge,
     Context,
     Contract,
-    Fact,
     Rejected,
     Signatory,
     error,
@@ -35,165 +71,33 @@ from node.ledger.contract import (
     query,
     table,
 )
-from node.ledger.errors import LedgerError
-from node.ledger.types import Algorithm, Genesis, Height, KeyId, MemberId, Name, PublicKey, Record
+from node.ledger.errors import InvariantViolated, LedgerError
+from node.ledger.types import Founder, Genesis, Height, KeyId, MemberId, Name
 
-ADMINISTRATOR: Final = "administrator"
-ROLES: Final = (ADMINISTRATOR, "issuer", "participant", "observer", "regulator")
 PAGE_MAX: Final = 100
 KEYS_MAX: Final = 64
-KEYS_EVER_MAX: Final = 1_024
-"""Keys of a member, ended ones included: what the methods scan that are charged for it."""
-RULES_MAX: Final = 64
-
-FullName = Annotated[str, Meta(min_length=1, max_length=140)]
-Bic = Annotated[str, Meta(max_length=11, pattern=r"\A([A-Z0-9]{8}([A-Z0-9]{3})?)?\Z")]
-NewMemberId = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[A-Z0-9][A-Z0-9-]*\Z")]
-Role = Literal["administrator", "issuer", "participant", "observer", "regulator"]
-Roles = Annotated[tuple[Role, ...], Meta(min_length=1, max_length=len(ROLES))]
-Scope = Annotated[str, Meta(min_length=1, max_length=65, pattern=r"\A(\*|[a-z_]+(\.[a-z_]+)?)\Z")]
-Scopes = Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=32)]
-Holder = Annotated[str, Meta(min_length=1, max_length=32)]
-Officers = Annotated[int, Meta(ge=1, le=16)]
-Reason = Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class Institution(Record, frozen=True):
-    """A member as the others know it."""
-
-    full_name: FullName
-    bic: Bic
-    roles: Roles
-    status: Literal["active", "suspended"]
-    admitted_height: Height
-
-
-class Key(Record, frozen=True):
-    """A key and its life, in heights of blocks. ``retires_at`` and ``revoked_at`` 0: not."""
-
-    algorithm: Algorithm
-    public_key: PublicKey
-    holder: Holder
-    scopes: Scopes
-    active_from: Height
-    retires_at: Height
-    revoked_at: Height
-
-
-class NewKey(Record, frozen=True):
-    """A key to be registered."""
-
-    algorithm: Algorithm
-    public_key: PublicKey
-    holder: Holder
-    scopes: Scopes
-
-
-class Owner(Record, frozen=True):
-    """Whose key an id names."""
-
-    member: MemberId
-
-
-class Rule(Record, frozen=True):
-    """Who must sign: for ``contract`` and ``method`` (``*`` any) and ``asset`` (empty any), from this amount
-    on (0: without one, too).
-    """
-
-    contract: Name
-    method: Name
-    asset: Annotated[str, Meta(max_length=16)]
-    from_amount: Annotated[int, Meta(ge=0, le=10**18)]
-    officers: Officers
-
-
-class Policy(Record, frozen=True):
-    """A member's signing policy; the strictest rule that fits decides, one officer where none does."""
-
-    rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
-
-
-class Admitted(Fact, frozen=True):
-    """A member joined."""
-
-    member: MemberId
-    full_name: FullName
-    roles: Roles
-
-
-class Changed(Fact, frozen=True):
-    """A member's name, BIC or roles changed."""
-
-    member: MemberId
-    full_name: FullName
-    roles: Roles
-
-
-class Suspended(Fact, frozen=True):
-    """A member may not sign until it is resumed."""
-
-    member: MemberId
-    reason: Reason
-
-
-class Resumed(Fact, frozen=True):
-    """A suspended member may sign again."""
-
-    member: MemberId
-
-
-class KeyRegistered(Fact, frozen=True):
-    """A member has one more key."""
-
-    member: MemberId
-    key_id: KeyId
-    holder: Holder
-
-
-class KeyRetired(Fact, frozen=True):
-    """A key signs no more from this height on."""
-
-    member: MemberId
-    key_id: KeyId
-    retires_at: Height
-
-
-class KeyRevoked(Fact, frozen=True):
-    """A key signs no more from the next transaction on."""
-
-    member: MemberId
-    key_id: KeyId
-
-
-class PolicySet(Fact, frozen=True):
-    """A member's signing policy was replaced."""
-
-    member: MemberId
-    rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
-
-
-class MemberKey(Record, frozen=True):
-    """A key with its id and its state at the height that was asked."""
-
-    key_id: KeyId
-    key: Key
-    active: Annotated[int, Meta(ge=0, le=1)]
-
-
-class Member(Record, frozen=True):
-    """A member as a whole."""
-
-    member: MemberId
-    institution: Institution
-    keys: Annotated[tuple[MemberKey, ...], Meta(max_length=KEYS_EVER_MAX)]
-    rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
+VOTERS_MAX: Final = 256
+"""Members that vote: what a count of ballots scans."""
+ROLL: Final = "voters"
+GOVERNMENT: Final = "government"
 
 
 class Members(Contract):
     """See the module's docstring."""
 
     name = "members"
-    facts = (Admitted, Changed, Suspended, Resumed, KeyRegistered, KeyRetired, KeyRevoked, PolicySet)
+    facts = (
+        Admitted,
+        Changed,
+        Suspended,
+        Resumed,
+        KeyRegistered,
+        KeyRetired,
+        KeyRevoked,
+        PolicySet,
+        Removed,
+        TakenOver,
+    )
 
     NOT_ADMINISTRATOR = error(
         1, Category.PERMISSION_DENIED, "Only the consortium's administrators may do this."
@@ -219,20 +123,45 @@ class Members(Contract):
     )
     KEYS_REMAIN = error(13, Category.PRECONDITION, "The member has keys enough to register others itself.")
 
+    GOVERNED_BY_MEMBERS = error(
+        14, Category.PERMISSION_DENIED, "The members have taken over from the administrators: propose it."
+    )
+    MEMBER_REMOVED = error(15, Category.PRECONDITION, "The member has left for good.")
+    LAST_VOTER = error(16, Category.PRECONDITION, "At least one member that votes must remain.")
+    TOO_MANY_VOTERS = error(17, Category.OVERLOADED, "At most 256 members vote.")
+    MEMBER_INACTIVE = error(18, Category.PRECONDITION, "The member is suspended or has left.")
+
     institution = table(Institution, member=MemberId)
+    voter = table(Voter, roll=Name, member=MemberId)
+    government = table(Government, name=Name)
     key = table(Key, member=MemberId, key_id=KeyId)
     owner = table(Owner, key_id=KeyId)
     policy = table(Policy, member=MemberId)
 
     def on_genesis(self, ctx: Context, genesis: Genesis) -> None:
-        """The administrators are a member like any other, whose policy asks for ``threshold`` holders."""
-        member = genesis.administrator
-        self.institution.put(Institution("Administrators", "", (ADMINISTRATOR,), "active", 0), member)
-        for entry in genesis.administrators:
-            self._register(ctx, member, NewKey(entry.algorithm, entry.public_key, entry.holder, ("*",)))
-        self._set_policy(ctx, member, (Rule("*", "*", "", 0, genesis.threshold),))
+        """The administrators are a member like any other, whose policy asks for ``threshold`` holders;
+        without them the founders govern.
+        """
+        self.government.put(
+            Government("administrators" if genesis.administrators else "members", 0), GOVERNMENT
+        )
+        if genesis.administrators:
+            member = genesis.administrator
+            self.institution.put(Institution("Administrators", "", (ADMINISTRATOR,), "active", 0), member)
+            for entry in genesis.administrators:
+                self._register(ctx, member, NewKey(entry.algorithm, entry.public_key, entry.holder, ("*",)))
+            self._set_policy(ctx, member, (Rule("*", "*", "", 0, genesis.threshold),))
+        for founder in genesis.founders:
+            self._found(ctx, founder)
 
-    # --- by the administrators ------------------------------------------------------------------------------
+    def _found(self, ctx: Context, founder: Founder) -> None:
+        roles: Roles = founder.roles  # type: ignore[assignment]  # of FOUNDER_ROLES, by genesis_file.py
+        self._put(founder.member, Institution(founder.full_name, founder.bic, roles, "active", 0))
+        for entry in founder.keys:
+            new = NewKey(entry.algorithm, entry.public_key, entry.holder, ("*",))
+            self._register(ctx, founder.member, new)
+
+    # --- by the administrators, or by decision --------------------------------------------------------------
 
     @method(flat=500)
     def admit(
@@ -245,12 +174,12 @@ class Members(Contract):
         keys: Annotated[tuple[NewKey, ...], Meta(min_length=1, max_length=16)],
     ) -> None:
         """Admit a member with its first keys."""
-        self._check_administrator(ctx)
+        self.check_governs(ctx)
         if self.institution.get(member):
             raise Rejected(self.MEMBER_EXISTS, member=member)
         if ADMINISTRATOR in roles:
             raise Rejected(self.ADMINISTRATOR_FIXED)
-        self.institution.put(Institution(full_name, bic, roles, "active", ctx.height), member)
+        self._put(member, Institution(full_name, bic, roles, "active", ctx.height))
         ctx.emit(Admitted(member, full_name, roles))
         for key in keys:
             self._register(ctx, member, key)
@@ -258,31 +187,38 @@ class Members(Contract):
     @method
     def change(self, ctx: Context, member: MemberId, full_name: FullName, bic: Bic, roles: Roles) -> None:
         """Change a member's name, BIC or roles."""
-        self._check_administrator(ctx)
+        self.check_governs(ctx)
         institution = self._require_institution(member)
         if ADMINISTRATOR in roles or ADMINISTRATOR in institution.roles:
             raise Rejected(self.ADMINISTRATOR_FIXED)
-        self.institution.put(replace(institution, full_name=full_name, bic=bic, roles=roles), member)
+        self._put(member, replace(institution, full_name=full_name, bic=bic, roles=roles))
         ctx.emit(Changed(member, full_name, roles))
 
     @method
     def suspend(self, ctx: Context, member: MemberId, reason: Reason) -> None:
         """Keep a member from signing; its accounts can still be credited."""
-        self._check_administrator(ctx)
+        self.check_governs(ctx)
         self._set_status(member, "suspended")
         ctx.emit(Suspended(member, reason))
 
     @method
     def resume(self, ctx: Context, member: MemberId) -> None:
         """Let a suspended member sign again."""
-        self._check_administrator(ctx)
+        self.check_governs(ctx)
         self._set_status(member, "active")
         ctx.emit(Resumed(member))
+
+    @method
+    def remove(self, ctx: Context, member: MemberId, reason: Reason) -> None:
+        """Let a member leave for good; what it owns stays and can still be credited."""
+        self.check_governs(ctx)
+        self._set_status(member, "removed")
+        ctx.emit(Removed(member, reason))
 
     @method(flat=1_500)
     def recover(self, ctx: Context, member: MemberId, key: NewKey) -> None:
         """Give a key to a member that has too few left to register one itself."""
-        self._check_administrator(ctx)
+        self.check_governs(ctx)
         self._require_institution(member)
         if self._can_register(member, ctx.height):
             raise Rejected(self.KEYS_REMAIN, member=member)
@@ -362,6 +298,54 @@ class Members(Contract):
         institution = self.institution.get(member)
         return institution is not None and role in institution.roles
 
+    def check_governs(self, ctx: Context) -> None:
+        """Refuse unless the members decided this, or administrators who govern have signed it."""
+        if ctx.decided:
+            return
+        if not self.has_role(ctx.member, ADMINISTRATOR):
+            raise Rejected(self.NOT_ADMINISTRATOR)
+        if self.by_members():
+            raise Rejected(self.GOVERNED_BY_MEMBERS)
+
+    def by_members(self) -> bool:
+        """Whether the members govern."""
+        return self.governs()[0] == "members"
+
+    def governs(self) -> tuple[Literal["administrators", "members"], int]:
+        """(who governs, from which height on)."""
+        government = self.government.get(GOVERNMENT)
+        if government is None:
+            raise InvariantViolated("nobody governs the chain")
+        return government.by, government.since_height
+
+    def voters(self) -> tuple[str, ...]:
+        """The members that vote now, ascending."""
+        return tuple([member for (_, member), _ in self.voter.scan(ROLL)])
+
+    def is_voter(self, member: str) -> bool:
+        """Whether the member votes now."""
+        return self.voter.get(ROLL, member) is not None
+
+    def is_active(self, member: str) -> bool:
+        """Whether the member exists and may act."""
+        institution = self.institution.get(member)
+        return institution is not None and institution.status == "active"
+
+    def check_active(self, member: str) -> None:
+        """Raises Rejected MEMBER_UNKNOWN, MEMBER_INACTIVE."""
+        if self._require_institution(member).status != "active":
+            raise Rejected(self.MEMBER_INACTIVE, member=member)
+
+    def take_over(self, ctx: Context) -> None:
+        """Let the members govern from now on. Raises Rejected GOVERNED_BY_MEMBERS, LAST_VOTER."""
+        voters = self.voters()
+        if self.by_members():
+            raise Rejected(self.GOVERNED_BY_MEMBERS)
+        if not voters:
+            raise Rejected(self.LAST_VOTER)
+        self.government.put(Government("members", ctx.height), GOVERNMENT)
+        ctx.emit(TakenOver(len(voters)))
+
     # --- queries --------------------------------------------------------------------------------------------
 
     @query
@@ -391,10 +375,6 @@ class Members(Contract):
         return Member(member, institution, keys, policy.rules if policy else ())
 
     # --- effects --------------------------------------------------------------------------------------------
-
-    def _check_administrator(self, ctx: Context) -> None:
-        if not self.has_role(ctx.member, ADMINISTRATOR):
-            raise Rejected(self.NOT_ADMINISTRATOR)
 
     def _require_institution(self, member: str) -> Institution:
         institution = self.institution.get(member)
@@ -456,13 +436,30 @@ class Members(Contract):
             and any(scope in scopes for scope in key.scopes)
         )
 
-    def _set_status(self, member: str, status: Literal["active", "suspended"]) -> None:
+    def _set_status(self, member: str, status: Status) -> None:
         institution = self._require_institution(member)
-        if ADMINISTRATOR in institution.roles:
+        if ADMINISTRATOR in institution.roles and not self.by_members():
             raise Rejected(self.ADMINISTRATOR_FIXED)
         if institution.status == status:
             raise Rejected(self.STATUS_UNCHANGED, status=status)
-        self.institution.put(replace(institution, status=status), member)
+        if institution.status == "removed":
+            raise Rejected(self.MEMBER_REMOVED, member=member)
+        self._put(member, replace(institution, status=status))
+
+    def _put(self, member: str, institution: Institution) -> None:
+        """Keep an institution, and the roll with it."""
+        self.institution.put(institution, member)
+        votes = VOTER in institution.roles and institution.status == "active"
+        if votes == self.is_voter(member):
+            return
+        if votes:
+            if len(self.voters()) >= VOTERS_MAX:
+                raise Rejected(self.TOO_MANY_VOTERS)
+            self.voter.put(Voter(1), ROLL, member)
+            return
+        self.voter.delete(ROLL, member)
+        if self.by_members() and not self.voters():
+            raise Rejected(self.LAST_VOTER)
 
 
 def _fits(rule: Rule, charge: Charge) -> bool:

@@ -32,6 +32,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     operator_certificate and operator_key: what commands on this machine show the node.
     local_access: what a caller on loopback without TLS is. Quotas hold for one member with all its
     certificates: calls and transactions a second, streams at once; 0: none.
+    cometbft: the CometBFT binary; none: where `vostro engine install` puts it.
     """
 
     data_dir: Path
@@ -53,6 +54,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     quota_transactions: int = 50_000
     quota_streams: int = 256
     connections_max: int = 4_096
+    cometbft: Path | None = None
     metrics_listen: str = ""
     shards: int = 8
     verify_workers: int = 2
@@ -83,6 +85,7 @@ PATHS = (
     "tls_identities",
     "operator_certificate",
     "operator_key",
+    "cometbft",
 )
 
 
@@ -117,6 +120,12 @@ def load_config(
         raise ConfigError(f"{path}: {error}") from error
     _check(config, path)
     return config
+
+
+def cometbft_binary(environment: Mapping[str, str] | None = None) -> Path | None:
+    """``VOSTRO_COMETBFT``, for what has no configuration to read: the CometBFT binary."""
+    named = (os.environ if environment is None else environment).get("VOSTRO_COMETBFT", "")
+    return Path(named) if named else None
 
 
 def host_of(listen: str) -> str:

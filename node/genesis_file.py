@@ -12,12 +12,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts import assemble
+from contracts.institutions import FOUNDER_ROLES, VOTER
+from contracts.proposals import unsound
 from node.json_form import JsonRefused, from_json, parse_document, to_json, write_document
 from node.keys.verify import VERIFIERS
 from node.ledger import codec, hashing
 from node.ledger.genesis import GENESIS_BYTES_MAX
-from node.ledger.ledger import PROTOCOL
-from node.ledger.types import Activation, AdministratorKey, Authority, Genesis, Limits
+from node.ledger.ledger import PROTOCOL, PROTOCOLS
+from node.ledger.types import (
+    Activation,
+    AdministratorKey,
+    Authority,
+    Founder,
+    Genesis,
+    GovernanceRules,
+    Limits,
+    Node,
+    Requirement,
+)
 
 FORMAT: Final = "vostro genesis"
 FILE_BYTES_MAX: Final = 4 * GENESIS_BYTES_MAX
@@ -30,7 +42,22 @@ LIMITS_DEFAULT: Final = Limits(
 and 4 MiB.
 """
 
+_TWO_THIRDS: Final = Requirement(2, 3, 0)
+GOVERNANCE_DEFAULT: Final = GovernanceRules(
+    members=_TWO_THIRDS,
+    validators=_TWO_THIRDS,
+    upgrades=_TWO_THIRDS,
+    rules=Requirement(3, 4, 0),
+    recovery=Requirement(2, 3, 3 * 86_400_000),
+    veto_numerator=1,
+    veto_denominator=3,
+    lifetime_ms=14 * 86_400_000,
+)
+"""Two thirds of the voters, three quarters for the rules; three days in which a recovery can be vetoed."""
+
 _MEMBER: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{0,15}")
+_MEMBER_ID_TOLD: Final = "a member id is 1 to 16 capitals, digits and hyphens, no hyphen first"
+_BIC: Final = re.compile(r"([A-Z0-9]{8}([A-Z0-9]{3})?)?")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -46,28 +73,33 @@ def make_genesis(
     time_ms: int,
     administrator: str = "ADMIN",
     threshold: int = 1,
-    nodes: Sequence[AdministratorKey] = (),
+    founders: Sequence[Founder] = (),
+    nodes: Sequence[Node] = (),
+    governance: GovernanceRules = GOVERNANCE_DEFAULT,
     limits: Limits = LIMITS_DEFAULT,
     suite: str = hashing.INTERNATIONAL.name,
 ) -> Genesis:
     """A genesis with every contract of this release active from the start.
 
-    administrators: keys, of which ``threshold`` holders sign together under the member id ``administrator``.
-    authority: whose signatures certify headers. nodes: keys that may sign bundles. Raises GenesisRefused.
+    administrators: keys, of which ``threshold`` holders sign together under the member id ``administrator``;
+    where there are none, founders govern. authority: whose signatures certify headers. nodes: which may sign
+    bundles. governance: how members decide. Raises GenesisRefused.
     """
     contracts = tuple([Activation(contract.name, 0) for contract in assemble()])
     genesis = Genesis(
-        1,
+        2,
         name,
         suite,
         PROTOCOL,
         time_ms,
         limits,
-        administrator,
-        threshold,
+        administrator if administrators else "",
+        threshold if administrators else 0,
         tuple(administrators),
+        tuple(founders),
         tuple(authority),
         tuple(nodes),
+        governance,
         contracts,
     )
     check_genesis(genesis)
@@ -140,27 +172,84 @@ def check_genesis(genesis: Genesis) -> None:
         raise GenesisRefused(
             f"suite: this release has no suite {genesis.suite!r}; it has {', '.join(hashing.SUITES)}"
         )
-    if genesis.protocol != PROTOCOL:
+    if genesis.protocol not in PROTOCOLS:
         raise GenesisRefused(
-            f"protocol: this release has protocol {PROTOCOL}, the document asks for {genesis.protocol}"
+            f"protocol: this release has protocol {', '.join(map(str, PROTOCOLS))}, the document asks for "
+            f"{genesis.protocol}"
         )
+    if _CONTROL.search(genesis.name):
+        raise GenesisRefused("name: a text holds a control character")
+    _check_contracts(genesis)
+    _check_administrators(genesis)
+    _check_founders(genesis)
+    _check_keys(genesis, suite)
+    _check_nodes(genesis)
+    _check_rules(genesis.governance)
+
+
+def _check_administrators(genesis: Genesis) -> None:
+    if not genesis.administrators:
+        if genesis.administrator or genesis.threshold:
+            raise GenesisRefused("administrators: there are none, so administrator is empty and threshold 0")
+        return
     if not _MEMBER.fullmatch(genesis.administrator):
-        raise GenesisRefused(
-            "administrator: a member id is 1 to 16 capitals, digits and hyphens, no hyphen first"
-        )
-    for what, text in (
-        ("name", genesis.name),
-        *((f"holder {key.holder!r}", key.holder) for key in genesis.administrators),
-    ):
-        if _CONTROL.search(text):
-            raise GenesisRefused(f"{what}: a text holds a control character")
+        raise GenesisRefused(f"administrator: {_MEMBER_ID_TOLD}")
+    for key in genesis.administrators:
+        if _CONTROL.search(key.holder):
+            raise GenesisRefused(f"holder {key.holder!r}: a text holds a control character")
     holders = dict.fromkeys(key.holder for key in genesis.administrators)
-    if genesis.threshold > len(holders):
+    if not 1 <= genesis.threshold <= len(holders):
         raise GenesisRefused(
             f"threshold: {genesis.threshold} holders are to sign together and there are {len(holders)}"
         )
-    _check_contracts(genesis)
-    _check_keys(genesis, suite)
+
+
+def _check_founders(genesis: Genesis) -> None:
+    taken = {genesis.administrator: "administrator"}
+    for at, founder in enumerate(genesis.founders):
+        place = f"founders[{at}]"
+        if not _MEMBER.fullmatch(founder.member):
+            raise GenesisRefused(f"{place}.member: {_MEMBER_ID_TOLD}")
+        if (before := taken.setdefault(founder.member, place)) != place:
+            raise GenesisRefused(f"{place}.member: the same id as {before}")
+        if not _BIC.fullmatch(founder.bic):
+            raise GenesisRefused(f"{place}.bic: a BIC has 8 or 11 capitals and digits, or is empty")
+        roles = [role for role in founder.roles if role not in FOUNDER_ROLES]
+        if roles or len(set(founder.roles)) != len(founder.roles):
+            raise GenesisRefused(f"{place}.roles: different ones of {', '.join(FOUNDER_ROLES)}")
+        for text in (founder.full_name, *(key.holder for key in founder.keys)):
+            if _CONTROL.search(text):
+                raise GenesisRefused(f"{place}: a text holds a control character")
+    if genesis.administrators:
+        return
+    named = [activation.contract for activation in genesis.contracts if activation.height == 0]
+    if not any(VOTER in founder.roles for founder in genesis.founders):
+        raise GenesisRefused(f"founders: without administrators at least one needs the role {VOTER}")
+    if missing := [name for name in ("validators", "governance") if name not in named]:
+        raise GenesisRefused(
+            f"contracts: without administrators the chain needs {missing[0]!r} from height 0"
+        )
+
+
+def _check_nodes(genesis: Genesis) -> None:
+    """Whose node is whose: members that exist, and validators that stand in the authority, each once."""
+    members = {genesis.administrator} | {founder.member for founder in genesis.founders}
+    powers = {entry.public_key for entry in genesis.authority}
+    validators: dict[bytes, int] = {}
+    for at, node in enumerate(genesis.nodes):
+        if node.member not in members or not node.member:
+            raise GenesisRefused(f"nodes[{at}].member: neither the administrators nor a founder")
+        if node.validator and node.validator not in powers:
+            raise GenesisRefused(f"nodes[{at}].validator: no key of the authority")
+        if node.validator and validators.setdefault(node.validator, at) != at:
+            raise GenesisRefused(
+                f"nodes[{at}].validator: the same key as nodes[{validators[node.validator]}]"
+            )
+
+
+def _check_rules(rules: GovernanceRules) -> None:
+    if told := unsound(rules):
+        raise GenesisRefused(f"governance.{told}")
 
 
 def _check_contracts(genesis: Genesis) -> None:
@@ -178,10 +267,12 @@ def _check_contracts(genesis: Genesis) -> None:
 
 def _check_keys(genesis: Genesis, suite: hashing.Suite) -> None:
     verifier = VERIFIERS[suite.name]()
-    lists: tuple[tuple[str, Sequence[AdministratorKey | Authority]], ...] = (
+    members = [key for founder in genesis.founders for key in founder.keys]
+    lists: tuple[tuple[str, Sequence[AdministratorKey | Authority | Node]], ...] = (
         ("administrators", genesis.administrators),
         ("authority", genesis.authority),
         ("nodes", genesis.nodes),
+        ("founders' keys", [*genesis.administrators, *members]),
     )
     for what, entries in lists:
         seen: dict[bytes, int] = {}

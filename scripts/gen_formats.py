@@ -31,6 +31,7 @@ DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
 TRANSACTION: Final = (types.Transaction, types.SignedTransaction, types.Bundle)
 BLOCK: Final = (types.Receipt, types.Leaf, types.Header)
 GENESIS: Final = (types.Genesis,)
+EVIDENCE: Final = (types.Evidence,)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -216,6 +217,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "transaction records": lambda: records_part(*TRANSACTION),
     "block records": lambda: records_part(*BLOCK),
     "genesis records": lambda: records_part(*GENESIS),
+    "evidence record": lambda: records_part(*EVIDENCE),
     "methods": methods_part,
     "events": events_part,
     "stored records": tables_part,

@@ -1,9 +1,9 @@
 """Runs the tests, folder by folder: `python3 scripts/test.py` in a fresh clone is enough.
 
-Makes the project's environment first. The last line of the output is `N passed, N failed, N skipped` over
-all folders, alone on its line; the exit code is 0 only if something ran, nothing failed, no folder died and
-the whole stayed inside its 45 minutes. What cannot be collected counts as failed; what --without leaves out
-counts as skipped.
+Makes the project's environment first, and the CometBFT that the tests run. The last line of the output is
+`N passed, N failed, N skipped` over all folders, alone on its line; the exit code is 0 only if something ran,
+nothing failed, no folder died and the whole stayed inside its 45 minutes. What cannot be collected counts as
+failed; what --without leaves out counts as skipped.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple, NoReturn
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     folders = choose(options.folders)
     provide_packages(set(NEEDS) - set(options.without))
+    provide_engine()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_stopped)
     outcomes: list[Outcome] = []
@@ -136,6 +138,28 @@ def provide_packages(needs: set[str]) -> None:
         sys.exit(
             f"{done.stdout}{done.stderr}\n{' '.join(command)} failed; leave the tests out with: {without}"
         )
+
+
+def provide_engine() -> None:
+    """Install the CometBFT that the tests run, unless it is there: tests of the consortium are never skipped.
+
+    Raises SystemExit if it cannot be had.
+    """
+    install = import_module(
+        "node.engine.cometbft.install"
+    )  # the environment has it, the first interpreter not
+    named = import_module("node.config").cometbft_binary()
+    try:
+        if install.version_of(install.find_binary(named)) == install.VERSION:
+            return
+    except install.InstallFailed as missing:
+        if named:
+            sys.exit(str(missing))
+    command = [sys.executable, "-m", "node.cli", "engine", "install"]
+    try:
+        environment.run_step(f"Installing CometBFT {install.VERSION}", command, environment.ROOT)
+    except environment.SetupFailed as failure:
+        sys.exit(str(failure))
 
 
 def run_folder(folder: Folder, options: argparse.Namespace) -> Outcome:

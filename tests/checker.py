@@ -10,7 +10,6 @@ I1 conservation. I2 no negative balance, no id spent twice, contracts' own rules
 once, alive and signed. I5 and I9 a replay agrees. I6 headers and roots.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -21,9 +20,12 @@ from node.ledger import codec
 from node.ledger.contract import Contract, Fact, Movement
 from node.ledger.ledger import Ledger
 from node.ledger.ports import Check, Verifier
+from node.ledger.running import contents
 from node.ledger.types import (
     Block,
     BlockRecord,
+    Evidence,
+    EvidenceList,
     Genesis,
     Header,
     Leaf,
@@ -32,9 +34,9 @@ from node.ledger.types import (
     Transaction,
 )
 from node.storage.memory import MemoryStore
+from tests.commitments import Tree, digest, root_of, state_root
 
 ZERO: Final = bytes(32)
-LEAF_MAX: Final = 32
 STATE_ROOTS_MAX: Final = 3_000
 """Records up to which the state's root is computed from nothing at every block; beyond, at the last one."""
 
@@ -45,6 +47,7 @@ _leaf: Callable[[bytes], Leaf] = codec.decoder(Leaf)
 _receipt: Callable[[bytes], Receipt] = codec.decoder(Receipt)
 _signed: Callable[[bytes], SignedTransaction] = codec.decoder(SignedTransaction)
 _transaction: Callable[[bytes], Transaction] = codec.decoder(Transaction)
+_evidence: Callable[[bytes], tuple[Evidence, ...]] = codec.decoder(EvidenceList)
 _any: Callable[[bytes], Any] = codec.decoder(Any)
 
 
@@ -102,67 +105,13 @@ def _fail(invariant: str, height: int, reason: str) -> NoReturn:
     raise Violated(f"{invariant} at height {height}: {reason}")
 
 
-def _digest(tag: str, data: bytes) -> bytes:
-    return hashlib.sha256(tag.encode() + b"\0" + data).digest()
-
-
-class Tree:
-    """RFC 6962, section 2.1, as it is written: MTH over a list, its complete subtrees remembered."""
-
-    def __init__(self) -> None:
-        self.leaves: list[bytes] = []
-        self._known: dict[tuple[int, int], bytes] = {}
-
-    def root(self) -> bytes:
-        return self.range(0, len(self.leaves)) if self.leaves else hashlib.sha256(b"").digest()
-
-    def range(self, low: int, high: int) -> bytes:
-        size = high - low
-        if size == 1:
-            return hashlib.sha256(b"\0" + self.leaves[low]).digest()
-        if found := self._known.get((low, high)):
-            return found
-        split = 1
-        while split * 2 < size:
-            split *= 2
-        node = hashlib.sha256(b"\1" + self.range(low, low + split) + self.range(low + split, high)).digest()
-        if size == split * 2:
-            self._known[low, high] = node
-        return node
-
-
-def root_of(leaves: Iterable[bytes]) -> bytes:
-    """The Merkle tree hash of a list."""
-    tree = Tree()
-    tree.leaves = list(leaves)
-    return tree.root()
-
-
-def state_root(records: dict[bytes, bytes]) -> bytes:
-    """The root over all records, from nothing."""
-    pairs = sorted(
-        (_digest("vostro/state-key/1", k), _digest("vostro/state-value/1", v)) for k, v in records.items()
-    )
-    return _subtree([(key.hex(), key, value) for key, value in pairs], 0)
-
-
-def _subtree(pairs: list[tuple[str, bytes, bytes]], depth: int) -> bytes:
-    if not pairs:
-        return ZERO
-    if len(pairs) <= LEAF_MAX:
-        return _digest("vostro/state-leaf/1", b"".join(key + value for _, key, value in pairs))
-    children = [[pair for pair in pairs if pair[0][depth] == nibble] for nibble in "0123456789abcdef"]
-    return _digest("vostro/state-node/1", b"".join(_subtree(child, depth + 1) for child in children))
-
-
 class _Commitments:
     """I3, I6: headers, roots, identities and signatures, computed again."""
 
     def __init__(self, genesis: Genesis, replayed: bool) -> None:
         self.replayed = replayed
-        self.chain = _digest("vostro/genesis/1", codec.encode(genesis))
-        authority = sorted(genesis.authority, key=lambda entry: (entry.algorithm, entry.public_key))
-        self.authority = root_of(codec.encode(entry) for entry in authority)
+        self.chain = digest("vostro/genesis/1", codec.encode(genesis))
+        self.genesis = genesis
         self.limits = genesis.limits
         self.state: dict[bytes, bytes] = {}
         self.history = Tree()
@@ -190,18 +139,25 @@ class _Commitments:
             root_of(record.leaves),
             root_of(record.receipts),
             header.state_root,
-            self.authority,
+            self._authority_root(),
         )
         if header != expected:
             _fail("I6", height, f"the header says {header}, the block {expected}")
         if len(self.state) <= STATE_ROOTS_MAX:
             self.check_state_root(record)
-        if record.app_hash != _digest("vostro/header/1", record.header):
+        if record.app_hash != digest("vostro/header/1", record.header):
             _fail("I6", height, "the app hash is not the header's hash")
         for level, index, node in record.history:
             if node != self.history.range(index << level, index + 1 << level):
                 _fail("I6", height, f"history node {index} of level {level}")
         self.height, self.time_ms, self.app_hash = height, record.time_ms, record.app_hash
+
+    def _authority_root(self) -> bytes:
+        """Of the validators with power in the state, or of genesis's authority where it keeps none."""
+        rows = [_any(v) for k, v in self.state.items() if k.startswith(b"validators\0validator\0")]
+        entries = [(row[0], row[1], row[2]) for row in rows if row[2]]
+        named = [(key.algorithm, key.public_key, key.power) for key in self.genesis.authority]
+        return root_of(codec.encode(entry) for entry in sorted(entries or named))
 
     def _apply(self, record: BlockRecord) -> None:
         keys = [key for key, _ in record.writes]
@@ -209,8 +165,8 @@ class _Commitments:
             _fail("I6", record.height, "writes are not ascending by distinct keys")
         pairs = {}
         for key, value in record.writes:
-            pairs[_digest("vostro/state-key/1", key)] = (
-                None if value is None else _digest("vostro/state-value/1", value)
+            pairs[digest("vostro/state-key/1", key)] = (
+                None if value is None else digest("vostro/state-value/1", value)
             )
             if value is None:
                 self.state.pop(key, None)
@@ -245,7 +201,9 @@ class _Commitments:
                 checked.system += 1
                 if not record.writes:
                     _fail("I3", height, "a system receipt tells of nothing")
-                if index or body or leaf != Leaf(ZERO, "", bytes(16), ZERO):
+                if body:
+                    _evidence(body)
+                if index or leaf != Leaf(ZERO, "", bytes(16), ZERO):
                     _fail("I3", height, "a system receipt stands elsewhere than first")
                 continue
             spent.append(self._spend(record, index, leaf, body))
@@ -267,10 +225,10 @@ class _Commitments:
             signed = _signed(body)
             transaction = _transaction(signed.transaction)
             said = Leaf(
-                _digest("vostro/tx/1", signed.transaction),
+                digest("vostro/tx/1", signed.transaction),
                 transaction.member,
                 transaction.request_id,
-                _digest("vostro/signed/1", body),
+                digest("vostro/signed/1", body),
             )
             if leaf != said or transaction.chain != self.chain[:8]:
                 _fail("I3", height, f"leaf {index} is not that of its body")
@@ -283,11 +241,11 @@ class _Commitments:
     def check_signatures(self, record: BlockRecord, verifier: Verifier) -> None:
         """Every body is signed by keys of its member that were alive, and by nobody else."""
         for index, body in enumerate(record.bodies):
-            if not body:
+            if not body or _leaf(record.leaves[index]).tx_id == ZERO:
                 continue
             signed = _signed(body)
             member = _transaction(signed.transaction).member
-            message = b"vostro/sign/tx/1\0" + self.chain + _digest("vostro/tx/1", signed.transaction)
+            message = b"vostro/sign/tx/1\0" + self.chain + digest("vostro/tx/1", signed.transaction)
             ids = [entry.key_id for entry in signed.signatures]
             if ids != sorted(set(ids)):
                 _fail("I3", record.height, f"transaction {index} has its signatures out of order")
@@ -318,8 +276,7 @@ class _Replay:
         if self.store.head() is None:
             finalized = self.ledger.init_chain()
         else:
-            items = tuple(body for body in record.bodies if body)
-            finalized = self.ledger.finalize_block(Block(record.height, record.time_ms, items))
+            finalized = self.ledger.finalize_block(Block(record.height, record.time_ms, *contents(record)))
         again = finalized.record
         if again is None or again.receipts != record.receipts or again.writes != record.writes:
             _fail("I9", record.height, "a replay of the bodies has other receipts or writes")

@@ -13,8 +13,9 @@ from typing import Any, Final
 import pytest
 
 from contracts import assemble
-from contracts.members import NewKey, Roles
+from contracts.institutions import NewKey, Roles
 from node.client import signing
+from node.genesis_file import GOVERNANCE_DEFAULT
 from node.keys.signer import Ed25519Signer
 from node.keys.verify import InternationalVerifier
 from node.ledger import codec
@@ -32,6 +33,7 @@ from node.ledger.types import (
     Event,
     Genesis,
     Limits,
+    Node,
     Operation,
     Receipt,
 )
@@ -45,6 +47,7 @@ NO_TERMS: Final = bytes(32)
 LIMITS: Final = Limits(
     lifetime_ms=600_000, heartbeat_ms=1_000, block_work_max=1_000_000, block_bytes_max=4 * 1024 * 1024
 )
+RULES: Final = GOVERNANCE_DEFAULT
 VERIFIER: Final = InternationalVerifier()
 
 op = signing.operation
@@ -72,6 +75,8 @@ def make_genesis(
     limits: Limits = LIMITS,
     contracts: Sequence[tuple[str, int]] = (
         ("members", 0),
+        ("validators", 0),
+        ("governance", 0),
         ("assets", 0),
         ("transfers", 0),
         ("blacklist", 0),
@@ -80,7 +85,7 @@ def make_genesis(
 ) -> Genesis:
     """Three administrators of whom two sign, one sequencer's key, every contract active from the start."""
     return Genesis(
-        version=1,
+        version=2,
         name="test",
         suite=INTERNATIONAL.name,
         protocol=1,
@@ -91,8 +96,10 @@ def make_genesis(
         administrators=tuple(
             AdministratorKey("ed25519", officer(name).public_key, name) for name in ADMINISTRATORS
         ),
+        founders=(),
         authority=(Authority("ed25519", officer("sequencer").public_key, 1),),
-        nodes=(AdministratorKey("ed25519", officer("node").public_key, "node"),),
+        nodes=(Node(ADMINISTRATOR, "ed25519", officer("node").public_key, b""),),
+        governance=RULES,
         contracts=tuple(Activation(name, height) for name, height in contracts),
     )
 

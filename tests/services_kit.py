@@ -49,6 +49,7 @@ class DirectEngine:
     def __post_init__(self) -> None:
         self.moved = asyncio.Event()
         self.arrived = asyncio.Event()
+        self.deciding: set[asyncio.Future[list[Outcome]]] = set()
 
     async def start(self) -> None:
         """Nothing runs."""
@@ -56,7 +57,14 @@ class DirectEngine:
     async def stop(self) -> None:
         """Nothing ran."""
 
-    async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
+    def submit(self, items: Sequence[bytes]) -> "asyncio.Future[list[Outcome]]":
+        """As engines do: whoever gives up the answer leaves the deciding alone."""
+        deciding = asyncio.ensure_future(self.decide(items))
+        self.deciding.add(deciding)
+        deciding.add_done_callback(self.deciding.discard)
+        return asyncio.shield(deciding)
+
+    async def decide(self, items: Sequence[bytes]) -> list[Outcome]:
         if self.gate:
             self.arrived.set()
             await self.gate.wait()

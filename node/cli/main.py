@@ -17,6 +17,7 @@ from node.cli import (
     blocks,
     ca,
     doctor,
+    engine,
     holds,
     initialise,
     keys,
@@ -186,6 +187,7 @@ for name, noun in (
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),
+    ("engine", engine),
 ):
     app.add_typer(noun.app, name=name)
 app.command("verify")(verify.verify)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from contracts.members import Member, NewKey, Rule
+from contracts.institutions import Member, NewKey, Rule
 from node.cli.output import Row, hex_bytes, usage
 from node.cli.session import Session, session_of
 from node.client import BlockingClient

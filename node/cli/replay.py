@@ -19,6 +19,7 @@ from node.ledger.genesis import suite_of
 from node.ledger.hashing import SIGN_HEADER
 from node.ledger.ledger import Finalized, Ledger
 from node.ledger.ports import Check
+from node.ledger.running import contents
 from node.ledger.types import Block, BlockRecord, Genesis
 from node.storage.sharded import ShardedStore
 
@@ -77,7 +78,7 @@ def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, i
 
 def _again(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> int:
     """Run one block again and compare; how many transactions were in it."""
-    items = tuple([body for body in record.bodies if body])
+    items, evidence = contents(record)
     if record.leaves and len(record.bodies) != len(record.leaves):
         raise Disagreement(
             f"height {record.height}: bodies were dropped from the log, so it cannot be recomputed"
@@ -85,7 +86,7 @@ def _again(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> int:
     if record.height == 0:
         finalized = ledger.init_chain()
     else:
-        finalized = ledger.finalize_block(Block(record.height, record.time_ms, items))
+        finalized = ledger.finalize_block(Block(record.height, record.time_ms, items, evidence))
     _compare(record, finalized)
     _check_certificate(ledger, record, genesis)
     ledger.commit(record.certificate)

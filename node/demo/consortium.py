@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.assets import ACCOUNTS_MAX
-from contracts.members import NewKey
+from contracts.institutions import NewKey
 from node.cli.directory import NodeDirectory, make_directory, save_key, write_secret
 from node.client import Client, Outcome, load_key, operation
 from node.demo.orders import DECIMALS, Order

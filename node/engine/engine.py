@@ -1,10 +1,10 @@
 """The engine as the services see it: something that orders signed transactions and answers each with its
 outcome.
 
-``embedded.py`` is one in-process sequencer; another engine can stand
-beside it behind the same Protocol.
+``embedded.py`` is one in-process sequencer; ``running.py`` has what every engine does around its order.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -57,9 +57,9 @@ class Engine(Protocol):
     async def stop(self) -> None:
         """Decide what was accepted, make it durable, end."""
 
-    async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
+    def submit(self, items: Sequence[bytes]) -> "asyncio.Future[list[Outcome]]":
         """Decide signed transactions; outcomes in the same order, each after its block is durable. Never
-        raises for an item's sake.
+        raises for an item's sake. Whoever cancels the future gives up the answer, not the decision.
         """
 
     def status(self) -> EngineStatus:

@@ -1,5 +1,6 @@
 """What an engine asks of the parts it stands on, as small Protocols; app.py plugs them in."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -45,5 +46,5 @@ class Places(Protocol):
 class Workers(Protocol):
     """Processes that verify signatures."""
 
-    async def verify(self, checks: Sequence[Check]) -> Sequence[bool]:
+    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
         """Answer each check, in order."""

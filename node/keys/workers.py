@@ -37,6 +37,8 @@ FRAME_CHECKS_MAX: Final = 128
 """Checks in one frame: about 6 ms of work, so that a large request is shared between the workers."""
 FRAMES_AT_WORKER_MAX: Final = 2
 """Frames under way to one worker: one at work and one behind it, so that it never waits for this process."""
+SECOND_FRAME_MIN: Final = 64
+"""Checks that make a second frame worth sending; fewer wait and travel together when the first is back."""
 RESTART_DELAY_S: Final = 1.0
 """Pause before a worker is started again that died before its first answer, or could not be started."""
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -53,10 +55,10 @@ class WorkersClosed(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Checks of one request that travel together, and the future of their answers, one byte each."""
+    """Checks of one request that travel together, and the future of their answers."""
 
     checks: Sequence[Check]
-    answers: asyncio.Future[bytes]
+    answers: asyncio.Future[list[bool]]
 
 
 class VerifyWorkers:
@@ -76,6 +78,7 @@ class VerifyWorkers:
         self._waiting: deque[_Group] = deque()
         self._restarting: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._dispatching = False
         self.restarts = 0
         """Workers that died and were started again; every one of them deserves an alarm."""
 
@@ -92,24 +95,24 @@ class VerifyWorkers:
         for _ in range(self._count):
             await self._start_worker()
 
-    async def verify(self, checks: Sequence[Check]) -> list[bool]:
-        """Answer each check, in order. Raises: WorkersClosed when the pool is closed before it has
+    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
+        """Answer each check, in order. The future raises WorkersClosed when the pool is closed before it has
         answered.
         """
-        if self._closed:
-            raise WorkersClosed
         loop = asyncio.get_running_loop()
         groups = [
             _Group(checks[at : at + FRAME_CHECKS_MAX], loop.create_future())
             for at in range(0, len(checks), FRAME_CHECKS_MAX)
         ]
+        if self._closed or not groups:
+            answers: asyncio.Future[list[bool]] = loop.create_future()
+            answers.set_exception(WorkersClosed()) if self._closed else answers.set_result([])
+            return answers
         self._waiting.extend(groups)
-        self.dispatch()
-        if len(groups) == 1:
-            answers = await groups[0].answers
-        else:
-            answers = b"".join(await asyncio.gather(*(group.answers for group in groups)))
-        return [answer == 1 for answer in answers]
+        if not self._dispatching:  # once for all that this turn of the loop brings
+            self._dispatching = True
+            loop.call_soon(self._dispatch_soon)
+        return groups[0].answers if len(groups) == 1 else _joined(groups)
 
     async def close(self) -> None:
         """End the workers. Whoever still waits for one gets WorkersClosed."""
@@ -140,6 +143,10 @@ class VerifyWorkers:
         task.add_done_callback(self._restarting.discard)
         self.dispatch()
 
+    def _dispatch_soon(self) -> None:
+        self._dispatching = False
+        self.dispatch()
+
     def dispatch(self) -> None:
         """Send what waits to whoever has the least under way; with no worker alive, verify here."""
         if not self._workers:
@@ -147,10 +154,20 @@ class VerifyWorkers:
             self._waiting.clear()
         while self._waiting:
             worker = min(self._workers, key=_frames_under_way)
-            if len(worker.under_way) >= FRAMES_AT_WORKER_MAX:
+            if worker.under_way and (
+                len(worker.under_way) >= FRAMES_AT_WORKER_MAX or not self._fills_second_frame()
+            ):
                 return
             if frame := self._next_frame():
                 worker.send(frame)
+
+    def _fills_second_frame(self) -> bool:
+        size = 0
+        for group in self._waiting:
+            size += len(group.checks)
+            if size >= SECOND_FRAME_MIN:
+                return True
+        return False
 
     def _next_frame(self) -> list[_Group]:
         """As many of the waiting groups as fit a frame, at least one; none of those whose callers were
@@ -231,7 +248,7 @@ class _Worker(asyncio.Protocol):
             for group in self.under_way.popleft():
                 end = at + len(group.checks)
                 if not group.answers.done():
-                    group.answers.set_result(self._received[at:end])
+                    group.answers.set_result([answer == 1 for answer in self._received[at:end]])
                 at = end
             self._received = self._received[at:]
         self._pool.dispatch()
@@ -247,6 +264,23 @@ class _Worker(asyncio.Protocol):
 
     def hang_up(self) -> None:
         self._transport.abort()
+
+
+def _joined(groups: Sequence[_Group]) -> "asyncio.Future[list[bool]]":
+    """The answers of several groups as one."""
+    whole: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+    parts = asyncio.gather(*(group.answers for group in groups))
+
+    def hand_over(done: "asyncio.Future[list[list[bool]]]") -> None:
+        if whole.done():
+            return
+        if error := done.exception():
+            whole.set_exception(error)
+        else:
+            whole.set_result([answer for part in done.result() for answer in part])
+
+    parts.add_done_callback(hand_over)
+    return whole
 
 
 def _size(frame: list[_Group]) -> int:
@@ -266,7 +300,7 @@ def _hand_over(group: _Group, decided: asyncio.Future[bytes]) -> None:
     elif (error := decided.exception()) is not None:
         group.answers.set_exception(error)
     else:
-        group.answers.set_result(decided.result())
+        group.answers.set_result([answer == 1 for answer in decided.result()])
 
 
 def _reap(process: SpawnProcess) -> None:

@@ -1,8 +1,8 @@
 """Bundles: many client transactions carried as one through consensus, signed by the node that accepted them.
 
 One predicate, ``check_bundle``, serves CheckTx, PrepareProposal and ProcessProposal. It is a function of the
-bundle's bytes and of constants of genesis alone: no balance, clock or expiry, so that every honest node
-judges a bundle alike whatever it has seen of the chain. What is inside is applied, refused or discarded, each
+bundle's bytes, of constants of genesis and of the node keys ever registered: no balance, clock or expiry, so
+that every honest node judges a bundle alike. What is inside is applied, refused or discarded, each
 item on its own, when the block is finalized.
 """
 
@@ -13,14 +13,15 @@ from node.ledger import codec, hashing
 from node.ledger.errors import LedgerError, Rejected
 from node.ledger.ports import Check, Verifier
 from node.ledger.transactions import Chain, parse
-from node.ledger.types import BUNDLE_BYTES_MAX, AdministratorKey, Bundle, BundleBody
+from node.ledger.types import BUNDLE_BYTES_MAX, Bundle, BundleBody, NodeKey
 
 _decode_bundle: Callable[[bytes], Bundle] = codec.decoder(Bundle)
 
 
 class Judged(NamedTuple):
-    """A bundle that passes the predicate: its items and what they weigh."""
+    """A bundle that passes the predicate: which node signed it, its items and what they weigh."""
 
+    node: bytes
     items: tuple[bytes, ...]
     work: int
 
@@ -31,9 +32,7 @@ def bundle_message(chain: Chain, bundle: Bundle) -> bytes:
     return hashing.SIGN_BUNDLE + chain.chain_id + chain.suite.digest(hashing.BUNDLE + codec.encode(body))
 
 
-def check_bundle(
-    raw: bytes, chain: Chain, nodes: Mapping[bytes, AdministratorKey], verifier: Verifier
-) -> Judged:
+def check_bundle(raw: bytes, chain: Chain, nodes: Mapping[bytes, NodeKey], verifier: Verifier) -> Judged:
     """The one predicate. nodes: every node key ever registered, by key id.
 
     Raises Rejected TOO_LARGE, MALFORMED, UNKNOWN_KEY, TOO_MUCH_WORK, BAD_SIGNATURE, or what ``parse`` raises
@@ -55,7 +54,7 @@ def check_bundle(
         [Check(key.algorithm, key.public_key, bundle_message(chain, bundle), bundle.signature)]
     )[0]:
         raise Rejected(LedgerError.BAD_SIGNATURE)
-    return Judged(bundle.items, work)
+    return Judged(bundle.node, bundle.items, work)
 
 
 def prepare(bundles: Sequence[tuple[bytes, Judged]], bytes_max: int, chain: Chain) -> list[bytes]:

@@ -22,6 +22,7 @@ from typing import (
     get_args,
     get_origin,
     overload,
+    runtime_checkable,
 )
 
 import msgspec
@@ -30,7 +31,16 @@ from node.ledger import codec
 from node.ledger.errors import Category, ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Proofs
 from node.ledger.state import State, Table, table
-from node.ledger.types import EVENTS_MAX, Event, Genesis, Record
+from node.ledger.types import (
+    EVENTS_MAX,
+    Authority,
+    Event,
+    Evidence,
+    Genesis,
+    NodeKey,
+    Operation,
+    Record,
+)
 
 __all__ = [
     "Category",
@@ -41,6 +51,7 @@ __all__ = [
     "Movement",
     "Rejected",
     "Signatory",
+    "Span",
     "error",
     "method",
     "query",
@@ -80,17 +91,22 @@ class Context(msgspec.Struct, gc=False):
     """One transaction's surroundings, as a method sees them.
 
     member: who signed. tx_id: 32 bytes. operation: its number, from 1. height and time_ms: of the block.
-    proofs: keys and heavy cryptography. Nothing here differs between nodes.
+    protocol: the number of the rules that hold at this height. proofs: keys and heavy cryptography. perform:
+    runs what the members decided. decided: whether this is such a run, which no signature can bring about;
+    ``member`` is then empty. Nothing here differs between nodes.
     """
 
     member: str
     tx_id: bytes
     height: int
     time_ms: int
+    protocol: int
     proofs: Proofs
     names: dict[type[Fact], tuple[str, str]]
+    perform: "Perform"
     operation: int = 0
     events: list[Event] | None = None
+    decided: bool = False
 
     def emit(self, fact: Fact) -> None:
         """Tell a fact; it stands in the receipt if the transaction is applied."""
@@ -102,12 +118,22 @@ class Context(msgspec.Struct, gc=False):
         self.events.append(Event(contract, name, codec.encode(fact)))
 
 
+class Perform(Protocol):
+    """Runs operations as a decision of the members: all, or none."""
+
+    def __call__(
+        self, ctx: Context, operations: Iterable[Operation], *, rehearsal: bool = False
+    ) -> ErrorCode | None:
+        """The refusal for which nothing was done, or None. rehearsal: undo it in any case."""
+
+
 class Contract:
     """Base of all contracts. An instance is bound to one state; a contract that uses another takes it in its
-    constructor.
+    constructor. A release that changes what a contract does gives it a new ``version`` beside the old one.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
     facts: ClassVar[tuple[type[Fact], ...]] = ()
     methods: ClassVar[dict[str, "Method"]] = {}
     queries: ClassVar[dict[str, "Method"]] = {}
@@ -174,6 +200,43 @@ class Signatories(Protocol):
 
     def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers of the member must sign for these operations together."""
+
+
+@runtime_checkable
+class Authorities(Protocol):
+    """What the ledger asks of the contract that keeps validators and nodes, if the chain has one."""
+
+    def authority(self) -> tuple[Authority, ...]:
+        """The set wanted: whose signatures certify headers."""
+
+    def node_keys(self) -> dict[bytes, NodeKey]:
+        """Every key ever registered that signs bundles, by key id."""
+
+    def is_node_active(self, key_id: bytes) -> bool:
+        """Whether the node may hand in bundles now: it is not retired, and its member not suspended."""
+
+    def on_evidence(self, ctx: Context, evidence: Evidence) -> None:
+        """Record a validator's misbehaviour."""
+
+
+class Span(NamedTuple):
+    """A version of a contract acts from a height on, below another; ``until_height`` 0: without end."""
+
+    contract: str
+    version: int
+    from_height: int
+    until_height: int
+
+
+@runtime_checkable
+class Upgrades(Protocol):
+    """What the ledger asks of the contract that keeps which contracts and rules hold from which height."""
+
+    def spans(self) -> tuple[Span, ...]:
+        """Every span of every contract, beside those that genesis names."""
+
+    def protocols(self) -> tuple[tuple[int, int], ...]:
+        """(height, protocol number from it on), ascending, beside that of genesis."""
 
 
 class Method:

@@ -70,6 +70,12 @@ class InvariantViolated(Exception):
     """Something that always holds does not. The node stops; it must never be caught."""
 
 
+class ReleaseTooOld(InvariantViolated):
+    """The chain goes on under rules that this release does not have. The node stops before the height from
+    which they hold; nothing is lost, and a newer release goes on from here.
+    """
+
+
 class StoreFailed(Exception):
     """Base of what a Store raises when the disk fails it. It passes through the ledger untouched: degrade or
     stop is not ours to say. ``final``: the store takes no more writes until it is opened anew.
@@ -131,4 +137,9 @@ class LedgerError:
     )
     BLOCK_FULL = ErrorCode(
         21, Category.OVERLOADED, "The block had no room left for this transaction: send the same bytes again."
+    )
+    NODE_INACTIVE = ErrorCode(
+        22,
+        Category.PERMISSION_DENIED,
+        "The node that signed the bundle is retired, or its member is suspended.",
     )

@@ -24,6 +24,7 @@ STATE_VALUE: Final = b"vostro/state-value/1\0"
 STATE_LEAF: Final = b"vostro/state-leaf/1\0"
 STATE_NODE: Final = b"vostro/state-node/1\0"
 UNIQUE_ID: Final = b"vostro/unique-id/1\0"
+CONTENT: Final = b"vostro/content/1\0"
 
 # What a signature covers begins with its context; it is signed, not hashed, by the algorithms of the suite.
 SIGN_TX: Final = b"vostro/sign/tx/1\0"
@@ -56,3 +57,10 @@ SUITES: Final = {INTERNATIONAL.name: INTERNATIONAL}
 def key_id(suite: Suite, algorithm: str, public_key: bytes) -> bytes:
     """The 16 bytes by which a public key is named everywhere."""
     return suite.digest(KEY + algorithm.encode() + b"\0" + public_key)[:16]
+
+
+def validator_address(public_key: bytes) -> bytes:
+    """The 20 bytes by which CometBFT names an Ed25519 key (its crypto/ed25519: the truncated SHA-256 of the
+    key), whatever the chain's suite.
+    """
+    return _sha256(public_key)[:20]

@@ -8,7 +8,7 @@ dictionaries.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from node.ledger.types import BlockRecord, Record
+from node.ledger.types import BlockRecord, Operation, Record
 
 
 class Check(NamedTuple):
@@ -43,6 +43,12 @@ class Proofs(Protocol):
         """32 bytes that name what an operation of a transaction made; anybody who has the transaction can
         compute them.
         """
+
+    def content_hash(self, content: tuple[Operation, ...]) -> bytes:
+        """32 bytes that stand for exactly these operations, in this order."""
+
+    def validator_address(self, public_key: bytes) -> bytes:
+        """The 20 bytes by which consensus names a validator."""
 
 
 class Spent(Record, frozen=True):

@@ -63,15 +63,19 @@ class Candidate(Struct, frozen=True, gc=False):
     calls: tuple[Call, ...]
     failure: Failure | None
     work: int
+    edition: int
 
 
 class Chain(NamedTuple):
-    """What identifies and bounds a chain: from genesis, never changed."""
+    """What identifies and bounds a chain, from genesis and never changed, and the methods that transactions
+    may call. edition: told apart from other sets of methods by this number, within one process.
+    """
 
     chain_id: bytes
     suite: hashing.Suite
     limits: Limits
     methods: Mapping[tuple[str, str], Method]
+    edition: int = 0
 
 
 def parse(raw: bytes, chain: Chain) -> Candidate:
@@ -108,6 +112,7 @@ def parse(raw: bytes, chain: Chain) -> Candidate:
         calls,
         failure,
         work,
+        chain.edition,
     )
 
 

@@ -6,7 +6,7 @@ are minor units of their asset.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -19,9 +19,12 @@ OPERATIONS_MAX: Final = 100
 SIGNATURES_MAX: Final = 16
 EVENTS_MAX: Final = 4_096
 AUTHORITY_MAX: Final = 1_024
+POWER_MAX: Final = 2**40
+EVIDENCE_MAX: Final = 1_024
 TRANSACTION_BYTES_MAX: Final = 128 * 1024
 BUNDLE_BYTES_MAX: Final = 512 * 1024
 BUNDLE_ITEMS_MAX: Final = 4_096
+DURATION_MAX_MS: Final = 90 * 86_400_000
 REQUEST_ID_BYTES: Final = 16
 SIGNATURE_BYTES: Final = 64
 
@@ -43,6 +46,10 @@ MemberId = Annotated[str, Meta(min_length=1, max_length=16)]
 AssetId = Annotated[str, Meta(min_length=1, max_length=16)]
 AccountId = Annotated[str, Meta(min_length=3, max_length=52)]
 Name = Annotated[str, Meta(min_length=1, max_length=32)]
+ValidatorKey = Annotated[bytes, Meta(max_length=33)]
+Part = Annotated[int, Meta(ge=1, le=1_000)]
+DurationMs = Annotated[int, Meta(ge=0, le=DURATION_MAX_MS)]
+Address = Annotated[bytes, Meta(min_length=20, max_length=20)]
 Arguments = Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)]
 Fields = Annotated[bytes, Meta(max_length=TRANSACTION_BYTES_MAX)]
 
@@ -161,15 +168,79 @@ class Authority(Record, frozen=True):
 
     algorithm: Algorithm
     public_key: PublicKey
-    power: Annotated[int, Meta(ge=1, le=2**40)]
+    power: Annotated[int, Meta(ge=1, le=POWER_MAX)]
+
+
+class PowerChange(NamedTuple):
+    """The power that a key of the authority has from now on; 0: none, it is removed."""
+
+    algorithm: str
+    public_key: bytes
+    power: int
+
+
+class NodeKey(NamedTuple):
+    """A key that signs bundles."""
+
+    algorithm: str
+    public_key: bytes
 
 
 class AdministratorKey(Record, frozen=True):
-    """A key of the consortium's administrators, and who holds it."""
+    """A member's key in genesis, and the officer who holds it."""
 
     algorithm: Algorithm
     public_key: PublicKey
     holder: Name
+
+
+class Node(Record, frozen=True):
+    """A member's node. ``algorithm`` and ``public_key``: of the key with which it signs bundles. validator:
+    the public key with which it votes on blocks, whose power stands in ``authority``; empty where it only
+    follows.
+    """
+
+    member: MemberId
+    algorithm: Algorithm
+    public_key: PublicKey
+    validator: ValidatorKey
+
+
+class Founder(Record, frozen=True):
+    """A member from the beginning, with its first keys; each may sign everything."""
+
+    member: MemberId
+    full_name: Annotated[str, Meta(min_length=1, max_length=140)]
+    bic: Annotated[str, Meta(max_length=11)]
+    roles: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=8)]
+    keys: Annotated[tuple[AdministratorKey, ...], Meta(min_length=1, max_length=16)]
+
+
+class Requirement(Record, frozen=True):
+    """What a kind of change takes: approval by at least ``numerator`` of ``denominator`` parts of the voters,
+    and then, where ``waiting_ms`` is not 0, so long a time in which members can veto it.
+    """
+
+    numerator: Part
+    denominator: Part
+    waiting_ms: DurationMs
+
+
+class GovernanceRules(Record, frozen=True):
+    """How the members change what they have in common. Each kind of change has its requirement: members;
+    validators and nodes; upgrades, which are contracts and the protocol; these rules and who governs;
+    recovery of a member without keys. veto: ends a proposal once so large a part of the voters rejects it.
+    lifetime_ms: how long a proposal takes ballots.
+    """
+
+    members: Requirement
+    validators: Requirement
+    upgrades: Requirement
+    rules: Requirement
+    recovery: Requirement
+    veto_numerator: Part
+    veto_denominator: Part
+    lifetime_ms: Annotated[int, Meta(ge=1_000, le=DURATION_MAX_MS)]
 
 
 class Limits(Record, frozen=True):
@@ -197,24 +268,43 @@ class Activation(Record, frozen=True):
 class Genesis(Record, frozen=True):
     """What a chain begins with. The hash of its encoding is the chain's identity.
 
-    administrator: the member id under which ``administrators`` sign, ``threshold`` of their holders together.
-    authority: whose signatures certify headers. nodes: keys that may sign bundles. contracts: which act from
-    which height; their order is the order of scheduled work.
+    administrator: the member id under which ``administrators`` sign, ``threshold`` of their holders together;
+    empty, none and 0 where founders govern from the beginning. founders: members from the beginning.
+    authority: whose signatures certify headers. nodes: which may sign bundles. governance: how members
+    decide. contracts: which act from which height; their order is the order of scheduled work.
     """
 
-    version: Literal[1]
+    version: Literal[2]
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     suite: Name
     protocol: Count
     time_ms: TimeMs
     limits: Limits
-    administrator: MemberId
-    threshold: Annotated[int, Meta(ge=1, le=SIGNATURES_MAX)]
-    administrators: Annotated[tuple[AdministratorKey, ...], Meta(min_length=1, max_length=64)]
+    administrator: Annotated[str, Meta(max_length=16)]
+    threshold: Annotated[int, Meta(ge=0, le=SIGNATURES_MAX)]
+    administrators: Annotated[tuple[AdministratorKey, ...], Meta(max_length=64)]
+    founders: Annotated[tuple[Founder, ...], Meta(max_length=256)]
     authority: Annotated[tuple[Authority, ...], Meta(min_length=1, max_length=AUTHORITY_MAX)]
-    nodes: Annotated[tuple[AdministratorKey, ...], Meta(max_length=AUTHORITY_MAX)]
+    nodes: Annotated[tuple[Node, ...], Meta(max_length=AUTHORITY_MAX)]
+    governance: GovernanceRules
     contracts: Annotated[tuple[Activation, ...], Meta(min_length=1, max_length=64)]
 
+
+class Evidence(Record, frozen=True):
+    """A validator's misbehaviour, as the engine proved it. address: the first 20 bytes of SHA-256 of its
+    public key. height and time_ms: of the misbehaviour. power: the validator's then, of ``total_power``.
+    """
+
+    kind: Literal["duplicate-vote", "light-client-attack"]
+    address: Address
+    height: Height
+    time_ms: TimeMs
+    power: Integer
+    total_power: Integer
+
+
+EvidenceList = Annotated[tuple[Evidence, ...], Meta(max_length=EVIDENCE_MAX)]
+"""What one block tells of; its encoding is the body of the block's system leaf."""
 
 Write = tuple[bytes, bytes | None]
 """A record's key and its new encoding; None deletes it."""
@@ -223,12 +313,14 @@ Write = tuple[bytes, bytes | None]
 @dataclass(frozen=True, slots=True)
 class Block:
     """What an engine hands to ``Ledger.finalize_block``: an order of signed transactions at a height and a
-    time. An item that ``Ledger.read`` has read already may be handed in as it was read.
+    time, with the evidence that the engine found. An item that ``Ledger.read`` has read already may be
+    handed in as it was read.
     """
 
     height: int
     time_ms: int
     items: "tuple[bytes | Candidate, ...]" = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +328,11 @@ class BlockRecord:
     """A finished block as the store keeps it.
 
     header: its encoding; app_hash: its hash. leaves, bodies, receipts: encodings, equally many, in order (the
-    body of a system receipt is empty). writes: ascending by key. tree: the pairs (K, V) that the writes
-    change in the state tree, V None where the record is gone. history: nodes completed in the history tree,
-    as (level, index, hash). spent: (member, request id, tx id, index) of each transaction, as the leaves say
-    it. certificate: the sequencer's signature of the header; empty where consensus certifies it elsewhere.
+    body of a system receipt is the evidence, empty where there is none). writes: ascending by key. tree: the
+    pairs (K, V) that the writes change in the state tree, V None where the record is gone. history: nodes
+    completed in the history tree, as (level, index, hash). spent: (member, request id, tx id, index) of each
+    transaction, as the leaves say it. certificate: the sequencer's signature of the header; empty where
+    consensus certifies it elsewhere.
     """
 
     height: int

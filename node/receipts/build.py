@@ -12,6 +12,7 @@ from node.json_form import to_json
 from node.ledger import codec, hashing
 from node.ledger.genesis import authority_root, chain_id, suite_of
 from node.ledger.merkle import inclusion_path
+from node.ledger.running import SYSTEM
 from node.ledger.types import BlockRecord, Genesis, Header, SignedTransaction, Transaction
 from node.receipts.document import (
     CHECKPOINT_FORMAT,
@@ -101,7 +102,7 @@ def build_receipt_file(
     suite = suite_of(genesis)
     own = _require_header(blocks, height)
     leaves, receipts, body = blocks.leaves(height), blocks.receipts(height), blocks.body(height, index)
-    if not body or not leaves or not receipts:
+    if not body or not leaves or not receipts or leaves[index] == SYSTEM:
         raise Degraded(NodeError.RECEIPT_UNKNOWN, height=height, index=index)
     certified = _certified(blocks, own, certified_height)
     later = certified.height != height

@@ -43,12 +43,12 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
     def __init__(self, ledger: Ledger, published: Published) -> None:
         self._ledger = ledger
         self._published = published
-        self._active = {activation.contract: activation.height for activation in ledger.genesis.contracts}
 
     async def ListContracts(self, request: pb.ListContractsRequest, call: Call) -> pb.ListContractsResponse:
         """Every contract of the chain."""
         height, time_ms = self._published.stand()
-        contracts = [_contract(self._ledger.readers[name], active) for name, active in self._active.items()]
+        readers, active = self._ledger.readers, self._ledger.contracts()
+        contracts = [_contract(readers[name], since) for name, since in active.items()]
         return pb.ListContractsResponse(contracts=contracts, height=height, time_ms=time_ms)
 
     async def GetSchema(self, request: pb.GetSchemaRequest, call: Call) -> pb.GetSchemaResponse:
@@ -103,7 +103,7 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
         return pb.QueryResponse(result_json=convert.json_text(answer), height=height, time_ms=time_ms)
 
     def _require(self, contract: str, name: str) -> Method:
-        found = self._ledger.readers.get(contract) if contract in self._active else None
+        found = self._ledger.readers.get(contract) if contract in self._ledger.contracts() else None
         method = (found.methods.get(name) or found.queries.get(name)) if found else None
         if method is None:
             raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{contract}.{name}")

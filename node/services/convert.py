@@ -112,7 +112,7 @@ class Converter:
         decided = decode_receipt(receipt)
         self.fill_receipt(message.receipt, decided, receipt)
         message.time_ms = time_ms
-        if body:
+        if body and any(decided.tx_id):  # the body of a system receipt is evidence
             message.signed_transaction = body
             signed = _decode_transaction(_decode_signed(body).transaction)
             message.member, message.request_id = signed.member, signed.request_id

@@ -38,6 +38,7 @@ OWN_MEMBER: Final = "member"
 QUERIES: Final[Mapping[str, str]] = {
     "members.*": SHARED,
     "governance.*": SHARED,
+    "validators.*": SHARED,
     "blacklist.*": SHARED,
     "assets.get_asset": SHARED,
     "assets.list_assets": SHARED,
@@ -53,6 +54,7 @@ QUERIES: Final[Mapping[str, str]] = {
 TABLES: Final[Mapping[str, str]] = {
     "members.*": SHARED,
     "governance.*": SHARED,
+    "validators.*": SHARED,
     "blacklist.*": SHARED,
     "assets.asset": SHARED,
     "assets.account": OWN_ACCOUNT,
@@ -64,6 +66,7 @@ TABLES: Final[Mapping[str, str]] = {
 EVENTS: Final[Mapping[str, str]] = {
     "members.*": SHARED,
     "governance.*": SHARED,
+    "validators.*": SHARED,
     "blacklist.*": SHARED,
     "assets.AssetRegistered": SHARED,
     "assets.AssetStatusChanged": SHARED,

@@ -50,7 +50,6 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
         self._published = published
         self._converter = converter
         self._history = history
-        self._deciding: set[asyncio.Task[list[Outcome]]] = set()
 
     # --- changes --------------------------------------------------------------------------------------------
 
@@ -86,7 +85,7 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
 
         async def answer(correlation: int, items: Sequence[bytes]) -> None:
             response = pb.SubmitStreamResponse(correlation=correlation)
-            self._fill(response, await asyncio.shield(self._begin(items)))
+            self._fill(response, await self._engine.submit(items))
             answers.put_nowait(response)
 
         async def read() -> None:
@@ -162,19 +161,12 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
 
     # --- deciding -------------------------------------------------------------------------------------------
 
-    def _begin(self, items: Sequence[bytes]) -> "asyncio.Task[list[Outcome]]":
-        """Hand items to the engine in a task that no call's end cancels."""
-        task = asyncio.ensure_future(self._engine.submit(items))
-        self._deciding.add(task)
-        task.add_done_callback(self._deciding.discard)
-        return task
-
     async def _decide(self, items: Sequence[bytes], call: Call) -> list[Outcome]:
-        task = self._begin(items)
-        done, _ = await asyncio.wait((task,), timeout=_patience(call))
+        deciding = self._engine.submit(items)
+        done, _ = await asyncio.wait((deciding,), timeout=_patience(call))
         if not done:
             raise Degraded(NodeError.UNKNOWN_OUTCOME)
-        return task.result()
+        return deciding.result()
 
     async def _read_stream(
         self,

@@ -279,9 +279,11 @@ class BlockLog(LogReader):
             sync_directory(path.parent)
 
     def append(self, record: BlockRecord, position: int, *, synced: bool = True) -> None:
-        """Write a block in one batch. Raises StorageError; after that nothing more may be appended until
-        the log is opened anew.
-        """
+        """Write a block in one batch. Raises as ``write``."""
+        self.write(self.prepared(record, position, synced=synced))
+
+    def prepared(self, record: BlockRecord, position: int, *, synced: bool = True) -> Any:
+        """The batch that appends a block, for ``write``; any thread may make it."""
         batch = self._source.write_batch(sync=synced)
         put, height = batch.put, record.height
         stored = StoredHeader(
@@ -310,13 +312,13 @@ class BlockLog(LogReader):
         for kind, items in kinds:
             for start in range(0, len(items), CHUNK):
                 put(layout.block_key(height, kind, start // CHUNK), encode(items[start : start + CHUNK]))
-        self._write(batch)
+        return batch
 
     def set_genesis(self, document: bytes) -> None:
         """Keep the genesis document's bytes."""
         batch = self._source.write_batch(sync=True)
         batch.put(layout.GENESIS, document)
-        self._write(batch)
+        self.write(batch)
 
     def drop_bodies(self, height: int) -> None:
         """Delete the bodies of one block; all else of it stays."""
@@ -324,7 +326,7 @@ class BlockLog(LogReader):
         prefix = layout.block_key(height, layout.BODIES)[:-4]
         for key, _ in self._iterate(prefix):
             batch.delete(key)
-        self._write(batch)
+        self.write(batch)
 
     def snapshot(self) -> LogReader:
         """The log as it is now."""
@@ -334,7 +336,10 @@ class BlockLog(LogReader):
         """Close the database."""
         self._source.close()
 
-    def _write(self, batch: Any) -> None:
+    def write(self, batch: Any) -> None:
+        """Write a batch. Raises StorageError; after that nothing more may be written until the log is opened
+        anew.
+        """
         try:
             batch.write()
         except (plyvel.Error, RuntimeError) as error:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from node.ledger.hashing import Suite
 from node.ledger.ports import Spent
@@ -77,7 +77,7 @@ class ShardedStore(Records):
         self._lock = lock
         self._swap = threading.Lock()
         self._stopped: StorageError | None = None
-        self._staged: tuple[tuple[BlockRecord, Layer], ...] = ()
+        self._staged: tuple[tuple[Any, bytes, Layer], ...] = ()
         self.layers = ()
         self._recent_ids: dict[bytes, Spent] = {}
         self._head: BlockRecord | None = None
@@ -164,10 +164,11 @@ class ShardedStore(Records):
             for member, request, tx_id, index in record.spent
         }
         layer = Layer(record, record.tree, spent, position, self.shard_count)
+        batch = self.log.prepared(record, position - 1)
         self._recent_ids.update(spent)
         with self._swap:
             self.layers = (layer, *self.layers)
-            self._staged = (*self._staged, (record, layer))
+            self._staged = (*self._staged, (batch, record.app_hash, layer))
         self._count = position
         self._head = _head_of(record)
 
@@ -179,15 +180,15 @@ class ShardedStore(Records):
         self._require_running()
         staged = self._staged
         try:
-            for record, layer in staged:
-                self.log.append(record, layer.position - 1)
+            for batch, _, layer in staged:
+                self.log.write(batch)
                 self._publish(layer)
             if staged:
-                self._head_file.write(self._durable, staged[-1][0].app_hash)
+                self._head_file.write(self._durable, staged[-1][1])
         except StorageError as error:
             self._stopped = error
             raise
-        for _, layer in staged:
+        for _, _, layer in staged:
             self._flush_in_turn(layer)
         return self._view.height
 

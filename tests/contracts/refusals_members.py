@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from contracts.members import Members, Rule
+from contracts.institutions import Rule
+from contracts.members import Members
 from tests.contracts.cases import (
     Case,
     Flaw,

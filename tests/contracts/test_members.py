@@ -2,7 +2,8 @@
 
 import pytest
 
-from contracts.members import KEYS_MAX, Institution, Key, Members, Policy, Rule
+from contracts.institutions import Institution, Key, Policy, Rule
+from contracts.members import KEYS_MAX, Members
 from node.ledger import codec
 from node.ledger.errors import LedgerError
 from tests.kit import ADMINISTRATOR, Consortium, is_discarded, is_refused, new_key, officer, op, pay, told

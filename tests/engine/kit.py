@@ -160,7 +160,10 @@ class SlowWorkers:
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
 
-    async def verify(self, checks: Sequence[Check]) -> list[bool]:
+    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
+        return asyncio.ensure_future(self._verify(checks))
+
+    async def _verify(self, checks: Sequence[Check]) -> list[bool]:
         await self.may_answer.wait()
         return InternationalVerifier().verify(checks)
 
@@ -183,7 +186,7 @@ class Factory:
         if not record.exists():
             Sequencer.create_record(record, world.chain_id)
         sequencer = Sequencer(officer("sequencer"), world.chain_id, record)
-        defaults: dict[str, Any] = {"queue_max": 1_000, "clock_ms": clock}
+        defaults: dict[str, Any] = {"queue_max": 1_000, "clock_ms": clock, "overlap_min": 1}
         workers, start = options.pop("workers", None), options.pop("start", True)
         engine = EmbeddedEngine(ledger, store, verifier, workers, sequencer, **{**defaults, **options})
         bench = Bench(folder, store, ledger, engine, store.faults, clock, sequencer)

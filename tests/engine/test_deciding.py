@@ -238,7 +238,7 @@ async def test_a_caller_that_goes_away_does_not_take_its_transactions_or_its_pla
     workers = SlowWorkers()
     async with running(factory, tmp_path, queue_max=4, workers=workers) as bench:
         raws = [transfer() for _ in range(4)]
-        caller = asyncio.create_task(bench.engine.submit(raws))
+        caller = asyncio.ensure_future(bench.engine.submit(raws))
         await until(lambda: bench.engine.status().pending == 4)
         caller.cancel()
         await asyncio.wait([caller])

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 import contracts.members as members_module
 import node.ledger.contract as contract_module
 import node.ledger.ledger as ledger_module
+import node.ledger.running as running_module
 import node.ledger.transactions as transactions_module
 from contracts.members import Members
 from node.ledger.codec import NotCanonical
@@ -25,6 +26,7 @@ from node.ledger.errors import LedgerError
 from node.ledger.hashing import ZERO_HASH
 from node.ledger.ledger import Ledger
 from node.ledger.merkle import History
+from node.ledger.running import Runner
 from node.ledger.state import Delta
 from node.ledger.types import Header, Receipt, SignedTransaction
 from tests.sim.canary import canary
@@ -102,7 +104,7 @@ def a_suspended_member_signs(patch: pytest.MonkeyPatch) -> None:
 
 @canary
 def everybody_is_an_administrator(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Members, "_check_administrator", lambda self, ctx: None)
+    patch.setattr(Members, "check_governs", lambda self, ctx: None)
 
 
 # --- once, and in time --------------------------------------------------------------------------------------
@@ -145,10 +147,10 @@ def block_time_may_go_back(patch: pytest.MonkeyPatch) -> None:
 
 @canary
 def the_work_of_a_block_is_not_summed(patch: pytest.MonkeyPatch) -> None:
-    class Forgetful(ledger_module._Pass):
+    class Forgetful(running_module.Pass):
         work = property(lambda self: 0, lambda self, value: None)
 
-    patch.setattr(ledger_module, "_Pass", Forgetful)
+    patch.setattr(ledger_module, "Pass", Forgetful)
 
 
 @canary
@@ -247,13 +249,13 @@ def one_write_is_lost(patch: pytest.MonkeyPatch) -> None:
 
 @canary
 def receipts_have_the_wrong_index(patch: pytest.MonkeyPatch) -> None:
-    original = Ledger._execute
+    original = Runner.execute
 
-    def execute(self: Ledger, *arguments: Any) -> Any:
+    def execute(self: Runner, *arguments: Any) -> Any:
         receipt = original(self, *arguments)
         return replace(receipt, index=receipt.index + 1)
 
-    patch.setattr(Ledger, "_execute", execute)
+    patch.setattr(Runner, "execute", execute)
 
 
 def _header(**changes: Any) -> Callable[..., Header]:
@@ -287,14 +289,14 @@ def the_history_does_not_grow(patch: pytest.MonkeyPatch) -> None:
 
 @canary
 def scheduled_work_has_no_receipt(patch: pytest.MonkeyPatch) -> None:
-    original = Ledger._run_scheduled
+    original = Runner.run_scheduled
 
-    def run_scheduled(self: Ledger, run: Any, height: int, time_ms: int) -> None:
-        original(self, run, height, time_ms)
+    def run_scheduled(self: Runner, run: Any, block: Any, time_ms: int) -> None:
+        original(self, run, block, time_ms)
         for each in (run.leaves, run.bodies, run.receipts):
             each.clear()
 
-    patch.setattr(Ledger, "_run_scheduled", run_scheduled)
+    patch.setattr(Runner, "run_scheduled", run_scheduled)
 
 
 @canary
@@ -303,7 +305,7 @@ def quiet_blocks_have_headers(patch: pytest.MonkeyPatch) -> None:
 
     def seal(self: Ledger, height: int, time_ms: int, run: Any, outcomes: Any) -> Any:
         if not run.leaves and height:
-            run.leaves.append(ledger_module._SYSTEM_LEAF)
+            run.leaves.append(running_module.SYSTEM_LEAF)
             run.bodies.append(b"")
             run.receipts.append(Receipt(1, ZERO_HASH, height, 0, "", 0, 0, ()))
         return original(self, height, time_ms, run, outcomes)

@@ -14,7 +14,7 @@ from contracts.assets import Assets, Issued, Position, Redeemed
 from contracts.scenarios.blacklist import Blacklist
 from contracts.transfers import Transfers
 from node.ledger.contract import Context, Rejected
-from node.ledger.ledger import Ledger
+from node.ledger.proofs import SuiteProofs
 from tests.sim.canary import body, canary
 
 # --- money --------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def anybody_voids_a_hold(patch: pytest.MonkeyPatch) -> None:
 
 @canary
 def every_hold_has_one_id(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Ledger, "unique_id", lambda self, tx_id, operation: b"\1" * 32)
+    patch.setattr(SuiteProofs, "unique_id", lambda self, tx_id, operation: b"\1" * 32)
 
 
 def _shifted(original: Callable[..., None], by_ms: int) -> Callable[..., None]:

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from contracts import assemble
-from contracts.members import Rule
+from contracts.institutions import Rule
 from node.ledger import codec
 from node.ledger.contract import Context, Contract, method, table
 from node.ledger.types import Count, MemberId, Name, Receipt, Record, SignedTransaction
@@ -57,7 +57,7 @@ class Day:
     """A consortium and the surprises it gave."""
 
     def __init__(self) -> None:
-        names = ("members", "assets", "transfers", "blacklist", "faulty")
+        names = ("members", "validators", "governance", "assets", "transfers", "blacklist", "faulty")
         genesis = make_genesis(
             limits=replace(LIMITS, block_work_max=WORK_MAX), contracts=tuple((name, 0) for name in names)
         )

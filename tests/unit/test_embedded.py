@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from node.engine import embedded
+from node.engine import telling
 from node.engine.errors import NodeError
 from node.ledger.errors import LedgerError
 from tests.engine.kit import FACTORIES, LIMITS, Bench, is_applied, is_error, running, transfer
@@ -60,7 +60,7 @@ async def test_without_an_index_what_is_long_dead_and_unknown_stays_unknown(tmp_
 async def test_receipts_that_are_forgotten_must_be_in_the_index_before_anything_is_called_undecided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "RECENT_MAX", 2)
+    monkeypatch.setattr(telling, "RECENT_MAX", 2)
     never = transfer()
     async with running(MEMORY, tmp_path, index=(index := Places(0))) as bench:
         index.height = bench.engine.status().height

@@ -268,7 +268,7 @@ def probe() -> Consortium:
 
 
 def contract_of(world: World) -> Any:
-    return world.ledger._contracts["probe"]
+    return world.ledger._runner.contracts["probe"]
 
 
 @pytest.mark.parametrize("how", ["crash", "key", "zero", "value"])

@@ -262,6 +262,25 @@ def test_a_missing_program_is_explained_to_who_is_not_root(monkeypatch: pytest.M
     runner.provide_packages(set())
 
 
+def test_the_engine_is_installed_only_when_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[list[str]] = []
+    monkeypatch.setattr(environment, "run_step", lambda _title, command, _root: steps.append(command))
+    monkeypatch.delenv("VOSTRO_COMETBFT", raising=False)
+    runner.provide_engine()
+    assert steps == []
+
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    runner.provide_engine()
+    assert [step[1:] for step in steps] == [["-m", "node.cli", "engine", "install"]]
+
+    monkeypatch.setenv("VOSTRO_COMETBFT", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match="vostro engine install"):
+        runner.provide_engine()
+
+
 def test_a_signal_ends_the_whole_group_of_the_child(tmp_path: Path) -> None:
     """The child starts a grandchild that ignores SIGINT; both go when the runner must stop."""
     program = f"""

@@ -234,13 +234,13 @@ class GatedEngine(DirectEngine):
         self.gates: list[asyncio.Event] = []
         self.crowd = asyncio.Condition()
 
-    async def submit(self, items: Sequence[bytes]) -> list[Outcome]:
+    async def decide(self, items: Sequence[bytes]) -> list[Outcome]:
         gate = asyncio.Event()
         async with self.crowd:
             self.gates.append(gate)
             self.crowd.notify_all()
         await gate.wait()
-        return await super().submit(items)
+        return await super().decide(items)
 
     def open(self, which: int) -> None:
         self.gates[which].set()

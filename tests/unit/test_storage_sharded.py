@@ -299,7 +299,7 @@ def test_after_a_failed_write_reads_go_on_and_writing_stops_for_good(
     def fail(*_args: object, **_options: object) -> None:
         raise StorageError(StorageCode.DISK_LOW)
 
-    monkeypatch.setattr(store.log, "append", fail)
+    monkeypatch.setattr(store.log, "write", fail)
     with pytest.raises(StorageError):
         store.sync()
     monkeypatch.undo()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from contracts.members import Rule
+from contracts.institutions import Rule
 from node.ledger import codec, hashing
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import (

@@ -22,7 +22,8 @@ from node.ledger import codec, hashing
 from node.ledger.genesis import authority_root
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.ledger import Finalized, Ledger
-from node.ledger.types import AdministratorKey, Authority, Block, Operation
+from node.ledger.proofs import SuiteProofs
+from node.ledger.types import AdministratorKey, Authority, Block, Evidence, Node, Operation
 from node.receipts import build_receipt_file, make_checkpoint
 from node.storage.memory import MemoryStore
 from node.storage.sharded import ShardedStore
@@ -39,6 +40,15 @@ BANK: Final = Ed25519Signer(bytes([5]) * 32)
 NODE: Final = Ed25519Signer(bytes([6]) * 32)
 
 
+CONTENT: Final = (
+    operation("validators", "retire_node", bytes(range(16))),
+    operation("members", "resume", "BANK"),
+)
+"""What a proposal of the vectors would do."""
+EVIDENCE: Final = (Evidence("duplicate-vote", bytes(range(20)), 7, BEGIN_MS, 10, 40),)
+"""What the system leaf of a block with evidence has as its body."""
+
+
 class World:
     """A chain that is driven block by block, each certified by its sequencer."""
 
@@ -47,7 +57,7 @@ class World:
             name,
             [AdministratorKey("ed25519", ADMINISTRATOR.public_key, "operations")],
             [Authority("ed25519", SEQUENCER.public_key, 1)],
-            nodes=[AdministratorKey("ed25519", NODE.public_key, "node-1")],
+            nodes=[Node("ADMIN", "ed25519", NODE.public_key, b"")],
             time_ms=BEGIN_MS,
         )
         self.store = store or MemoryStore()
@@ -185,6 +195,7 @@ def values() -> dict[str, Any]:
         "assets/balance": tables["assets"]["balance"].key("PAYER/main", "CZK"),
         "members/key": tables["members"]["key"].key("PAYER", PAYER.key_id),
     }
+    proofs = SuiteProofs(INTERNATIONAL, InternationalVerifier())
     found: dict[str, Any] = {
         "encoding": [{"value": _shown(value), "encoded": codec.encode(value)} for value in EXAMPLES],
         "keys": {
@@ -212,7 +223,16 @@ def values() -> dict[str, Any]:
         "leaf": block.leaves[6],
         "receipt": block.receipts[6],
         "refused_receipt": block.receipts[5],
-        "unique_id": {"operation": 1, "id": world.ledger.unique_id(tx_id, 1)},
+        "unique_id": {
+            "operation": 1,
+            "id": proofs.unique_id(tx_id, 1),
+        },
+        "content": {"operations": codec.encode(CONTENT), "hash": proofs.content_hash(CONTENT)},
+        "validator_address": {
+            "public_key": NODE.public_key,
+            "address": proofs.validator_address(NODE.public_key),
+        },
+        "evidence": codec.encode(EVIDENCE),
         "header": block.header,
         "app_hash": block.app_hash,
         "sequencer_message": hashing.SIGN_HEADER + world.chain_id + block.app_hash,

@@ -248,14 +248,34 @@ def genesis_bytes(document: dict[str, Any]) -> bytes:
         document["administrator"],
         document["threshold"],
         [_holder(entry) for entry in document["administrators"]],
+        [_founder(entry) for entry in document["founders"]],
         _authority(document),
-        [_holder(entry) for entry in document["nodes"]],
+        [_node(entry) for entry in document["nodes"]],
+        _rules(document["governance"]),
         [(entry["contract"], entry["height"]) for entry in document["contracts"]],
     ))  # fmt: skip
 
 
 def _holder(entry: dict[str, Any]) -> tuple[str, bytes, str]:
     return entry["algorithm"], bytes.fromhex(entry["public_key"]), entry["holder"]
+
+
+def _founder(entry: dict[str, Any]) -> tuple[Any, ...]:
+    keys = [_holder(key) for key in entry["keys"]]
+    return entry["member"], entry["full_name"], entry["bic"], entry["roles"], keys
+
+
+def _node(entry: dict[str, Any]) -> tuple[Any, ...]:
+    keys = [bytes.fromhex(entry[name]) for name in ("public_key", "validator")]
+    return entry["member"], entry["algorithm"], *keys
+
+
+def _rules(rules: dict[str, Any]) -> list[Any]:
+    parts = [rules[name] for name in ("members", "validators", "upgrades", "rules", "recovery")]
+    return [
+        *((part["numerator"], part["denominator"], part["waiting_ms"]) for part in parts),
+        *(rules[name] for name in ("veto_numerator", "veto_denominator", "lifetime_ms")),
+    ]
 
 
 def _authority(document: dict[str, Any]) -> list[tuple[str, bytes, int]]:

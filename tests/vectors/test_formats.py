@@ -3,6 +3,7 @@ written from.
 """
 
 import ast
+import hashlib
 import json
 import random
 import re
@@ -40,6 +41,18 @@ def test_a_golden_file_is_what_the_program_makes_today(name: str) -> None:
 
 def test_the_generated_parts_of_the_document_are_up_to_date() -> None:
     assert gen_formats.renewed(DOCUMENT) == DOCUMENT
+
+
+def test_a_proposals_content_is_hashed_as_the_document_says() -> None:
+    pinned = PINNED["content"]
+    operations = bytes.fromhex(pinned["operations"])
+    assert independent.tagged("vostro/content/1", operations).hex() == pinned["hash"]
+    assert (
+        PINNED["evidence"]
+        == independent.encode([("duplicate-vote", bytes(range(20)), 7, golden.BEGIN_MS, 10, 40)]).hex()
+    )
+    key = PINNED["validator_address"]
+    assert hashlib.sha256(bytes.fromhex(key["public_key"])).digest()[:20].hex() == key["address"]
 
 
 def test_the_document_names_every_tag_context_and_golden_file() -> None:

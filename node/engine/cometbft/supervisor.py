@@ -1,0 +1,252 @@
+"""CometBFT as a child process: started, watched, started again when it ends, stopped; or one that somebody
+else runs.
+
+What always holds: the child dies with this process, whatever becomes of it; only the release of CometBFT that
+the node is made for is started; restarts are spaced, ever wider up to a bound, and each unexpected end is an
+alarm that says what CometBFT said last.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from node.engine.cometbft.home import VERSION, Home
+from node.engine.cometbft.process_log import ProcessLog
+from node.engine.cometbft.rpc import RpcClient, RpcError, Status
+
+STOP_SECONDS: Final = 10.0
+VERSION_SECONDS: Final = 20.0
+POLL_SECONDS: Final = 0.05
+READY_SECONDS: Final = 60.0
+LOG_JOIN_SECONDS: Final = 1.0
+
+_LAUNCH: Final = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it survives the exec below
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)  # the parent died before the line above
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Run in the child, not between fork and exec of this process, which has threads."""
+
+log = structlog.get_logger()
+
+
+class CometFailed(Exception):
+    """CometBFT cannot be run or does not get ready; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """How long to wait before CometBFT is started again: ``first_s``, doubled each time up to ``longest_s``;
+    from the beginning once it has run for ``steady_s``.
+    """
+
+    first_s: float = 0.2
+    longest_s: float = 10.0
+    steady_s: float = 30.0
+
+
+class Comet(Protocol):
+    """A CometBFT, whoever runs it."""
+
+    async def start(self) -> None:
+        """Set it going. Raises CometFailed."""
+
+    async def stop(self) -> None:
+        """End it."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process now, as far as is known."""
+
+
+class ExternalComet:
+    """A CometBFT that another supervisor (systemd) runs: this node only waits for it."""
+
+    async def start(self) -> None:
+        """Nothing: it connects when it is there."""
+
+    async def stop(self) -> None:
+        """Nothing: it ends itself when the node's socket goes away, and its supervisor starts it again."""
+
+    @property
+    def is_running(self) -> bool:
+        """Not known to be otherwise."""
+        return True
+
+
+class Supervisor:
+    """Runs CometBFT over one home. The ABCI socket must be open before ``start``, and stay so until ``stop``
+    is through. Use it from the main thread's event loop: a child dies with the thread that started it.
+    """
+
+    def __init__(
+        self,
+        binary: Path,
+        home: Home,
+        log_file: Path,
+        *,
+        alarm: Callable[[str], None],
+        sockets: Sequence[Path] = (),
+        restarts: Restarts = Restarts(),
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """alarm: learns of every unexpected end, on the event loop. sockets: those that CometBFT opens; what
+        a crash left of them is removed before each start. arguments: further ones of ``cometbft start``.
+        """
+        self._binary = binary
+        self._command = [str(binary), "start", "--home", str(home.root), *arguments]
+        self._log_file = log_file
+        self._alarm = alarm
+        self._sockets = tuple(sockets)
+        self._restarts = restarts
+        self._process: asyncio.subprocess.Process | None = None
+        self._output: ProcessLog | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.restart_count = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process now."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while there is one."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Check the binary and start it. Raises CometFailed."""
+        found = await version_of(self._binary)
+        if found != VERSION:
+            raise CometFailed(
+                f"{self._binary} is CometBFT {found}; this node runs {VERSION}: `vostro engine install`"
+            )
+        await self._spawn()
+        self._watch = asyncio.create_task(self._keep_running())
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL if that is not enough within ``STOP_SECONDS``."""
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+            self._watch = None
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            if self._output:
+                self._output.hush()
+            with suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                log.warning("CometBFT did not stop and is killed", seconds=STOP_SECONDS)
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        await self._end_output()
+
+    async def _keep_running(self) -> None:
+        """Wait for the end, say why, start again."""
+        pause = self._restarts.first_s
+        while self._process is not None:
+            began = time.monotonic()
+            code = await self._process.wait()
+            await self._end_output()
+            if time.monotonic() - began >= self._restarts.steady_s:
+                pause = self._restarts.first_s
+            self._alarm(f"CometBFT ended ({_told(code)}){self._last_words()}; starting it in {pause:g} s")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._restarts.longest_s)
+            self.restart_count += 1
+            try:
+                await self._spawn()
+            except CometFailed as failure:
+                self._alarm(str(failure))
+                return
+
+    async def _spawn(self) -> None:
+        """Start the process. Raises CometFailed."""
+        output = ProcessLog(self._log_file)
+        pipe = -1
+        try:
+            for path in self._sockets:
+                path.unlink(missing_ok=True)
+            pipe = output.open()
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *self._command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,  # Ctrl-C reaches this process, which stops the child in its turn
+            )
+        except OSError as error:
+            raise CometFailed(f"{self._binary} cannot be started: {error.strerror}") from error
+        finally:
+            if pipe >= 0:
+                os.close(pipe)
+        self._output = output
+        log.info("CometBFT started", pid=self._process.pid)
+
+    async def _end_output(self) -> None:
+        if self._output:
+            await asyncio.to_thread(self._output.join, LOG_JOIN_SECONDS)
+
+    def _last_words(self) -> str:
+        said = self._output.last_error if self._output else ""
+        return f": {said[:300]}" if said else ""
+
+
+async def version_of(binary: Path) -> str:
+    """What ``cometbft version`` says. Raises CometFailed."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(str(binary), "version"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise CometFailed(
+            f"CometBFT cannot be run: {binary}: {error.strerror}. Install it with `vostro engine install`."
+        ) from error
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), VERSION_SECONDS)
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise CometFailed(f"{binary} does not say its version within {VERSION_SECONDS:.0f} s") from error
+    return said.decode(errors="replace").strip()
+
+
+async def wait_ready(
+    rpc: RpcClient, comet: Comet, *, seconds: float = READY_SECONDS, height: int = 0
+) -> Status:
+    """CometBFT's status once it answers and its last block is at ``height`` or above. CometBFT answers after
+    the handshake, so the application is level then. Raises CometFailed.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        said: Status | None = None
+        with suppress(RpcError):
+            said = await rpc.status(seconds=max(0.1, deadline - time.monotonic()))
+            if said.height >= height:
+                return said
+        if time.monotonic() > deadline:
+            where = f"at height {said.height} of {height}" if said else "not answering"
+            running = "runs" if comet.is_running else "does not run"
+            raise CometFailed(f"after {seconds:.0f} s CometBFT {running} and is {where}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _told(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
