@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import uvloop
 
+import bench_doors
 from bench_load import (
     BANK,
     BenchNode,
@@ -381,6 +382,8 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "state-growth": state_growth,
     "reads": reads,
     "shards": shards,
+    "mtls": lambda bench: bench_doors.mtls(bench, HOME, SMALL),
+    "idle-streams": lambda bench: bench_doors.idle_streams(bench, HOME, SMALL),
 }
 
 
