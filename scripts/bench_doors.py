@@ -122,7 +122,7 @@ def idle_streams(bench: "Bench", home: Path, accounts: int) -> None:
     plain = bench.node("small", accounts)
     plain.stop()
     node = guarded(plain, settings, tls)
-    raws = sign_sends(node, int(6_000 * bench.seconds * (bench.repeats + 1)), accounts=accounts)
+    raws = sign_sends(plain, int(6_000 * bench.seconds * (bench.repeats + 1)), accounts=accounts)
     requests: Iterator[pb.SubmitRequest] = iter([pb.SubmitRequest(signed_transaction=raw) for raw in raws])
     node.start()
 

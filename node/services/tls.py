@@ -61,6 +61,7 @@ class CertificateFiles:
         self._refused: Stamp | None = None
         self._complaint = ""
         self._now = self._read()
+        self._given = self._now.configuration
 
     @classmethod
     def of(cls, config: NodeConfig) -> "CertificateFiles | None":
@@ -113,9 +114,15 @@ class CertificateFiles:
         _log.info("the TLS files changed and are in force")
 
     def _newer(self) -> Any:
-        """What a new connection is to use. Called by gRPC for each, from threads of its own."""
+        """What new connections are to use from now on; None: what they used before. Called by gRPC for each,
+        from threads of its own, which makes everything for TLS anew of whatever it is given.
+        """
         self.refresh()
-        return self._now.configuration
+        with self._turn:
+            if self._given is self._now.configuration:
+                return None
+            self._given = self._now.configuration
+            return self._given
 
     def _paths(self) -> Sequence[Path]:
         optional = [path for path in (self._crl, self._identities) if path]
