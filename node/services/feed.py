@@ -29,6 +29,8 @@ PROGRESS_BLOCKS: Final = 64
 BLOCKS_KEPT: Final = 32
 PENDING_MAX: Final = 256
 SCAN: Final = 100
+SMALL_BLOCK: Final = 64
+"""Transactions of a block that is read without a thread."""
 
 
 class Told(NamedTuple):
@@ -120,7 +122,7 @@ class Feed:
         self._blocks = blocks
         self._converter = converter
         self._reading = reading
-        self._kept: OrderedDict[int, asyncio.Task[BlockEvents]] = OrderedDict()
+        self._kept: OrderedDict[int, asyncio.Future[BlockEvents]] = OrderedDict()
         self._listeners: set[_Listener] = set()
         self._running: asyncio.Task[None] | None = None
 
@@ -202,13 +204,23 @@ class Feed:
     # --- one block ------------------------------------------------------------------------------------------
 
     async def _block(self, height: int) -> BlockEvents:
-        """The events of a block, read once. Raises Degraded BLOCK_UNKNOWN."""
+        """The events of a block, read once: a small one here, a large one in a thread, which takes longer.
+
+        Raises Degraded BLOCK_UNKNOWN.
+        """
         reading = self._kept.get(height)
         if reading is None:
-            reading = asyncio.create_task(asyncio.to_thread(self._read, height))
+            found = self._blocks.headers(height, 1)
+            if found and convert.decode_header(found[0].header).transaction_count <= SMALL_BLOCK:
+                reading = asyncio.get_running_loop().create_future()
+                reading.set_result(self._read(height))
+            else:
+                reading = asyncio.create_task(asyncio.to_thread(self._read, height))
             self._kept[height] = reading
             while len(self._kept) > BLOCKS_KEPT:
                 self._kept.popitem(last=False)
+        if reading.done() and not reading.exception():
+            return reading.result()
         try:
             return await asyncio.shield(reading)
         except Degraded:
