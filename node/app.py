@@ -16,9 +16,16 @@ from typing import Any
 import structlog
 
 from contracts import assemble
-from node.config import NodeConfig
+from node.config import ConsortiumConfig, NodeConfig
+from node.engine.cometbft.certificates import ValidatorCertificates
+from node.engine.cometbft.engine import CometEngine
+from node.engine.cometbft.home import HomeConfig, Peer, load_initial_height, renew_settings
+from node.engine.cometbft.install import find_binary
+from node.engine.cometbft.rpc import RpcClient, RpcError
+from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
 from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
+from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
 from node.keys.files import check_private
@@ -26,6 +33,7 @@ from node.keys.keystore import load_signer, read_passphrase
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
 from node.ledger import codec
+from node.ledger.errors import InvariantViolated
 from node.ledger.genesis import suite_of
 from node.ledger.ledger import Ledger
 from node.ledger.types import Event, Genesis
@@ -35,6 +43,7 @@ from node.receipts.build import build_receipt_file
 from node.services.server import Parts, build_server
 from node.storage import layout
 from node.storage.backup import write_backup
+from node.storage.handovers import HandoverShelf
 from node.storage.index import Index, Movement
 from node.storage.sharded import Budget, ShardedStore
 
@@ -44,6 +53,7 @@ VERDICTS_MAX = 100_000
 
 
 VERSION = version("vostro")
+COMET_LOG = "comet.log"
 GRACE_SECONDS = 5.0
 """How long calls under way may take to finish when the node stops."""
 
@@ -74,7 +84,8 @@ class Node:
     """A running node, for whoever serves it."""
 
     opened: Opened
-    engine: EmbeddedEngine
+    engine: RunningLedger
+    certificates: ValidatorCertificates | None
     index: Index | None
     indexer: Indexer | None
     workers: VerifyWorkers | None
@@ -111,13 +122,13 @@ def open_offline(config: NodeConfig) -> Opened:
 
 @asynccontextmanager
 async def running(config: NodeConfig) -> AsyncIterator[Node]:
-    """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused and
-    KeystoreError.
+    """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused,
+    KeystoreError; and in a consortium HomeRefused, CometFailed, SocketRefused, InstallFailed.
     """
-    for path in (config.sequencer_key, config.last_signed):
+    for path in config.private_files:
         if path.exists():  # a missing one is told where it is needed
             check_private(path)
-    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
+    start = consortium_start if config.consortium else sequencer_start
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
     index = (
@@ -127,20 +138,16 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     )
     workers = VerifyWorkers(ledger.suite.name, config.verify_workers) if config.verify_workers else None
     try:
-        sequencer = Sequencer(signer, ledger.chain.chain_id, config.last_signed)
-        engine = EmbeddedEngine(
-            ledger, store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
-        )
-        for report in [*store.reports, *(index.reports if index else [])]:
-            engine.alarm(report)
         if workers:
             await workers.start()
-        await engine.start()
+        engine, certificates = await start(opened, index, workers)
+        for report in [*store.reports, *(index.reports if index else [])]:
+            engine.alarm(report)
         indexer = Indexer(index, store, engine, engine.alarm) if index else None
         if indexer:
             indexer.start()
         try:
-            yield Node(opened, engine, index, indexer, workers)
+            yield Node(opened, engine, certificates, index, indexer, workers)
         finally:
             await engine.stop()
             if indexer:
@@ -151,6 +158,84 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
         if index:
             index.close()
         opened.close()
+
+
+async def sequencer_start(
+    opened: Opened, index: Index | None, workers: VerifyWorkers | None
+) -> tuple[RunningLedger, None]:
+    """Start the engine of a node by itself."""
+    config, ledger = opened.config, opened.ledger
+    files = config.sequencer
+    signer = load_signer(files.key, read_passphrase(files.passphrase_file))
+    sequencer = Sequencer(signer, ledger.chain.chain_id, files.last_signed)
+    engine = EmbeddedEngine(
+        ledger, opened.store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
+    )
+    await engine.start()
+    return engine, None
+
+
+async def consortium_start(
+    opened: Opened, index: Index | None, workers: VerifyWorkers | None
+) -> tuple[RunningLedger, ValidatorCertificates]:
+    """Start the engine of a consortium's node, and its CometBFT."""
+    config, ledger, store = opened.config, opened.ledger, opened.store
+    consortium = config.consortium
+    if consortium is None:
+        raise InvariantViolated("a node without [consortium] has no CometBFT")
+    peers = tuple([Peer.parse(text) for text in consortium.peers])
+    settings = home_config(consortium, opened.genesis, peers)
+    home = renew_settings(consortium.home, settings)
+    rpc = RpcClient(settings.rpc)
+    engine = CometEngine(
+        ledger,
+        store,
+        opened.verifier,
+        workers,
+        signer=load_signer(consortium.node_key, read_passphrase(consortium.node_passphrase_file)),
+        home=home.root,
+        abci_socket=settings.abci,
+        rpc=rpc,
+        version=VERSION,
+        queue_max=config.queue_max,
+        peers=peers,
+        index=index,
+    )
+    comet: Comet = ExternalComet()
+    if consortium.supervised:
+        binary = find_binary(config.cometbft)
+        log_file = consortium.home / COMET_LOG
+        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=[settings.rpc])
+    certificates = ValidatorCertificates(
+        rpc,
+        store,
+        HandoverShelf(config.data_dir),
+        opened.verifier,
+        opened.genesis,
+        initial_height=load_initial_height(home),
+        alarm=engine.alarm,
+        rpc_errors=(RpcError,),
+    )
+    try:
+        await engine.start(comet, certificates)
+    except BaseException:
+        await engine.stop()
+        raise
+    return engine, certificates
+
+
+def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...]) -> HomeConfig:
+    """CometBFT's settings for a node."""
+    return HomeConfig(
+        moniker=consortium.moniker,
+        abci=consortium.home / "abci.sock",
+        rpc=consortium.home / "rpc.sock",
+        listen=consortium.listen,
+        external=consortium.external,
+        peers=peers,
+        heartbeat_ms=genesis.limits.heartbeat_ms,
+        timeout_propose_ms=consortium.timeout_propose_ms,
+    )
 
 
 def movements_of(event: Event) -> Iterator[Movement]:
@@ -201,6 +286,7 @@ def parts_of(node: Node) -> Parts:
             "blocks": store,
             "keys": members.key,
             "history": ledger,
+            "certificates": node.certificates,
         }
         return build_receipt_file(height, index, **sources)
 

@@ -9,13 +9,41 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 
 class ConfigError(Exception):
     """The configuration cannot be used; the text says what to change."""
+
+
+class SequencerFiles(NamedTuple):
+    """What a node by itself certifies headers with."""
+
+    key: Path
+    passphrase_file: Path
+    last_signed: Path
+
+
+class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The table ``[consortium]``: CometBFT decides the order, with the other members' nodes.
+
+    home: CometBFT's directory. node_key, node_passphrase_file: the key file that signs this node's bundles,
+    and its passphrase. listen: host:port for the other nodes' CometBFT; external: the one that they are told,
+    where it differs. peers: ``id@host:port`` of each. moniker: what people call this node. supervised: false
+    where something else runs CometBFT over ``home``. timeout_propose_ms: what a dead proposer costs.
+    """
+
+    home: Path
+    node_key: Path
+    node_passphrase_file: Path
+    listen: str
+    external: str = ""
+    peers: tuple[str, ...] = ()
+    moniker: str = "vostro"
+    supervised: bool = True
+    timeout_propose_ms: int = 1_000
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,13 +61,15 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     local_access: what a caller on loopback without TLS is. Quotas hold for one member with all its
     certificates: calls and transactions a second, streams at once; 0: none.
     cometbft: the CometBFT binary; none: where `vostro engine install` puts it.
+    consortium: with it the node is one of many; without, the three settings of its sequencer are needed.
     """
 
     data_dir: Path
     genesis: Path
-    sequencer_key: Path
-    sequencer_passphrase_file: Path
-    last_signed: Path
+    sequencer_key: Path | None = None
+    sequencer_passphrase_file: Path | None = None
+    last_signed: Path | None = None
+    consortium: ConsortiumConfig | None = None
     listen: str = "127.0.0.1:7600"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -66,6 +96,20 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     index: bool = True
     log_level: str = "info"
 
+    @property
+    def sequencer(self) -> SequencerFiles:
+        """The sequencer's files. Raises ConfigError for a node of a consortium, which has none."""
+        if not (self.sequencer_key and self.sequencer_passphrase_file and self.last_signed):
+            raise ConfigError("this node is one of a consortium: it has no sequencer")
+        return SequencerFiles(self.sequencer_key, self.sequencer_passphrase_file, self.last_signed)
+
+    @property
+    def private_files(self) -> tuple[Path, ...]:
+        """Files that nobody but the node's user may use, but for passphrases, which are checked when read."""
+        if self.consortium:
+            return (self.consortium.node_key,)
+        return (self.sequencer.key, self.sequencer.last_signed)
+
 
 SHARDS_MAX = 256
 WORKERS_MAX = 64
@@ -87,6 +131,7 @@ PATHS = (
     "operator_key",
     "cometbft",
 )
+CONSORTIUM_PATHS = ("home", "node_key", "node_passphrase_file")
 
 
 def load_config(
@@ -112,6 +157,10 @@ def load_config(
     for name in PATHS:
         if values.get(name):
             values[name] = str(base / Path(values[name]))
+    if isinstance(consortium := values.get("consortium"), dict):
+        for name in CONSORTIUM_PATHS:
+            if name in consortium:
+                consortium[name] = str(base / Path(consortium[name]))
     try:
         config: NodeConfig = msgspec.convert(
             values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
@@ -133,14 +182,8 @@ def host_of(listen: str) -> str:
     return listen.rpartition(":")[0].strip("[]")
 
 
-def _check(config: NodeConfig, path: Path) -> None:
-    if not 1 <= config.shards <= SHARDS_MAX:
-        raise ConfigError(f"{path}: shards must lie between 1 and 256")
-    if not 0 <= config.verify_workers <= WORKERS_MAX:
-        raise ConfigError(f"{path}: verify_workers must lie between 0 and 64")
+def _check_doors(config: NodeConfig, path: Path) -> None:
     tls = (config.tls_certificate, config.tls_key, config.tls_ca)
-    if any(tls) and not all(tls):
-        raise ConfigError(f"{path}: mutual TLS takes all three of tls_certificate, tls_key and tls_ca")
     if bool(config.operator_certificate) != bool(config.operator_key):
         raise ConfigError(f"{path}: operator_certificate and operator_key go together")
     if (config.tls_crl or config.tls_identities) and not all(tls):
@@ -149,6 +192,19 @@ def _check(config: NodeConfig, path: Path) -> None:
         raise ConfigError(f"{path}: a quota is a number from 0 on; 0 is none")
     if config.connections_max < 1:
         raise ConfigError(f"{path}: connections_max must be at least 1")
+    if config.local_access not in LOCAL_ACCESS:
+        raise ConfigError(f"{path}: local_access is one of {', '.join(LOCAL_ACCESS)}")
+
+
+def _check(config: NodeConfig, path: Path) -> None:
+    _check_doors(config, path)
+    if not 1 <= config.shards <= SHARDS_MAX:
+        raise ConfigError(f"{path}: shards must lie between 1 and 256")
+    if not 0 <= config.verify_workers <= WORKERS_MAX:
+        raise ConfigError(f"{path}: verify_workers must lie between 0 and 64")
+    tls = (config.tls_certificate, config.tls_key, config.tls_ca)
+    if any(tls) and not all(tls):
+        raise ConfigError(f"{path}: mutual TLS takes all three of tls_certificate, tls_key and tls_ca")
     if host_of(config.listen) not in LOOPBACK and not all(tls):
         raise ConfigError(
             f"{path}: {config.listen} is not loopback: "
@@ -160,9 +216,14 @@ def _check(config: NodeConfig, path: Path) -> None:
         )
     if config.log_level not in LOG_LEVELS:
         raise ConfigError(f"{path}: log_level is one of {', '.join(LOG_LEVELS)}")
-    if config.local_access not in LOCAL_ACCESS:
-        raise ConfigError(f"{path}: local_access is one of {', '.join(LOCAL_ACCESS)}")
-    if config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
+    if config.consortium is None and not (
+        config.sequencer_key and config.sequencer_passphrase_file and config.last_signed
+    ):
+        raise ConfigError(
+            f"{path}: a node by itself needs sequencer_key, sequencer_passphrase_file and last_signed; one "
+            "of a consortium needs the table [consortium]"
+        )
+    if config.last_signed and config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
         )

@@ -268,18 +268,18 @@ def _check_contracts(genesis: Genesis) -> None:
 def _check_keys(genesis: Genesis, suite: hashing.Suite) -> None:
     verifier = VERIFIERS[suite.name]()
     members = [key for founder in genesis.founders for key in founder.keys]
-    lists: tuple[tuple[str, Sequence[AdministratorKey | Authority | Node]], ...] = (
-        ("administrators", genesis.administrators),
-        ("authority", genesis.authority),
-        ("nodes", genesis.nodes),
-        ("founders' keys", [*genesis.administrators, *members]),
+    lists: tuple[tuple[str, Sequence[AdministratorKey | Authority | Node], tuple[str, ...]], ...] = (
+        ("administrators", genesis.administrators, suite.algorithms),
+        ("authority", genesis.authority, suite.authority_algorithms),
+        ("nodes", genesis.nodes, suite.algorithms),
+        ("founders' keys", [*genesis.administrators, *members], suite.algorithms),
     )
-    for what, entries in lists:
+    for what, entries, algorithms in lists:
         seen: dict[bytes, int] = {}
         for at, entry in enumerate(entries):
-            if entry.algorithm not in suite.algorithms:
+            if entry.algorithm not in algorithms:
                 raise GenesisRefused(
-                    f"{what}[{at}].algorithm: the suite {suite.name} has {', '.join(suite.algorithms)}"
+                    f"{what}[{at}].algorithm: the suite {suite.name} has {', '.join(algorithms)}"
                 )
             if not verifier.is_valid_key(entry.algorithm, entry.public_key):
                 raise GenesisRefused(f"{what}[{at}].public_key: not a public key of {entry.algorithm}")

@@ -2,12 +2,14 @@
 tells.
 
 A record is an object of its fields, a tuple is a list, bytes are lower-case hex, integers and text are
-themselves. What always holds: ``from_json(type, to_json(value)) == value``; JSON is never hashed or signed.
-Every refusal names the place in the document.
+themselves; where one of several records can stand, its first field ``kind`` tells which. What always holds:
+``from_json(type, to_json(value)) == value``; JSON is never hashed or signed. Every refusal names the place in
+the document.
 """
 
 import json
 import re
+from types import UnionType
 from typing import Annotated, Any, Final, NoReturn, get_args, get_origin
 
 import msgspec
@@ -39,6 +41,8 @@ def from_json(annotation: Any, value: Any, place: str = "") -> Any:
     base = annotation
     while get_origin(base) is Annotated:
         base = get_args(base)[0]
+    if get_origin(base) is UnionType:
+        base = _of_kind(get_args(base), value, place)
     if isinstance(base, type) and issubclass(base, Record):
         return _record(base, value, place)
     plain: Any = value
@@ -46,6 +50,7 @@ def from_json(annotation: Any, value: Any, place: str = "") -> Any:
         if not isinstance(value, list):
             _refuse(place, "expected a list")
         plain = tuple([from_json(get_args(base)[0], item, f"{place}[{at}]") for at, item in enumerate(value)])
+        annotation = _bounded(tuple[Any, ...], annotation)  # the items are what they should be already
     elif base is bytes:
         plain = parse_hex(value, place)
     elif isinstance(value, str) and _SURROGATE.search(value):
@@ -96,6 +101,26 @@ def check_names(value: Any, names: tuple[str, ...], place: str) -> dict[str, Any
     if unknown := [name for name in value if name not in names]:
         _refuse(place, f"{unknown[0]} is not known here")
     return value
+
+
+def _bounded(base: Any, annotation: Any) -> Any:
+    """``base`` with the bounds of another annotation."""
+    while get_origin(annotation) is Annotated:
+        annotation, *bounds = get_args(annotation)
+        for bound in bounds:
+            base = Annotated[base, bound]
+    return base
+
+
+def _of_kind(records: tuple[type[Record], ...], value: Any, place: str) -> type[Record]:
+    """Which of several records stands here: each has a first field ``kind`` with one value."""
+    if not isinstance(value, dict):
+        _refuse(place, "expected an object")
+    kinds = {get_args(msgspec.structs.fields(record)[0].type)[0]: record for record in records}
+    kind = value.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        _refuse(place, "its kind is not known here")
+    return kinds[kind]
 
 
 def _record(record: type[Record], value: Any, place: str) -> Record:

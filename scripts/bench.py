@@ -1,8 +1,8 @@
 """Measures what docs/performance.md tells: `python3 scripts/bench.py CASE...`, or `all`.
 
-Real gRPC to a real node in another process, one Ed25519 signature a transaction, every reply after its
-durable commit. Each case warms up, runs its load REPEATS times and tells the median, then runs once more at
-half of that load. `--json` prints one object a line.
+Real gRPC to a real node in another process, one Ed25519 signature a transaction (one of SM2 in `sm2-batch`),
+every reply after its durable commit. Each case warms up, runs its load REPEATS times and tells the median,
+then runs once more at half of that load. `--json` prints one object a line.
 """
 
 import sys
@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import uvloop
 
+import bench_consortium
 import bench_doors
 from bench_load import (
     BANK,
@@ -39,7 +40,7 @@ from bench_load import (
     populate,
     sign_sends,
 )
-from node.ledger.hashing import INTERNATIONAL
+from node.ledger.hashing import GUOMI, INTERNATIONAL
 from node.pb.vostro.fund.v1 import fund_pb2, fund_pb2_grpc
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.storage.reshard import reshard
@@ -59,6 +60,7 @@ class Bench:
     """Runs cases and tells rows."""
 
     def __init__(self, *, as_json: bool, seconds: float, repeats: int) -> None:
+        self.home = HOME
         self.as_json = as_json
         self.seconds = seconds
         self.repeats = repeats
@@ -87,9 +89,11 @@ class Bench:
         told = ", ".join(f"{name} {value}" for name, value in settings.items())
         print(f"{case:34} {value:12,.1f} {unit:14} {p50:9.1f} {p99:9.1f}  {told}", flush=True)
 
-    def node(self, name: str, accounts: int, **settings: Any) -> BenchNode:
+    def node(
+        self, name: str, accounts: int, *, suite: str = INTERNATIONAL.name, **settings: Any
+    ) -> BenchNode:
         """A started node with funded accounts; a large set-up is kept between runs."""
-        node = BenchNode(HOME / name, settings)
+        node = BenchNode(HOME / name, settings, suite)
         if not node.is_made:
             self.say(f"setting up {accounts:,} accounts in {node.directory.relative_to(environment.ROOT)}")
             began = time.perf_counter()
@@ -183,6 +187,14 @@ def embedded_batch(bench: Bench) -> None:
     node = bench.node("small", SMALL)
     raws = sign_sends(node, int(22_000 * bench.seconds * bench.repeats / 2), accounts=SMALL)
     both(bench, node, "embedded-batch", "tx/s", batched(raws, 100), single=False, units=1, clients=24)
+    node.stop()
+
+
+def sm2_batch(bench: Bench) -> None:
+    """As embedded-batch, on a chain of the suite guomi: every transaction signed with SM2."""
+    node = bench.node("small-guomi", SMALL, suite=GUOMI.name)
+    raws = sign_sends(node, int(6_000 * bench.seconds * bench.repeats), accounts=SMALL)
+    both(bench, node, "sm2-batch", "tx/s", batched(raws, 100), single=False, units=1, clients=24)
     node.stop()
 
 
@@ -375,6 +387,7 @@ def shards(bench: Bench) -> None:
 
 CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "embedded-batch": embedded_batch,
+    "sm2-batch": sm2_batch,
     "embedded-unary": embedded_unary,
     "embedded-ops": embedded_ops,
     "embedded-many": embedded_many,
@@ -384,6 +397,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "shards": shards,
     "mtls": lambda bench: bench_doors.mtls(bench, HOME, SMALL),
     "idle-streams": lambda bench: bench_doors.idle_streams(bench, HOME, SMALL),
+    **bench_consortium.CASES,
 }
 
 

@@ -94,7 +94,7 @@ def mtls(bench: "Bench", home: Path, accounts: int) -> None:
     rates: dict[str, list[Measured]] = {"plain": [], "mtls": []}
 
     async def run(node: BenchNode, requests: list[Any]) -> Measured:
-        async with Load(node.target, node.tls) as load:
+        async with Load(node.target, tls=node.tls) as load:
             await closed(load.batch, requests[: len(requests) // 10], 24, bench.seconds)
             return await closed(load.batch, requests[len(requests) // 10 :], 24, bench.seconds)
 
@@ -130,12 +130,12 @@ def idle_streams(bench: "Bench", home: Path, accounts: int) -> None:
         return [request for request, _ in zip(requests, range(count), strict=False)]
 
     async def peak() -> float:
-        async with Load(node.target, tls) as load:
+        async with Load(node.target, tls=tls) as load:
             found = await closed(load.single, take(int(1_500 * bench.seconds)), 16, bench.seconds)
             return found.rate
 
     async def offered(rate: float) -> Measured:
-        async with Load(node.target, tls) as load:
+        async with Load(node.target, tls=tls) as load:
             return await paced(load.single, take(int(rate * bench.seconds) + 1), rate, bench.seconds)
 
     rate = uvloop.run(peak()) / 2

@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,18 +32,16 @@ from node.client.connection import Tls
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis, make_genesis, save_genesis
 from node.keys.keystore import save_signer
-from node.keys.signer import Ed25519Signer
+from node.keys.signer import Ed25519Signer, SoftwareSigner, from_secret
 from node.keys.verify import InternationalVerifier
 from node.ledger.genesis import chain_id
-from node.ledger.hashing import INTERNATIONAL
+from node.ledger.hashing import INTERNATIONAL, SUITES, Suite
 from node.ledger.ports import Check
 from node.ledger.types import AdministratorKey, Authority
 from node.pb.vostro.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.transaction.v1 import transaction_pb2_grpc
 
-ADMINISTRATOR: Final = Ed25519Signer(bytes([1]) * 32)
-SEQUENCER: Final = Ed25519Signer(bytes([2]) * 32)
 BANK: Final = Ed25519Signer(bytes([3]) * 32)
 KEYFILE_COST: Final = 2**14
 START_SECONDS: Final = 180.0
@@ -50,6 +49,24 @@ CHANNELS: Final = 4
 OPTIONS: Final = [("grpc.max_send_message_length", 16 << 20), ("grpc.max_receive_message_length", 16 << 20)]
 
 op = signing.operation
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who signs on a benchmark's chain, and the chain's cryptography."""
+
+    suite: Suite
+    administrator: SoftwareSigner
+    sequencer: SoftwareSigner
+    bank: SoftwareSigner
+
+
+@cache
+def cast_of(suite_name: str) -> Cast:
+    """The cast of a suite: the same keys in every run."""
+    suite = SUITES[suite_name]
+    made = [from_secret(suite.algorithms[0], bytes([number]) * 32) for number in (1, 2, 3)]
+    return Cast(suite, *made)
 
 
 @dataclass(slots=True)
@@ -79,13 +96,18 @@ class Measured:
 class BenchNode:
     """A node made for a benchmark, in a directory that can be kept between runs."""
 
-    def __init__(self, directory: Path, settings: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, directory: Path, settings: dict[str, Any] | None = None, suite: str = INTERNATIONAL.name
+    ) -> None:
         self.directory = directory
         self.settings = settings or {}
         self.tls: Tls | None = None
+        self.cast = cast_of(suite)
         self.process: subprocess.Popen[bytes] | None = None
         self.target = ""
         self.metrics = ""
+        self.admits = True
+        """Whether the set-up admits its bank; in a consortium it is a founder."""
         self.chain: bytes
 
     @property
@@ -97,16 +119,18 @@ class BenchNode:
         """Write genesis, keys and configuration into an empty directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
+        cast = self.cast
         genesis = make_genesis(
             "bench",
-            [AdministratorKey("ed25519", ADMINISTRATOR.public_key, "bench")],
-            [Authority("ed25519", SEQUENCER.public_key, 1)],
+            [AdministratorKey(cast.administrator.algorithm, cast.administrator.public_key, "bench")],
+            [Authority(cast.sequencer.algorithm, cast.sequencer.public_key, 1)],
             time_ms=now_ms(),
+            suite=cast.suite.name,
         )
         save_genesis(self.directory / "genesis.json", genesis)
         (self.directory / "passphrase").write_text("bench\n")
         (self.directory / "passphrase").chmod(0o600)
-        save_signer(self.directory / "sequencer.json", SEQUENCER, b"bench", cost=KEYFILE_COST)
+        save_signer(self.directory / "sequencer.json", cast.sequencer, b"bench", cost=KEYFILE_COST)
         Sequencer.create_record(self.directory / "last-signed", chain_id(genesis))
 
     def start(self) -> float:
@@ -191,10 +215,10 @@ class BenchNode:
         """Bytes in the data directory."""
         return sum(f.stat().st_size for f in (self.directory / "data").rglob("*") if f.is_file())
 
-    def transaction(self, signer: Ed25519Signer, member: str, *operations: Any) -> bytes:
+    def transaction(self, signer: SoftwareSigner, member: str, *operations: Any) -> bytes:
         """A signed transaction of this chain."""
         return signing.sign(
-            INTERNATIONAL, self.chain, signing.transaction(self.chain, member, operations), [signer]
+            self.cast.suite, self.chain, signing.transaction(self.chain, member, operations), [signer]
         )
 
 
@@ -228,8 +252,9 @@ def now_ms() -> int:
 # --------------------------------------------------------------------------------------
 
 
-def _sign_many(task: tuple[bytes, int, int, int, int]) -> list[bytes]:
-    chain, seed, count, accounts, operations = task
+def _sign_many(task: tuple[str, bytes, int, int, int, int]) -> list[bytes]:
+    suite, chain, seed, count, accounts, operations = task
+    cast = cast_of(suite)
     chance = random.Random(seed)  # noqa: S311 - a workload
     made = []
     half = accounts // 2
@@ -241,7 +266,7 @@ def _sign_many(task: tuple[bytes, int, int, int, int]) -> list[bytes]:
             between = (f"PA/{source}", f"PA/{destination}")
             calls.append(op("transfers", "send", *between, "CZK", amount, reference, b"", "SALA"))
         body = signing.transaction(chain, "PA", calls)
-        made.append(signing.sign(INTERNATIONAL, chain, body, [BANK]))
+        made.append(signing.sign(cast.suite, chain, body, [cast.bank]))
     return made
 
 
@@ -252,7 +277,10 @@ def sign_sends(node: BenchNode, count: int, *, accounts: int, operations: int = 
     share = max(count // 16, 1)
     shares = [min(share, count - at) for at in range(0, count, share)]
     seeds = [next(_SEEDS) for _ in shares]
-    tasks = [(node.chain, seed, n, accounts, operations) for seed, n in zip(seeds, shares, strict=True)]
+    suite = node.cast.suite.name
+    tasks = [
+        (suite, node.chain, seed, n, accounts, operations) for seed, n in zip(seeds, shares, strict=True)
+    ]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         return [raw for made in pool.map(_sign_many, tasks) for raw in made]
 
@@ -272,10 +300,10 @@ def batched(raws: Sequence[bytes], size: int) -> list[pb.SubmitBatchRequest]:
 
 
 class Load:
-    """Calls to one node from this process."""
+    """Calls from this process to one node, or to several in turn."""
 
-    def __init__(self, target: str, tls: Tls | None = None) -> None:
-        self.channels = [BenchNode.channel(target, tls) for _ in range(CHANNELS)]
+    def __init__(self, *targets: str, tls: Tls | None = None) -> None:
+        self.channels = [BenchNode.channel(targets[at % len(targets)], tls) for at in range(CHANNELS)]
         self.stubs = [transaction_pb2_grpc.TransactionServiceStub(channel) for channel in self.channels]
 
     async def __aenter__(self) -> Self:
@@ -362,7 +390,8 @@ async def populate(node: BenchNode, accounts: int, tell: Callable[[str], None]) 
     by ``send_many``.
     """
     issuer = ("members", "admit", "PA", "Bench Bank", "", ("issuer", "participant"))
-    key = ("ed25519", BANK.public_key, "bench", ("*",))
+    administrator, bank = node.cast.administrator, node.cast.bank
+    key = (bank.algorithm, bank.public_key, "bench", ("*",))
     async with Load(node.target) as load:
 
         async def must(*raws: bytes) -> None:
@@ -370,10 +399,11 @@ async def populate(node: BenchNode, accounts: int, tell: Callable[[str], None]) 
             if refused:
                 raise RuntimeError(f"set-up: {applied} applied, {refused} refused")
 
-        await must(node.transaction(ADMINISTRATOR, "ADMIN", op(*issuer, (key,))))
+        if node.admits:
+            await must(node.transaction(administrator, "ADMIN", op(*issuer, (key,))))
         await must(
             node.transaction(
-                BANK, "PA",
+                bank, "PA",
                 op("assets", "register", "CZK", "currency", 2, 10**18, bytes(32)),
                 op("assets", "open_accounts", ("PA/treasury",)),
                 op("assets", "issue", "CZK", "PA/treasury", 10**17, "funds"),
@@ -383,11 +413,11 @@ async def populate(node: BenchNode, accounts: int, tell: Callable[[str], None]) 
             names = [f"PA/{number}" for number in range(at, min(at + 1_000, accounts))]
             legs = [(name, 10**9, f"F{name[3:]}") for name in names]
             await must(
-                node.transaction(BANK, "PA", op("assets", "open_accounts", names)),
+                node.transaction(bank, "PA", op("assets", "open_accounts", names)),
             )
             await must(
                 node.transaction(
-                    BANK,
+                    bank,
                     "PA",
                     op("transfers", "send_many", "PA/treasury", "CZK", 10**9 * len(legs), legs, b"", ""),
                 )

@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from contracts import assemble
+from node.engine.cometbft.light import SignedHeader
 from node.engine.errors import NodeError
 from node.ledger import types
 from node.ledger.contract import Method
@@ -75,6 +77,8 @@ def described(annotation: Any) -> str:
         values = [f"`{value}`" for value in get_args(annotation)]
         what = "text" if isinstance(get_args(annotation)[0], str) else "integer"
         return f"{what}: {', '.join(values)}"
+    if get_origin(annotation) is UnionType:
+        return " or ".join([described(one) for one in get_args(annotation)])
     if annotation is int:
         return f"integer, {_number(meta.ge)} to {_number(meta.le)}" if meta else "integer"
     if get_origin(annotation) is tuple:
@@ -222,6 +226,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "events": events_part,
     "stored records": tables_part,
     "receipt file records": lambda: records_part(ReceiptFile),
+    "signed header records": lambda: records_part(SignedHeader),
     "checkpoint record": lambda: records_part(Checkpoint),
     "receipt problems": problems_part,
     "refusals": refusals_part,

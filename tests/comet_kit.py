@@ -77,7 +77,11 @@ class Node:
         trace: list[Call] = []
         self.traces.append(trace)
         self.server = AbciServer(
-            self.application, self.config.abci, failed=self.failures.append, trace=trace.append
+            self.application,
+            self.config.abci,
+            failed=self.failures.append,
+            closed=self.supervisor.expect_end,
+            trace=trace.append,
         )
         await self.server.start()
 

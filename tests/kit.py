@@ -6,7 +6,8 @@ accounts in every condition.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
@@ -16,12 +17,12 @@ from contracts import assemble
 from contracts.institutions import NewKey, Roles
 from node.client import signing
 from node.genesis_file import GOVERNANCE_DEFAULT
-from node.keys.signer import Ed25519Signer
-from node.keys.verify import InternationalVerifier
+from node.keys.signer import SoftwareSigner, from_secret
+from node.keys.verify import VERIFIERS
 from node.ledger import codec
 from node.ledger.contract import Contract
 from node.ledger.errors import ErrorCode, Rejected
-from node.ledger.hashing import INTERNATIONAL
+from node.ledger.hashing import INTERNATIONAL, SUITES, Suite
 from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.ports import Check, Verifier
 from node.ledger.types import (
@@ -48,20 +49,36 @@ LIMITS: Final = Limits(
     lifetime_ms=600_000, heartbeat_ms=1_000, block_work_max=1_000_000, block_bytes_max=4 * 1024 * 1024
 )
 RULES: Final = GOVERNANCE_DEFAULT
-VERIFIER: Final = InternationalVerifier()
 
 op = signing.operation
 
 
+_SUITES: Final = [INTERNATIONAL]
+
+
+@contextmanager
+def using(suite: Suite) -> Iterator[None]:
+    """Keys and geneses are of this suite while it lasts: how a test runs on a second one."""
+    _SUITES.append(suite)
+    try:
+        yield
+    finally:
+        _SUITES.pop()
+
+
+def officer(name: str) -> SoftwareSigner:
+    """The key that belongs to a name, in the suite in use."""
+    return _key_of(_SUITES[-1].algorithms[0], name)
+
+
 @cache
-def officer(name: str) -> Ed25519Signer:
-    """The key that belongs to a name."""
-    return Ed25519Signer(hashlib.sha256(name.encode()).digest())
+def _key_of(algorithm: str, name: str) -> SoftwareSigner:
+    return from_secret(algorithm, hashlib.sha256(name.encode()).digest())
 
 
 def new_key(name: str, holder: str = "", scopes: tuple[str, ...] = ("*",)) -> NewKey:
     """A name's key, to be registered."""
-    return NewKey("ed25519", officer(name).public_key, holder or name, scopes)
+    return NewKey(officer(name).algorithm, officer(name).public_key, holder or name, scopes)
 
 
 def request_id(created_ms: int, number: int) -> bytes:
@@ -87,18 +104,19 @@ def make_genesis(
     return Genesis(
         version=2,
         name="test",
-        suite=INTERNATIONAL.name,
+        suite=_SUITES[-1].name,
         protocol=1,
         time_ms=time_ms,
         limits=limits,
         administrator=ADMINISTRATOR,
         threshold=2,
         administrators=tuple(
-            AdministratorKey("ed25519", officer(name).public_key, name) for name in ADMINISTRATORS
+            AdministratorKey(officer(name).algorithm, officer(name).public_key, name)
+            for name in ADMINISTRATORS
         ),
         founders=(),
-        authority=(Authority("ed25519", officer("sequencer").public_key, 1),),
-        nodes=(Node(ADMINISTRATOR, "ed25519", officer("node").public_key, b""),),
+        authority=(Authority(officer("sequencer").algorithm, officer("sequencer").public_key, 1),),
+        nodes=(Node(ADMINISTRATOR, officer("node").algorithm, officer("node").public_key, b""),),
         governance=RULES,
         contracts=tuple(Activation(name, height) for name, height in contracts),
     )
@@ -113,7 +131,7 @@ class World:
         *,
         contracts: Callable[[], tuple[Contract, ...]] = assemble,
         store: MemoryStore | None = None,
-        verifier: Verifier = VERIFIER,
+        verifier: Verifier | None = None,
         records: int = 100_000,
         leaf_bytes: int = 64 * 1024 * 1024,
     ) -> None:
@@ -121,7 +139,12 @@ class World:
         self.store = store or MemoryStore(lifetime_ms=self.genesis.limits.lifetime_ms)
         self.contracts = contracts
         self.ledger = Ledger(
-            self.genesis, contracts, self.store, verifier, records=records, leaf_bytes=leaf_bytes
+            self.genesis,
+            contracts,
+            self.store,
+            verifier or VERIFIERS[self.genesis.suite](),
+            records=records,
+            leaf_bytes=leaf_bytes,
         )
         self.officers: dict[str, tuple[str, ...]] = {ADMINISTRATOR: ADMINISTRATORS[:2]}
         self.numbers = 0
@@ -166,7 +189,8 @@ class World:
 
     def sign(self, body: bytes, *officers: str) -> bytes:
         """A transaction signed by these officers."""
-        return signing.sign(INTERNATIONAL, self.chain_id, body, [officer(name) for name in officers])
+        suite = SUITES[self.genesis.suite]
+        return signing.sign(suite, self.chain_id, body, [officer(name) for name in officers])
 
     def make(
         self, member: str, *operations: Operation, officers: Sequence[str] = (), **options: Any

@@ -65,14 +65,19 @@ def test_imports_point_the_way_the_architecture_says() -> None:
         ("contracts/planted.py", "from node.ledger import codec"),
         ("contracts/scenarios/planted.py", "import contracts.scenarios.blacklist"),
         ("node/cli/planted.py", "import node.pb.vostro.planted_pb2"),
+        ("node/receipts/planted.py", "import socket"),
+        ("node/receipts/planted.py", "import node.storage"),
+        ("node/engine/cometbft/light.py", "import node.receipts"),
     ],
 )
 def test_a_planted_import_is_caught(name: str, source: str, tmp_path: Path) -> None:
-    skeleton = ["ledger", "storage", "engine", "services", "cli", "pb", "pb/vostro"]
+    skeleton = ["ledger", "storage", "engine", "engine/cometbft", "services", "cli", "pb", "pb/vostro"]
+    skeleton += ["client", "keys", "receipts"]
     for folder in ("node", "contracts", "contracts/scenarios", *(f"node/{each}" for each in skeleton)):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "__init__.py").touch()
     for empty in (
+        "node/app.py",
         "node/ledger/codec.py",
         "node/pb/vostro/planted_pb2.py",
         "contracts/scenarios/blacklist.py",

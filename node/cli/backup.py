@@ -15,8 +15,7 @@ from node.cli.output import Exit, Failure, Output, local, usage, when
 from node.cli.session import session_of
 from node.cli.verify import verify_directory
 from node.ledger.genesis import decode_genesis, suite_of
-from node.ledger.hashing import INTERNATIONAL
-from node.storage.backup import Summary, restore_backup, verify_backup, write_backup
+from node.storage.backup import Summary, restore_backup, suite_of_backup, verify_backup, write_backup
 from node.storage.errors import StorageCode, StorageError
 from node.storage.shards import SHARDS_DEFAULT
 
@@ -90,7 +89,7 @@ def restore(
     session = session_of(ctx)
     with path.open("rb") as file, _bar(session.output, "Restoring") as advance:
         summary = _translated(
-            lambda: restore_backup(file, data, INTERNATIONAL, shards=shards, progress=advance)
+            lambda: restore_backup(file, data, suite_of_backup(file), shards=shards, progress=advance)
         )
     if recompute:
         verify_directory(session.output, data, decode_genesis(summary.genesis))
@@ -129,11 +128,12 @@ def adopt(
     if head is None:
         raise local(f"{config.data_dir} holds no block")
     try:
-        Sequencer.create_record(config.last_signed, chain_id(genesis), head.height, head.app_hash)
+        Sequencer.create_record(config.sequencer.last_signed, chain_id(genesis), head.height, head.app_hash)
     except FileExistsError as error:
-        raise local(f"{config.last_signed} exists: the record is not lost") from error
+        raise local(f"{config.sequencer.last_signed} exists: the record is not lost") from error
     session.output.record(
-        "Adopted", {"height": head.height, "app_hash": head.app_hash, "last_signed": str(config.last_signed)}
+        "Adopted",
+        {"height": head.height, "app_hash": head.app_hash, "last_signed": str(config.sequencer.last_signed)},
     )
 
 
@@ -148,7 +148,7 @@ def _offline(data: Path, genesis_file: Path, file: BinaryIO, advance: Callable[[
 
 def _checked(output: Output, file: BinaryIO) -> Summary:
     with _bar(output, "Verifying") as advance:
-        return _translated(lambda: verify_backup(file, INTERNATIONAL, advance))
+        return _translated(lambda: verify_backup(file, suite_of_backup(file), advance))
 
 
 def _translated(work: Callable[[], Summary]) -> Summary:

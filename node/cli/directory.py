@@ -21,6 +21,7 @@ from node.engine.sequencer import Sequencer
 from node.genesis_file import make_genesis, save_genesis
 from node.keys import keystore
 from node.keys.signer import SoftwareSigner, generate
+from node.ledger import hashing
 from node.ledger.genesis import chain_id
 from node.ledger.types import AdministratorKey, Authority, Genesis
 
@@ -30,7 +31,6 @@ LAST_SIGNED: Final = "last-signed"
 DATA: Final = "data"
 KEYS: Final = "keys"
 SEQUENCER: Final = "sequencer"
-ALGORITHM: Final = "ed25519"
 PASSPHRASE_BYTES: Final = 24
 
 
@@ -63,16 +63,17 @@ def make_directory(
     settings: Mapping[str, str | int | bool] | None = None,
     made_keys: Sequence[Path] = (),
     cost: int = keystore.COST_DEFAULT,
+    suite: hashing.Suite = hashing.INTERNATIONAL,
 ) -> NodeDirectory:
     """Make a node's directory for a new chain. settings: what node.toml is to say besides paths. cost: of
-    the sequencer's key file.
+    the sequencer's key file. suite: the chain's cryptography.
 
     Raises: GenesisRefused, KeystoreError, OSError.
     """
     (path / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
     passphrase = path / KEYS / f"{SEQUENCER}.passphrase"
     write_secret(passphrase, secrets.token_urlsafe(PASSPHRASE_BYTES).encode())
-    signer = generate(ALGORITHM)
+    signer = generate(suite.authority_algorithms[0])
     save_key(path / KEYS / f"{SEQUENCER}.json", signer, passphrase, label="sequencer", cost=cost)
     authority = (Authority(signer.algorithm, signer.public_key, 1),)
     genesis = make_genesis(
@@ -82,6 +83,7 @@ def make_directory(
         time_ms=time.time_ns() // 1_000_000,
         administrator=administrator,
         threshold=threshold,
+        suite=suite.name,
     )
     save_genesis(path / GENESIS, genesis)
     Sequencer.create_record(path / LAST_SIGNED, chain_id(genesis))

@@ -18,6 +18,7 @@ from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
 from node.keys.files import check_private
 from node.keys.keystore import KeystoreError, load_signer, read_passphrase
+from node.keys.unsound import UnsoundLibrary
 from node.services.identity import announced
 from node.services.tls import CertificateFiles
 from node.storage.directory import free_bytes
@@ -89,7 +90,7 @@ def _local(session: Session) -> Iterator[Finding]:
         "genesis", lambda: f"{load_genesis(config.genesis).name}, chain {pinned_chain(config).hex()[:16]}"
     )
     yield _guarded("sequencer key", lambda: _sequencer_key(config))
-    for path in (config.sequencer_key, config.sequencer_passphrase_file, config.last_signed):
+    for path in config.sequencer:
         yield _mode(path)
     if config.data_dir.exists():
         yield _guarded("data directory", lambda: _private(config.data_dir))
@@ -100,12 +101,12 @@ def _local(session: Session) -> Iterator[Finding]:
 def _guarded(check: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(check, Verdict.OK, look())
-    except (GenesisRefused, KeystoreError, SequencerRefused, OSError) as error:
+    except (GenesisRefused, KeystoreError, SequencerRefused, UnsoundLibrary, OSError) as error:
         return Finding(check, Verdict.FAILED, str(error), "see the sentence")
 
 
 def _sequencer_key(config: NodeConfig) -> str:
-    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
+    signer = load_signer(config.sequencer.key, read_passphrase(config.sequencer.passphrase_file))
     genesis = load_genesis(config.genesis)
     if signer.public_key not in {key.public_key for key in genesis.authority}:
         raise SequencerRefused("the key is not the one that genesis names: restore the right key file")
@@ -229,8 +230,8 @@ def _alarms(status: NodeStatus) -> Iterator[Finding]:
 
 
 def _last_signed(config: NodeConfig, status: NodeStatus) -> str:
-    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
-    sequencer = Sequencer(signer, pinned_chain(config), config.last_signed)
+    signer = load_signer(config.sequencer.key, read_passphrase(config.sequencer.passphrase_file))
+    sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed)
     last = sequencer.last
     sequencer.close()
     if last.height > status.height:

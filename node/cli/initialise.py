@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from node.cli.output import usage
-from node.cli.session import session_of
+from node.cli.session import SuiteOption, session_of, suite_named
 from node.keys.keystore import read_metadata, save_signer
 from node.keys.signer import generate
+from node.ledger import hashing
 from node.ledger.types import AdministratorKey
 
 
@@ -30,6 +31,7 @@ def init(
         str, typer.Option(help="host:port of the gRPC face; beyond loopback it needs mutual TLS.")
     ] = "127.0.0.1:7600",
     shards: Annotated[int, typer.Option(help="LevelDBs behind the state.", min=1, max=256)] = 8,
+    suite: SuiteOption = hashing.INTERNATIONAL.name,
 ) -> None:
     """Make a node's directory: node.toml, genesis.json, the sequencer's key, and the administrators' keys.
 
@@ -38,12 +40,15 @@ def init(
 
         vostro init node --threshold 2 --administrator-key a=a.json --administrator-key b=b.json
 
+        vostro init national --suite guomi
+
     The keys of administrators that are made here are encrypted under a passphrase that is asked for, or
     read from --passphrase-file.
     """
     from node.cli.directory import KEYS, make_directory
 
     session = session_of(ctx)
+    chosen = suite_named(suite)
     if directory.exists() and any(directory.iterdir()):
         raise usage(f"{directory} is not empty: name a directory that is new or empty")
     made: list[Path] = []
@@ -52,13 +57,8 @@ def init(
     else:
         passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
         (directory / KEYS).mkdir(parents=True, mode=0o700)
-        entries = []
-        for number in range(1, administrators + 1):
-            path = directory / KEYS / f"administrator-{number}.json"
-            signer = generate("ed25519")
-            save_signer(path, signer, passphrase, label=f"administrator-{number}")
-            entries.append(AdministratorKey(signer.algorithm, signer.public_key, f"administrator-{number}"))
-            made.append(path)
+        made = [directory / KEYS / f"administrator-{number}.json" for number in range(1, administrators + 1)]
+        entries = [_made(path, chosen.algorithms[0], passphrase) for path in made]
     node = make_directory(
         directory,
         name=name,
@@ -66,6 +66,7 @@ def init(
         threshold=threshold,
         settings={"listen": listen, "shards": shards},
         made_keys=made,
+        suite=chosen,
     )
     session.output.record(
         "Made",
@@ -74,6 +75,7 @@ def init(
             "config": str(node.config),
             "chain_id": node.chain_id,
             "chain_name": name,
+            "suite": chosen.name,
             "administrators": [entry.holder for entry in entries],
             "threshold": threshold,
             "keys": [str(path) for path in made],
@@ -82,8 +84,14 @@ def init(
     session.output.say(f"Start it with: vostro --config {node.config} run")
 
 
-def _given(spec: str) -> AdministratorKey:
+def _made(path: Path, algorithm: str, passphrase: bytes) -> AdministratorKey:
+    """A new key in a new file, whose name is the holder's."""
+    signer = generate(algorithm)
+    save_signer(path, signer, passphrase, label=path.stem)
+    return AdministratorKey(signer.algorithm, signer.public_key, path.stem)
 
+
+def _given(spec: str) -> AdministratorKey:
     holder, _, path = spec.partition("=")
     if not holder or not path:
         raise usage(f"--administrator-key is HOLDER=KEYFILE, not {spec!r}")

@@ -17,7 +17,10 @@ app = typer.Typer(no_args_is_help=True, help="Key files: make them and read thei
 def new(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(help="The new file.")],
-    algorithm: Annotated[str, typer.Option(help="ed25519 or p256.")] = "ed25519",
+    algorithm: Annotated[
+        str,
+        typer.Option(help="ed25519, p256 or sm2; default: the usual one of the configured chain's suite."),
+    ] = "",
     label: Annotated[str, typer.Option(help="For people; not secret.")] = "",
 ) -> None:
     """Make a key and write it, encrypted, to a new file.
@@ -25,6 +28,7 @@ def new(
     Example: `vostro keys new keys/payments-1.json --label "payments, officer 1"`
     """
     session = session_of(ctx)
+    algorithm = algorithm or session.suite.algorithms[0]
     if algorithm not in SIGNERS:
         raise usage(f"--algorithm is one of {', '.join(SIGNERS)}")
     passphrase = session.passphrase_bytes(f"Passphrase for {path}", confirm=True)

@@ -37,6 +37,7 @@ from node.client import Declined, Refused, Unknown, Unreachable, WrongChain
 from node.config import ConfigError
 from node.genesis_file import GenesisRefused
 from node.keys.keystore import KeystoreError
+from node.keys.unsound import UnsoundLibrary
 from node.ledger.errors import InvariantViolated, StoreFailed
 
 GLOBAL: Final = (
@@ -94,7 +95,15 @@ class Root(TyperGroup):
             _output(ctx).fail(Failure(Exit.UNAVAILABLE, str(error), **fields))
         except InvariantViolated as error:
             _output(ctx).fail(Failure(Exit.UNVERIFIED, str(error)))
-        except (ConfigError, GenesisRefused, KeystoreError, StoreFailed, WrongChain, OSError) as error:
+        except (
+            ConfigError,
+            GenesisRefused,
+            KeystoreError,
+            StoreFailed,
+            UnsoundLibrary,
+            WrongChain,
+            OSError,
+        ) as error:
             _output(ctx).fail(Failure(Exit.LOCAL, str(error)))
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from node.cli.output import Exit, Failure
-from node.cli.session import session_of
+from node.cli.session import SuiteOption, session_of, suite_named
 from node.demo.orders import SEED_DEFAULT, BadOrders
+from node.ledger.hashing import INTERNATIONAL
 
 
 def demo(
@@ -25,12 +26,15 @@ def demo(
         bool, typer.Option("--keep", help="Keep the directory, to look into it afterwards.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the generated day.", min=0)] = SEED_DEFAULT,
+    suite: SuiteOption = INTERNATIONAL.name,
 ) -> None:
     """Play a payment day: fifteen banks, a real node, thousands of signed orders, and a SIGKILL in the
     middle.
 
     Examples:
         vostro demo
+
+        vostro demo --suite guomi
 
         vostro demo --orders pkdd99_orders.csv --directory payday --keep
 
@@ -39,8 +43,9 @@ def demo(
     from node.demo.play import DemoFailed, play
 
     session = session_of(ctx)
+    chosen = suite_named(suite)
     try:
-        play(session.output, orders=orders, directory=directory, keep=keep, seed=seed)
+        play(session.output, orders=orders, directory=directory, keep=keep, seed=seed, suite=chosen)
     except BadOrders as error:
         raise Failure(Exit.LOCAL, str(error)) from error
     except DemoFailed as error:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -83,7 +83,22 @@ def verify(
     except ReceiptRefused as refused:
         name = refused.problem.name
         raise Failure(Exit.UNVERIFIED, f"{path} proves nothing: {name}: {refused}", problem=name) from refused
-    session.output.record("Verified", asdict(proven))
+    told = asdict(proven)
+    if not session.output.is_json:
+        told["certificate"] = _who_signed(proven.certificate)
+        told["handovers"] = "\n".join([_who_signed(link) for link in proven.handovers])
+    session.output.record("Verified", told)
+
+
+def _who_signed(link: dict[str, Any]) -> str:
+    """A certificate or hand-over in lines for people: which power of how much, then who."""
+    if "signers" not in link:
+        return f"height {link['height']}, by the sequencer {link['public_key']}"
+    lines = [f"height {link['height']}, {link['power']} of the power of {link['of_power']}:"]
+    for signer in link["signers"]:
+        voted = "signed" if signer.get("voted_ms", 0) is not None else "did not sign"
+        lines.append(f"  {signer['public_key']}, power {signer['power']}, {voted}")
+    return "\n".join(lines)
 
 
 def _read(path: Path) -> bytes:

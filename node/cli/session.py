@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -22,11 +22,17 @@ from node.client.signing import operation
 from node.config import NodeConfig, load_config
 from node.keys.keystore import read_passphrase
 from node.keys.signer import Signer
+from node.ledger.hashing import INTERNATIONAL, SUITES, Suite
 from node.ledger.types import Operation, Receipt
 
 CONFIG_DEFAULT: Final = Path("node.toml")
 NODE_DEFAULT: Final = "127.0.0.1:7600"
 SECONDS_DEFAULT: Final = 30.0
+
+SuiteOption = Annotated[
+    str,
+    typer.Option(help="The chain's cryptography: international (SHA-256, Ed25519) or guomi (SM3, SM2, SM4)."),
+]
 
 
 @dataclass
@@ -95,6 +101,16 @@ class Session:
         ) as client:
             yield client
 
+    @property
+    def suite(self) -> Suite:
+        """Of the chain whose genesis the configuration names; ``international`` where none is at hand."""
+        if not self.has_config or not self.config.genesis.is_file():
+            return INTERNATIONAL
+        from node.genesis_file import load_genesis
+        from node.ledger.genesis import suite_of
+
+        return suite_of(load_genesis(self.config.genesis))
+
     # --- who signs ----------------------------------------------------------------------------------------
 
     @property
@@ -162,6 +178,13 @@ def session_of(ctx: typer.Context) -> Session:
     if not isinstance(session, Session):
         raise TypeError("the command was called without its root")
     return session
+
+
+def suite_named(name: str) -> Suite:
+    """A suite by its name. Raises Failure where this release has none of that name."""
+    if name not in SUITES:
+        raise usage(f"--suite is one of {', '.join(SUITES)}")
+    return SUITES[name]
 
 
 def pinned_chain(config: NodeConfig) -> bytes:

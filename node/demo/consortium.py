@@ -18,6 +18,7 @@ from node.client import Client, Outcome, load_key, operation
 from node.demo.orders import DECIMALS, Order
 from node.keys.keystore import COST_MIN
 from node.keys.signer import Signer, generate
+from node.ledger.hashing import Suite
 from node.ledger.types import AMOUNT_MAX, OPERATIONS_MAX, AdministratorKey, Operation
 
 ADMINISTRATOR: Final = "ADMIN"
@@ -43,7 +44,7 @@ class Consortium:
     signers: dict[str, Signer]
 
 
-def found(path: Path, banks: Sequence[str], listen: str) -> Consortium:
+def found(path: Path, banks: Sequence[str], listen: str, suite: Suite) -> Consortium:
     """Make the node's directory, a key file for every administrator and member, and load them. Raises:
     KeystoreError, OSError.
     """
@@ -51,10 +52,14 @@ def found(path: Path, banks: Sequence[str], listen: str) -> Consortium:
     people.mkdir(parents=True, mode=0o700)
     passphrase = people / "passphrase"
     write_secret(passphrase, PASSPHRASE)
+    algorithm = suite.algorithms[0]
     holders = [f"administrator-{number}" for number in range(1, ADMINISTRATORS + 1)]
-    administrators = {holder: _new_key(people / f"{holder}.json", passphrase, holder) for holder in holders}
+    administrators = {
+        holder: _new_key(people / f"{holder}.json", passphrase, holder, algorithm) for holder in holders
+    }
     members = {
-        bank: _new_key(people / f"{bank}.json", passphrase, bank) for bank in (ISSUING, *banks, CENTRAL)
+        bank: _new_key(people / f"{bank}.json", passphrase, bank, algorithm)
+        for bank in (ISSUING, *banks, CENTRAL)
     }
     node = make_directory(
         path / "node",
@@ -66,12 +71,13 @@ def found(path: Path, banks: Sequence[str], listen: str) -> Consortium:
         administrator=ADMINISTRATOR,
         settings={"listen": listen},
         cost=COST_MIN,
+        suite=suite,
     )
     return Consortium(node, tuple(administrators.values())[:THRESHOLD], members)
 
 
-def _new_key(path: Path, passphrase: Path, label: str) -> Signer:
-    save_key(path, generate("ed25519"), passphrase, label=label, cost=COST_MIN)
+def _new_key(path: Path, passphrase: Path, label: str, algorithm: str) -> Signer:
+    save_key(path, generate(algorithm), passphrase, label=label, cost=COST_MIN)
     return load_key(path, passphrase)
 
 

@@ -36,17 +36,28 @@ from node.demo.day import (
 )
 from node.demo.orders import Order, generated_day, read_orders
 from node.demo.stage import Stage
+from node.ledger.hashing import INTERNATIONAL, Suite
 from node.receipts import Verified, verify_receipt_file
 
 __all__ = ["DemoFailed", "play"]
 
 MEMBERS_USUAL: Final = 15
 CONNECT_SECONDS: Final = 60.0
+ALGORITHMS_TOLD: Final = {"ed25519": "Ed25519", "sm2": "SM2"}
+"""How people write the usual algorithm of a suite."""
 
 
-def play(output: Output, *, orders: Path | None, directory: Path | None, keep: bool, seed: int) -> None:
+def play(
+    output: Output,
+    *,
+    orders: Path | None,
+    directory: Path | None,
+    keep: bool,
+    seed: int,
+    suite: Suite = INTERNATIONAL,
+) -> None:
     """Play a day. orders: a file, or None for the generated day. directory: new or empty, or None for a
-    temporary one.
+    temporary one. suite: the chain's cryptography.
 
     Raises: DemoFailed, BadOrders, Failure, OSError.
     """
@@ -55,7 +66,7 @@ def play(output: Output, *, orders: Path | None, directory: Path | None, keep: b
     place = _place(directory)
     stage = Stage(output)
     try:
-        uvloop.run(_Play(stage, place, day, source).run())
+        uvloop.run(_Play(stage, place, day, source, suite).run())
     except (ChildFailed, DemoFailed) as error:
         keep = True  # whoever looks for the reason finds it there
         raise DemoFailed(str(error)) from error
@@ -78,11 +89,12 @@ def _place(directory: Path | None) -> Path:
 class _Play:
     """One performance: what each act leaves for the next."""
 
-    def __init__(self, stage: Stage, place: Path, orders: Sequence[Order], source: str) -> None:
+    def __init__(self, stage: Stage, place: Path, orders: Sequence[Order], source: str, suite: Suite) -> None:
         self.stage = stage
         self.place = place
         self.orders = orders
         self.source = source
+        self.suite = suite
         self.listen = f"127.0.0.1:{free_port()}"
 
     async def run(self) -> None:
@@ -98,6 +110,7 @@ class _Play:
                 self.place,
                 [bank for bank in banks if bank not in {setting.ISSUING, setting.CENTRAL}],
                 self.listen,
+                self.suite,
             )
             step.told = (
                 f"{len(cast.signers)} members, 3 administrators, one sequencer; every key file encrypted"
@@ -106,7 +119,8 @@ class _Play:
         with stage.step("A node starts") as step:
             node.start()
             node.wait_ready()
-            step.told = f"process {node.pid} on {self.listen}, chain {cast.node.chain_id.hex()[:16]}"
+            chain = f"{self.suite.name} chain {cast.node.chain_id.hex()[:16]}"
+            step.told = f"process {node.pid} on {self.listen}, {chain}"
         try:
             figures = await self._day(cast, node, time.monotonic() - started)
         finally:
@@ -123,7 +137,8 @@ class _Play:
             debited, credited = await self._set_up(client, cast)
             with stage.step("PA signs every order") as step:
                 signed = sign_orders(client, cast, orders)
-                step.told = f"{len(signed):,} transactions, one Ed25519 signature each"
+                told = ALGORITHMS_TOLD[self.suite.algorithms[0]]
+                step.told = f"{len(signed):,} transactions, one {told} signature each"
             first = (await client.status()).height + 1
             set_up = so_far + time.monotonic() - started
             with stage.progress("The payment day", len(signed)) as bar:
@@ -151,6 +166,7 @@ class _Play:
             "wrong": wrong,
             "app_hash": head.app_hash,
             "set_up": set_up,
+            "suite": self.suite.name,
         }
 
     async def _set_up(self, client: Client, cast: Consortium) -> tuple[int, int]:
@@ -221,6 +237,7 @@ def _document(
     """The result for programs; amounts in hellers."""
     return {
         "source": source,
+        "suite": figures["suite"],
         "orders": day.orders,
         "debited_accounts": figures["debited"],
         "credited_accounts": figures["credited"],

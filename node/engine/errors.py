@@ -39,14 +39,20 @@ class NodeError:
     PROOF_PENDING = ErrorCode(
         13, Category.UNAVAILABLE, "The certificate of this height does not exist yet: ask again shortly."
     )
+    SYNCING = ErrorCode(
+        14, Category.UNAVAILABLE, "The node catches up with the others: try again, or ask another node."
+    )
+    NO_QUORUM = ErrorCode(
+        15, Category.UNAVAILABLE, "Too few validators are there to decide anything: try again later."
+    )
     UNIDENTIFIED = ErrorCode(
-        14, Category.UNAUTHENTICATED, "The certificate that was shown is not one that this node accepts."
+        16, Category.UNAUTHENTICATED, "The certificate that was shown is not one that this node accepts."
     )
     NOT_PERMITTED = ErrorCode(
-        15, Category.PERMISSION_DENIED, "The certificate's member and roles do not permit this."
+        17, Category.PERMISSION_DENIED, "The certificate's member and roles do not permit this."
     )
     QUOTA_USED_UP = ErrorCode(
-        16, Category.OVERLOADED, "The member's quota is used up: back off, then send the same bytes again."
+        18, Category.OVERLOADED, "The member's quota is used up: back off, then send the same bytes again."
     )
 
 

@@ -7,7 +7,9 @@
 
 Hex is lower case. The encryption key is scrypt(passphrase, salt, n, r, p), 32 bytes (RFC 7914). The
 ciphertext is AES-256-GCM of the 32-byte secret (the seed of RFC 8032, or the big-endian scalar) with its
-16-byte tag behind it. Everything but the ciphertext is authenticated as its associated data:
+16-byte tag behind it. A key of the algorithm sm2 is encrypted by SM4-GCM (RFC 8998) instead, under the 16
+bytes that scrypt derives when asked for as many; its file says "sm4-gcm" wherever "aes-256-gcm" stands here.
+Everything but the ciphertext is authenticated as its associated data:
 
     "vostro/keyfile/1" || 0x00 || encoding of [version, algorithm, public_key, key_id, label, created,
                                                "scrypt", n, r, p, salt, "aes-256-gcm", nonce]
@@ -35,7 +37,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from msgspec import Meta
 
-from node.keys.signer import SIGNERS, Signer, SoftwareSigner, from_secret
+from node.keys.signer import SIGNERS, Signer, Sm2Signer, SoftwareSigner, from_secret
+from node.keys.sm4 import KEY_BYTES as SM4_KEY_BYTES
+from node.keys.sm4 import Sm4Gcm
 from node.ledger.codec import encode
 
 VERSION: Final = 1
@@ -131,7 +135,7 @@ class _Kdf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Cipher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    function: Literal["aes-256-gcm"]
+    function: Literal["aes-256-gcm", "sm4-gcm"]
     nonce: Annotated[str, Meta(pattern=r"\A[0-9a-f]{24}\Z")]
 
 
@@ -199,7 +203,7 @@ def save_signer(
         label=label,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         kdf=_Kdf("scrypt", cost, BLOCK_SIZE_DEFAULT, PARALLEL_DEFAULT, secrets.token_hex(SALT_BYTES)),
-        cipher=_Cipher("aes-256-gcm", secrets.token_hex(NONCE_BYTES)),
+        cipher=_Cipher(_cipher_function(signer.algorithm), secrets.token_hex(NONCE_BYTES)),
         ciphertext="",
     )
     _check_cost(path, document.kdf)
@@ -297,6 +301,8 @@ def _parse(path: Path, data: bytes) -> _Document:
         raise KeyFileMalformed(f"{path}: not a key file of version {VERSION}: {error}") from None
     if document.algorithm not in SIGNERS:
         raise KeyFileMalformed(f"{path}: a key of an algorithm that this program cannot sign with")
+    if document.cipher.function != _cipher_function(document.algorithm):
+        raise KeyFileMalformed(f"{path}: {document.algorithm} keys are encrypted by another cipher")
     return document
 
 
@@ -320,9 +326,16 @@ def _check_passphrase(passphrase: bytes) -> None:
         raise PassphraseRefused(f"a passphrase has 1 to {PASSPHRASE_BYTES_MAX} bytes: give another")
 
 
-def _cipher(document: _Document, passphrase: bytes) -> AESGCM:
+def _cipher_function(algorithm: str) -> Literal["aes-256-gcm", "sm4-gcm"]:
+    return "sm4-gcm" if algorithm == Sm2Signer.algorithm else "aes-256-gcm"
+
+
+def _cipher(document: _Document, passphrase: bytes) -> AESGCM | Sm4Gcm:
     kdf = document.kdf
-    return AESGCM(Scrypt(bytes.fromhex(kdf.salt), KEY_BYTES, kdf.n, kdf.r, kdf.p).derive(passphrase))
+    of_guomi = document.cipher.function == "sm4-gcm"
+    size = SM4_KEY_BYTES if of_guomi else KEY_BYTES
+    key = Scrypt(bytes.fromhex(kdf.salt), size, kdf.n, kdf.r, kdf.p).derive(passphrase)
+    return Sm4Gcm(key) if of_guomi else AESGCM(key)
 
 
 def _nonce(document: _Document) -> bytes:

@@ -1,9 +1,10 @@
 """Making signatures: one class an algorithm, held in this process. A token or a custody service can be
 another Signer.
 
-What always holds: a signature made here verifies in ``verify.py`` under the same rules; signing the same
-message twice gives the same bytes (RFC 8032; RFC 6979 for P-256), so that signing needs no good randomness;
-no text form of a signer shows its secret.
+What always holds: a signature made here verifies in ``verify.py`` under the same rules; with ed25519 and
+p256, signing the same message twice gives the same bytes (RFC 8032, RFC 6979), so that signing needs no good
+randomness, while an sm2 signature takes its nonce from OpenSSL's generator and is another each time; no text
+form of a signer shows its secret.
 """
 
 import secrets
@@ -16,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from nacl.signing import SigningKey
 
+from node.keys import sm2
 from node.keys.verify import P256_HALF_ORDER, P256_ORDER
-from node.ledger.hashing import INTERNATIONAL, key_id
+from node.ledger.hashing import GUOMI, INTERNATIONAL, Suite, key_id
 
 SECRET_BYTES: Final = 32
 
@@ -55,10 +57,12 @@ class _Software:
 
     __slots__ = ("_key_id", "_public_key")
     algorithm: str
+    suite: Suite = INTERNATIONAL
+    """Whose hash makes the key id: the suite in which a member's key can have the algorithm."""
 
     def __init__(self, public_key: bytes) -> None:
         self._public_key = public_key
-        self._key_id = key_id(INTERNATIONAL, self.algorithm, public_key)
+        self._key_id = key_id(self.suite, self.algorithm, public_key)
 
     @property
     def public_key(self) -> bytes:
@@ -136,9 +140,41 @@ class P256Signer(_Software):
         return (1 + secrets.randbelow(P256_ORDER - 1)).to_bytes(SECRET_BYTES, "big")
 
 
-SIGNERS: Final[Mapping[str, type[Ed25519Signer] | type[P256Signer]]] = {
+class Sm2Signer(_Software):
+    """Signs by SM2 with SM3 under the identity 1234567812345678, with the system's libcrypto."""
+
+    __slots__ = ("_key", "_secret")
+    algorithm = "sm2"
+    suite = GUOMI
+
+    def __init__(self, scalar: bytes) -> None:
+        """scalar: 32 bytes, big-endian, 1 to the group's order less two. Raises: ValueError for anything
+        else, UnsoundLibrary where libcrypto cannot do SM2.
+        """
+        self._key = sm2.PrivateKey(scalar)
+        self._secret = bytes(scalar)
+        super().__init__(self._key.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """The numbers r || s, big-endian, 64 bytes; another each time."""
+        return self._key.sign(message)
+
+    def secret(self) -> bytes:
+        """The scalar, 32 bytes, big-endian."""
+        return self._secret
+
+    @staticmethod
+    def new_secret() -> bytes:
+        """A scalar from the operating system."""
+        return (1 + secrets.randbelow(sm2.ORDER - 2)).to_bytes(SECRET_BYTES, "big")
+
+
+SignerClass = type[Ed25519Signer] | type[P256Signer] | type[Sm2Signer]
+
+SIGNERS: Final[Mapping[str, SignerClass]] = {
     Ed25519Signer.algorithm: Ed25519Signer,
     P256Signer.algorithm: P256Signer,
+    Sm2Signer.algorithm: Sm2Signer,
 }
 """The signer of each algorithm that this program can sign with."""
 
@@ -157,7 +193,7 @@ def from_secret(algorithm: str, secret: bytes) -> SoftwareSigner:
     return _signer_class(algorithm)(secret)
 
 
-def _signer_class(algorithm: str) -> type[Ed25519Signer] | type[P256Signer]:
+def _signer_class(algorithm: str) -> SignerClass:
     if algorithm not in SIGNERS:
         raise ValueError(f"no such algorithm; there are {', '.join(SIGNERS)}")
     return SIGNERS[algorithm]

@@ -8,6 +8,7 @@ Answers depend on the question alone.
 * ed25519: ed25519-zebra, by ZIP-215: cofactored equation, s below the group's order, any encoding of a point
   of the curve for A and R.
 * p256: OpenSSL through ``cryptography``: ECDSA with SHA-256, compressed keys, r || s in 64 bytes, low s.
+* sm2: the system's OpenSSL (sm2.py): SM2 with SM3, compressed keys, r || s in 64 bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from ed25519_zebra import ed_verify
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 
+from node.keys import sm2
+from node.keys.unsound import UnsoundLibrary
 from node.ledger import hashing
 from node.ledger.ports import Check, Verifier
 from node.ledger.types import SIGNATURE_BYTES
@@ -41,34 +44,59 @@ MIXED_ORDER_POINT: Final = bytes.fromhex("95999999999999999999999999999999999999
 is not mended."""
 
 
-class UnsoundLibrary(Exception):
-    """An installed library decides otherwise than this release's protocol says; the node must not start with
-    it.
-    """
-
-
 class InternationalVerifier:
     """The verifier of the suite ``international``: ed25519 and p256. Has no state."""
 
     def __init__(self) -> None:
         """Raises: UnsoundLibrary where the installed libsodium lets a key of mixed order pass."""
-        if crypto_core_ed25519_is_valid_point(MIXED_ORDER_POINT):
-            raise UnsoundLibrary(
-                "the installed libsodium accepts Ed25519 keys of mixed order (CVE-2025-69277): "
-                "install PyNaCl 1.6.2 or newer"
-            )
+        _check_libsodium()
 
     def verify(self, checks: Sequence[Check]) -> list[bool]:
         """Answer each check, in order. An unknown algorithm is an invalid signature."""
-        return [
-            (decide := _SIGNATURES.get(algorithm)) is not None and decide(public_key, message, signature)
-            for algorithm, public_key, message, signature in checks
-        ]
+        return _decided(_SIGNATURES, checks)
 
     def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
         """Whether the bytes are the one encoding of a point that can be a key."""
         decide = _KEYS.get(algorithm)
         return decide is not None and decide(public_key)
+
+
+class GuomiVerifier:
+    """The verifier of the suite ``guomi``: sm2 for everybody, ed25519 for authorities (the ledger admits no
+    such key of a member). Has no state.
+    """
+
+    def __init__(self) -> None:
+        """Raises: UnsoundLibrary where a library of the suite is missing or fails its published vectors."""
+        sm2.check_libraries()
+        _check_libsodium()
+
+    def verify(self, checks: Sequence[Check]) -> list[bool]:
+        """Answer each check, in order. An unknown algorithm is an invalid signature."""
+        return _decided(_GUOMI_SIGNATURES, checks)
+
+    def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
+        """Whether the bytes are the one encoding of a point that can be a key."""
+        decide = _GUOMI_KEYS.get(algorithm)
+        return decide is not None and decide(public_key)
+
+
+Signatures = Mapping[str, Callable[[bytes, bytes, bytes], bool]]
+
+
+def _decided(signatures: Signatures, checks: Sequence[Check]) -> list[bool]:
+    return [
+        (decide := signatures.get(algorithm)) is not None and decide(public_key, message, signature)
+        for algorithm, public_key, message, signature in checks
+    ]
+
+
+def _check_libsodium() -> None:
+    if crypto_core_ed25519_is_valid_point(MIXED_ORDER_POINT):
+        raise UnsoundLibrary(
+            "the installed libsodium accepts Ed25519 keys of mixed order (CVE-2025-69277): "
+            "install PyNaCl 1.6.2 or newer"
+        )
 
 
 def _verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
@@ -115,7 +143,7 @@ def _is_valid_p256_key(public_key: bytes) -> bool:
     return _p256_key(public_key) is not None
 
 
-_SIGNATURES: Final[Mapping[str, Callable[[bytes, bytes, bytes], bool]]] = {
+_SIGNATURES: Final[Signatures] = {
     "ed25519": _verify_ed25519,
     "p256": _verify_p256,
 }
@@ -123,8 +151,16 @@ _KEYS: Final[Mapping[str, Callable[[bytes], bool]]] = {
     "ed25519": _is_valid_ed25519_key,
     "p256": _is_valid_p256_key,
 }
+_GUOMI_SIGNATURES: Final[Signatures] = {"sm2": sm2.verify, "ed25519": _verify_ed25519}
+_GUOMI_KEYS: Final[Mapping[str, Callable[[bytes], bool]]] = {
+    "sm2": sm2.is_valid_key,
+    "ed25519": _is_valid_ed25519_key,
+}
 
-VERIFIERS: Final[Mapping[str, Callable[[], Verifier]]] = {hashing.INTERNATIONAL.name: InternationalVerifier}
+VERIFIERS: Final[Mapping[str, Callable[[], Verifier]]] = {
+    hashing.INTERNATIONAL.name: InternationalVerifier,
+    hashing.GUOMI.name: GuomiVerifier,
+}
 """How to make the verifier of a suite, by the suite's name."""
 
 

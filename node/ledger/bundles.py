@@ -7,22 +7,27 @@ item on its own, when the block is finalized.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from node.ledger import codec, hashing
 from node.ledger.errors import LedgerError, Rejected
 from node.ledger.ports import Check, Verifier
-from node.ledger.transactions import Chain, parse
-from node.ledger.types import BUNDLE_BYTES_MAX, Bundle, BundleBody, NodeKey
+from node.ledger.transactions import Candidate, Chain, parse
+from node.ledger.types import BUNDLE_BYTES_MAX, SIGNATURE_BYTES, Bundle, BundleBody, NodeKey
 
 _decode_bundle: Callable[[bytes], Bundle] = codec.decoder(Bundle)
 
 
-class Judged(NamedTuple):
-    """A bundle that passes the predicate: which node signed it, its items and what they weigh."""
+PROPOSED_BYTES: Final = 8
+"""What the engine's encoding of a block adds to a bundle, at most."""
 
+
+class Judged(NamedTuple):
+    """A bundle that passes the predicate: which node signed it, its transactions and what they weigh."""
+
+    raw: bytes
     node: bytes
-    items: tuple[bytes, ...]
+    candidates: tuple[Candidate, ...]
     work: int
 
 
@@ -47,38 +52,46 @@ def check_bundle(raw: bytes, chain: Chain, nodes: Mapping[bytes, NodeKey], verif
     key = nodes.get(bundle.node)
     if key is None:
         raise Rejected(LedgerError.UNKNOWN_KEY, key_id=bundle.node.hex())
-    work = sum([parse(item, chain).work for item in bundle.items])
+    candidates = tuple([parse(item, chain) for item in bundle.items])
+    work = sum([candidate.work for candidate in candidates])
     if work > chain.limits.block_work_max:
         raise Rejected(LedgerError.TOO_MUCH_WORK, work=work, most=chain.limits.block_work_max)
     if not verifier.verify(
         [Check(key.algorithm, key.public_key, bundle_message(chain, bundle), bundle.signature)]
     )[0]:
         raise Rejected(LedgerError.BAD_SIGNATURE)
-    return Judged(bundle.node, bundle.items, work)
+    return Judged(raw, bundle.node, candidates, work)
 
 
-def prepare(bundles: Sequence[tuple[bytes, Judged]], bytes_max: int, chain: Chain) -> list[bytes]:
+def signed_bundle(chain: Chain, body: BundleBody, sign: Callable[[bytes], bytes]) -> bytes:
+    """The bytes of a bundle. sign: with the key that ``body.node`` names."""
+    unsigned = Bundle(body.version, body.node, body.sequence, body.items, bytes(SIGNATURE_BYTES))
+    signature = sign(bundle_message(chain, unsigned))
+    return codec.encode(Bundle(body.version, body.node, body.sequence, body.items, signature))
+
+
+def prepare(bundles: Sequence[Judged], bytes_max: int, chain: Chain) -> list[bytes]:
     """The bundles of a proposal: in the order given, until bytes or work run out; none is split, rebuilt or
-    passed over.
+    passed over. bytes_max: what the engine grants, encoded.
     """
     chosen: list[bytes] = []
     work, size = chain.limits.block_work_max, min(bytes_max, chain.limits.block_bytes_max)
-    for raw, judged in bundles:
+    for judged in bundles:
         work -= judged.work
-        size -= len(raw)
+        size -= len(judged.raw) + PROPOSED_BYTES
         if work < 0 or size < 0:
             break
-        chosen.append(raw)
+        chosen.append(judged.raw)
     return chosen
 
 
-def is_acceptable(bundles: Sequence[tuple[bytes, Judged]], chain: Chain) -> bool:
+def is_acceptable(bundles: Sequence[Judged], chain: Chain) -> bool:
     """Whether a proposal keeps the sums and carries no bundle twice; each of its bundles has passed the
     predicate.
     """
-    raws = [raw for raw, _ in bundles]
+    raws = [judged.raw for judged in bundles]
     return (
         len(dict.fromkeys(raws)) == len(raws)
         and sum([len(raw) for raw in raws]) <= chain.limits.block_bytes_max
-        and sum([judged.work for _, judged in bundles]) <= chain.limits.block_work_max
+        and sum([judged.work for judged in bundles]) <= chain.limits.block_work_max
     )

@@ -175,35 +175,28 @@ class Ledger:
         check_alive(candidate, max(time_ms, self._info.time_ms), self.genesis.limits)
         return authorise(candidate, self._door, self.chain, self.view.reader.height + 1)
 
-    def check_tx(self, raw: bytes) -> int:
-        """Judge a bundle for the mempool; its work. Raises Rejected (bundles.check_bundle), and NODE_INACTIVE
-        for a bundle of a node that may not hand in new ones; in a block it would pass.
+    def judge(self, raw: bytes) -> Judged:
+        """A bundle that may stand in a block, by the one predicate; whoever keeps the answer need not ask
+        again. Raises Rejected (bundles.check_bundle).
         """
-        judged = check_bundle(raw, self._runner.founding, self.standing.nodes, self._verifier)
+        return check_bundle(raw, self._runner.founding, self.standing.nodes, self._verifier)
+
+    def check_tx(self, bundle: Judged) -> int:
+        """May this bundle wait in the mempool? Its work. Raises Rejected NODE_INACTIVE for one of a node that
+        may not hand in new ones; in a block it would pass.
+        """
         keeper = self._keepers.authorities
-        if keeper and not keeper.is_node_active(judged.node):
-            raise Rejected(LedgerError.NODE_INACTIVE, key_id=judged.node.hex())
-        return judged.work
+        if keeper and not keeper.is_node_active(bundle.node):
+            raise Rejected(LedgerError.NODE_INACTIVE, key_id=bundle.node.hex())
+        return bundle.work
 
-    def prepare_proposal(self, bundles: Sequence[bytes], bytes_max: int) -> list[bytes]:
-        """This node's proposal: a prefix of the bundles given, without any that fails the predicate."""
-        return prepare(self._judged(bundles), bytes_max, self._runner.founding)
+    def prepare_proposal(self, bundles: Sequence[Judged], bytes_max: int) -> list[bytes]:
+        """This node's proposal: a prefix of the bundles given."""
+        return prepare(bundles, bytes_max, self._runner.founding)
 
-    def process_proposal(self, bundles: Sequence[bytes]) -> bool:
-        """Whether another node's proposal may be voted for."""
-        judged = self._judged(bundles)
-        return len(judged) == len(bundles) and is_acceptable(judged, self._runner.founding)
-
-    def _judged(self, bundles: Sequence[bytes]) -> list[tuple[bytes, Judged]]:
-        judged: list[tuple[bytes, Judged]] = []
-        for raw in bundles:
-            try:
-                judged.append(
-                    (raw, check_bundle(raw, self._runner.founding, self.standing.nodes, self._verifier))
-                )
-            except Rejected:
-                continue
-        return judged
+    def process_proposal(self, bundles: Sequence[Judged]) -> bool:
+        """Whether another node's proposal, of which every bundle passes the predicate, may be voted for."""
+        return is_acceptable(bundles, self._runner.founding)
 
     def finalize_block(self, block: Block) -> Finalized:
         """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``. Raises

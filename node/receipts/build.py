@@ -7,23 +7,28 @@ an unsound one makes does not.
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+from node.engine.cometbft.light import Certified, SignedHeader
 from node.engine.errors import Degraded, NodeError
 from node.json_form import to_json
 from node.ledger import codec, hashing
 from node.ledger.genesis import authority_root, chain_id, suite_of
 from node.ledger.merkle import inclusion_path
 from node.ledger.running import SYSTEM
-from node.ledger.types import BlockRecord, Genesis, Header, SignedTransaction, Transaction
+from node.ledger.types import Authority, BlockRecord, Genesis, Header, SignedTransaction, Transaction
 from node.receipts.document import (
     CHECKPOINT_FORMAT,
+    COMETBFT,
     EMBEDDED,
     RECEIPT_FORMAT,
     VERSION,
     Certificate,
     Checkpoint,
+    Handover,
     ReceiptFile,
+    SequencerHandover,
     SignerKey,
     Step,
+    ValidatorsCertificate,
 )
 
 _decode_signed: Final = codec.trusted_decoder(SignedTransaction)
@@ -83,6 +88,16 @@ class Keys(Protocol):
         """The member's key of this id, whatever became of it."""
 
 
+class Certificates(Protocol):
+    """The certificates of an engine that certifies a header after the block is decided
+    (engine/cometbft/certificates.py).
+    """
+
+    @property
+    def newest(self) -> Certified | None:
+        """The newest; None where there is none yet."""
+
+
 def build_receipt_file(
     height: int,
     index: int,
@@ -92,19 +107,28 @@ def build_receipt_file(
     keys: Keys,
     history: History,
     certified_height: int | None = None,
+    certificates: Certificates | None = None,
 ) -> dict[str, Any]:
     """The receipt file of the transaction at ``index`` of the block at ``height``, as a JSON object
     (json_form.write_document).
 
     certified_height: of the header whose certificate the file carries; by default the block's own, or where
-    that has none the newest. Raises Degraded RECEIPT_UNKNOWN, BLOCK_UNKNOWN, PROOF_PENDING.
+    that has none the newest. certificates: of the validators, where they certify; then theirs is preferred,
+    since a sequencer that has handed over is nobody's authority any more. Raises Degraded RECEIPT_UNKNOWN,
+    BLOCK_UNKNOWN, PROOF_PENDING.
     """
     suite = suite_of(genesis)
     own = _require_header(blocks, height)
     leaves, receipts, body = blocks.leaves(height), blocks.receipts(height), blocks.body(height, index)
     if not body or not leaves or not receipts or leaves[index] == SYSTEM:
         raise Degraded(NodeError.RECEIPT_UNKNOWN, height=height, index=index)
-    certified = _certified(blocks, own, certified_height)
+    proven = certificates.newest if certificates is not None else None
+    if proven is not None and proven.height >= height and certified_height in (None, proven.height):
+        certified = _require_header(blocks, proven.height)
+        certificate, handovers = _certificate(proven), _handovers(proven)
+    else:
+        certified = _certified(blocks, own, certified_height)
+        certificate, handovers = Certificate(EMBEDDED, certified.certificate), ()
     later = certified.height != height
     file = ReceiptFile(
         body,
@@ -117,31 +141,48 @@ def build_receipt_file(
         own.app_hash,
         _history_path(blocks, history, height, certified.height) if later else (),
         certified.header if later else b"",
-        Certificate(EMBEDDED, certified.certificate),
-        (),
+        certificate,
+        handovers,
     )
     fields: dict[str, Any] = to_json(file)
     return {"format": RECEIPT_FORMAT, "version": VERSION, **fields}
 
 
-def make_checkpoint(genesis: Genesis, header: bytes) -> dict[str, Any]:
+def _certificate(proven: Certified) -> Certificate | ValidatorsCertificate:
+    return ValidatorsCertificate(COMETBFT, codec.encode(proven.signed))
+
+
+def _handovers(proven: Certified) -> tuple[Handover, ...]:
+    return tuple(
+        [
+            ValidatorsCertificate(COMETBFT, codec.encode(link))
+            if isinstance(link, SignedHeader)
+            else SequencerHandover(
+                EMBEDDED, link.header, SignerKey(link.algorithm, link.public_key), link.signature
+            )
+            for link in proven.handovers
+        ]
+    )
+
+
+def make_checkpoint(
+    genesis: Genesis, header: bytes, authority: tuple[Authority, ...] | None = None
+) -> dict[str, Any]:
     """A checkpoint of the header with this encoding, as a JSON object.
 
-    Whoever makes one vouches for it: compare the app hash with other members first. Raises ValueError where
-    the header is of another chain, or names another authority than genesis does.
+    authority: the one that the header names; by default genesis's. Whoever makes a checkpoint vouches for it:
+    compare the app hash with other members first. Raises ValueError where the header is of another chain, or
+    names another authority.
     """
     suite = suite_of(genesis)
+    authority = genesis.authority if authority is None else authority
     decoded: Header = codec.decoder(Header)(header)
-    if decoded.chain != chain_id(genesis) or decoded.authority_root != authority_root(
-        suite, genesis.authority
-    ):
+    if decoded.chain != chain_id(genesis) or decoded.authority_root != authority_root(suite, authority):
         raise ValueError(
             "the header is of another chain, or names another authority, than the genesis document"
         )
     app_hash = suite.digest(hashing.HEADER + header)
-    checkpoint = Checkpoint(
-        genesis.name, genesis.suite, decoded.chain, decoded.height, app_hash, genesis.authority
-    )
+    checkpoint = Checkpoint(genesis.name, genesis.suite, decoded.chain, decoded.height, app_hash, authority)
     fields: dict[str, Any] = to_json(checkpoint)
     return {"format": CHECKPOINT_FORMAT, "version": VERSION, **fields}
 

@@ -34,11 +34,14 @@ RECEIPT_FORMAT: Final = "vostro receipt"
 CHECKPOINT_FORMAT: Final = "vostro checkpoint"
 VERSION: Final = 1
 EMBEDDED: Final = "embedded"
+COMETBFT: Final = "cometbft"
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """A receipt may hold thousands of events; hex doubles it."""
 PATH_MAX: Final = 64
 """Levels of a tree with 2**63 leaves, and one to spare."""
+HANDOVERS_MAX: Final = 4_096
+"""Changes of authority from genesis on: two a week for forty years."""
 
 Encoded = Annotated[bytes, Meta(max_length=FILE_BYTES_MAX // 2)]
 Path = Annotated[tuple[Hash, ...], Meta(max_length=PATH_MAX)]
@@ -66,12 +69,34 @@ class Certificate(Record, frozen=True):
     signature: Signature
 
 
+class ValidatorsCertificate(Record, frozen=True):
+    """A header of CometBFT with its validator set and their votes: the encoding of a `SignedHeader`."""
+
+    kind: Literal["cometbft"]
+    signed_header: Encoded
+
+
+class SequencerHandover(Record, frozen=True):
+    """A header of ours that the sequencer signed, whose `authority_root` is that of the first validator
+    set.
+    """
+
+    kind: Literal["embedded"]
+    header: Encoded
+    key: SignerKey
+    signature: Signature
+
+
+Handover = ValidatorsCertificate | SequencerHandover
+
+
 class ReceiptFile(Record, frozen=True):
     """One decided transaction, with all that leads from it to a certified header.
 
     transaction: as received, signed. keys: one a signature, in the same order. leaf_path, receipt_path:
     siblings from the leaf up. certified_header: empty where the block's own header is the certified one;
-    then there is no history path either.
+    then there is no history path either. handovers: of the authority, from the one in genesis to the one that
+    certifies.
     """
 
     transaction: Encoded
@@ -84,8 +109,8 @@ class ReceiptFile(Record, frozen=True):
     app_hash: Hash
     history_path: Annotated[tuple[Step, ...], Meta(max_length=PATH_MAX)]
     certified_header: Encoded
-    certificate: Certificate
-    handovers: Annotated[tuple[Encoded, ...], Meta(max_length=0)]
+    certificate: Certificate | ValidatorsCertificate
+    handovers: Annotated[tuple[Handover, ...], Meta(max_length=HANDOVERS_MAX)]
 
 
 class Checkpoint(Record, frozen=True):
@@ -114,8 +139,8 @@ class Anchor(NamedTuple):
 
 
 class ReceiptProblem(Enum):
-    """Why a receipt file proves nothing: a permanent code and its sentence, in the order in which they are
-    looked for.
+    """Why a receipt file proves nothing: a permanent code and its sentence. They are looked for in the order
+    that docs/formats.md gives.
     """
 
     TRUST_MALFORMED = (
@@ -130,7 +155,7 @@ class ReceiptProblem(Enum):
     )
     HANDOVERS_UNKNOWN = (
         5,
-        "The file holds hand-overs of authority, which this release does not know: use a newer release.",
+        "The file holds a hand-over of authority that this release does not know: use a newer release.",
     )
     BAD_ENCODING = (6, "Bytes in the file are not the canonical encoding of what they should be.")
     OTHER_CHAIN = (7, "The receipt is of another chain than the one that is trusted.")
@@ -145,13 +170,23 @@ class ReceiptProblem(Enum):
     CHECKPOINT_CONTRADICTED = (16, "The header differs from the one that the checkpoint pins at its height.")
     AUTHORITY_DIFFERS = (
         17,
-        "The certified header names another authority than the one that is trusted: use a newer checkpoint.",
+        "Another authority certifies than the one that is trusted: use a newer checkpoint, or a newer file.",
     )
     NO_SEQUENCER = (
         18,
         "No single key of the trusted authority has more than two thirds of its power, as a sequencer must.",
     )
     BAD_CERTIFICATE = (19, "The certificate does not verify: the trusted authority did not sign this header.")
+    OTHER_VALIDATORS_CHAIN = (20, "A hand-over or the certificate is of another chain.")
+    OUT_OF_ORDER = (21, "The hand-overs and the certificate do not follow one another in height.")
+    SET_DIFFERS = (22, "A validator set is not the one that its header names.")
+    HANDOVER_MISSING = (23, "A set certifies to which the one before it did not hand over.")
+    VOTES_MALFORMED = (24, "A vote is of no validator of the set, or two are of one.")
+    TOO_LITTLE_POWER = (25, "The votes do not have more than two thirds of the set's power.")
+    NOT_CARRIED = (
+        26,
+        "The header that the validators signed does not carry the certified header's app hash.",
+    )
 
     def __init__(self, code: int, sentence: str) -> None:
         self.code = code
@@ -177,14 +212,11 @@ def parse_receipt_file(data: bytes) -> ReceiptFile:
     try:
         fields = _opened(parse_document(data, FILE_BYTES_MAX), RECEIPT_FORMAT, ReceiptProblem.MALFORMED)
         check_names(fields, ReceiptFile.__struct_fields__, "")
-        certificate = fields["certificate"]
-        if (
-            isinstance(certificate, dict)
-            and isinstance(kind := certificate.get("kind"), str)
-            and kind != EMBEDDED
-        ):
+        kind, handovers = _kind(fields["certificate"]), fields["handovers"]
+        if kind is not None and kind not in (EMBEDDED, COMETBFT):
             raise ReceiptRefused(ReceiptProblem.CERTIFICATE_UNKNOWN)
-        if isinstance(fields["handovers"], list) and fields["handovers"]:
+        known = (EMBEDDED, COMETBFT, None) if kind != EMBEDDED else ()  # a sequencer has none before it
+        if isinstance(handovers, list) and any(_kind(entry) not in known for entry in handovers):
             raise ReceiptRefused(ReceiptProblem.HANDOVERS_UNKNOWN)
         file: ReceiptFile = from_json(ReceiptFile, fields)
     except JsonRefused as refused:
@@ -220,6 +252,12 @@ def parse_trust(data: bytes) -> Anchor:
         checkpoint.height,
         checkpoint.app_hash,
     )
+
+
+def _kind(value: Any) -> str | None:
+    """The text by which a certificate or hand-over says what it is, if it does."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _opened(document: dict[str, Any], format_: str, problem: ReceiptProblem) -> dict[str, Any]:

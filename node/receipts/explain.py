@@ -1,4 +1,5 @@
-"""What a transaction asked for and what became of it, in JSON values that people can read.
+"""What a transaction asked for, what became of it and who certified that, in JSON values that people can
+read.
 
 A release explains the methods, events and refusals of its own contracts; what it does not know it shows as
 the bytes that were signed.
@@ -8,11 +9,12 @@ from functools import cache
 from typing import Any, Final
 
 from contracts import assemble
+from node.engine.cometbft.light import ALGORITHM, SignedHeader, powers
 from node.json_form import to_json
 from node.ledger import codec
 from node.ledger.contract import Method
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
-from node.ledger.types import Event, Operation, Receipt
+from node.ledger.types import Authority, Event, Operation, Receipt
 
 _APPLIED: Final = 0
 
@@ -89,3 +91,39 @@ def explain_refusal(receipt: Receipt) -> dict[str, Any] | None:
     if error is None:
         return {**told, "name": "", "category": "", "sentence": "A refusal that this release does not know."}
     return {**told, "name": error.name, "category": error.category.name, "sentence": error.sentence}
+
+
+def explain_link(signed: SignedHeader) -> dict[str, Any]:
+    """Who signed a header of CometBFT: its height and time, the power of the votes, of how much, and each
+    validator with its power and when it voted (ms since 1970; None: its vote is not in the file).
+    """
+    votes = {vote.validator: vote.seconds * 1_000 + vote.nanos // 1_000_000 for vote in signed.votes}
+    voted, total = powers(signed)
+    return {
+        "kind": "cometbft",
+        "height": signed.height,
+        "time_ms": signed.header.seconds * 1_000 + signed.header.nanos // 1_000_000,
+        "power": voted,
+        "of_power": total,
+        "signers": [
+            {
+                "algorithm": ALGORITHM,
+                "public_key": one.public_key.hex(),
+                "power": one.power,
+                "voted_ms": votes.get(place),
+            }
+            for place, one in enumerate(signed.validators)
+        ],
+    }
+
+
+def explain_sequencer(height: int, authority: tuple[Authority, ...]) -> dict[str, Any]:
+    """Who signed a header as its sequencer: the one key with more than two thirds of the power."""
+    sequencer = max(authority, key=lambda entry: entry.power)
+    return {
+        "kind": "embedded",
+        "height": height,
+        "power": sequencer.power,
+        "of_power": sum([entry.power for entry in authority]),
+        "signers": [to_json(sequencer)],
+    }

@@ -17,17 +17,25 @@ from node.ledger import codec, hashing
 from node.ledger.genesis import authority_root
 from node.ledger.merkle import LEAF, NODE, check_inclusion
 from node.ledger.ports import Check
-from node.ledger.types import Authority, Header, Leaf, Receipt, SignedTransaction, Transaction
+from node.ledger.types import Header, Leaf, Receipt, SignedTransaction, Transaction
+from node.receipts import validators
 from node.receipts.document import (
-    EMBEDDED,
     Anchor,
+    Certificate,
     ReceiptFile,
     ReceiptProblem,
     ReceiptRefused,
     parse_receipt_file,
     parse_trust,
 )
-from node.receipts.explain import explain_event, explain_operation, explain_refusal
+from node.receipts.explain import (
+    explain_event,
+    explain_link,
+    explain_operation,
+    explain_refusal,
+    explain_sequencer,
+)
+from node.receipts.validators import Succession, decode_succession, sequencer_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,8 @@ class Verified:
 
     trust: ``genesis`` or ``checkpoint``. operations, events, refusal: see explain.py. signers: key_id,
     algorithm, public_key of each. certified_height: of the header that the certificate signs, from
-    ``height`` on.
+    ``height`` on. certificate: who certified it, with which power of how much, and for validators at which
+    height of CometBFT; handovers: the same of each authority before, in order.
     """
 
     trust: str
@@ -59,6 +68,8 @@ class Verified:
     app_hash: str
     certified_height: int
     certificate_kind: str
+    certificate: dict[str, Any]
+    handovers: tuple[dict[str, Any], ...]
 
 
 class _Claim(NamedTuple):
@@ -74,6 +85,7 @@ class _Claim(NamedTuple):
     header: Header
     certified: Header
     certified_hash: bytes
+    succession: Succession | None
 
 
 _decode_signed: Final[Callable[[bytes], SignedTransaction]] = codec.decoder(SignedTransaction)
@@ -92,6 +104,12 @@ def verify_receipt_file(data: bytes, trust: bytes) -> Verified:
     claim = _decode(parse_trust(trust), parse_receipt_file(data))
     for step in STEPS:
         step(claim)
+    if claim.succession is None:
+        for step in SEQUENCER_STEPS:
+            step(claim)
+    else:
+        for judge in validators.STEPS:
+            judge(claim.succession)
     return _told(claim)
 
 
@@ -100,8 +118,8 @@ def _decode(anchor: Anchor, file: ReceiptFile) -> _Claim:
     digest = anchor.suite.digest
     try:
         signed = _decode_signed(file.transaction)
-        certified = file.certified_header or file.header
-        return _Claim(
+        encoded = file.certified_header or file.header
+        claim = _Claim(
             anchor,
             file,
             signed,
@@ -110,8 +128,15 @@ def _decode(anchor: Anchor, file: ReceiptFile) -> _Claim:
             _decode_receipt(file.receipt),
             _decode_leaf(file.leaf),
             _decode_header(file.header),
-            _decode_header(certified),
-            digest(hashing.HEADER + certified),
+            _decode_header(encoded),
+            digest(hashing.HEADER + encoded),
+            None,
+        )
+        if isinstance(file.certificate, Certificate):
+            return claim
+        certified = (claim.certified, claim.certified_hash)
+        return claim._replace(
+            succession=decode_succession(anchor, file.handovers, file.certificate, *certified)
         )
     except codec.NotCanonical as reason:
         raise ReceiptRefused(ReceiptProblem.BAD_ENCODING, str(reason)) from reason
@@ -194,14 +219,11 @@ def _check_authority(claim: _Claim) -> None:
 
 
 def _check_certificate(claim: _Claim) -> None:
-    """One key must have more than two thirds of the power: at most one can."""
-    authority = claim.anchor.authority
-    total = sum([entry.power for entry in authority])
-    sequencer: Authority | None = next((entry for entry in authority if 3 * entry.power > 2 * total), None)
-    if sequencer is None:
-        raise ReceiptRefused(ReceiptProblem.NO_SEQUENCER)
+    certificate = claim.file.certificate
+    sequencer = sequencer_of(claim.anchor.authority)
     message = hashing.SIGN_HEADER + claim.anchor.chain_id + claim.certified_hash
-    check = Check(sequencer.algorithm, sequencer.public_key, message, claim.file.certificate.signature)
+    signature = certificate.signature if isinstance(certificate, Certificate) else b""
+    check = Check(sequencer.algorithm, sequencer.public_key, message, signature)
     if not all(VERIFIERS[claim.anchor.suite.name]().verify([check])):
         raise ReceiptRefused(ReceiptProblem.BAD_CERTIFICATE)
 
@@ -217,10 +239,11 @@ STEPS: Final = (
     _check_app_hash,
     _check_history,
     _check_checkpoint,
-    _check_authority,
-    _check_certificate,
 )
-"""What is checked once everything is decoded, in this order."""
+"""What is checked once everything is decoded, in this order; then who certified it."""
+
+SEQUENCER_STEPS: Final = (_check_authority, _check_certificate)
+"""What is checked of a certificate of kind ``embedded``, in this order."""
 
 
 def _key_id(anchor: Anchor, algorithm: str, public_key: bytes) -> bytes:
@@ -256,5 +279,24 @@ def _told(claim: _Claim) -> Verified:
         time_ms=header.time_ms,
         app_hash=claim.file.app_hash.hex(),
         certified_height=claim.certified.height,
-        certificate_kind=EMBEDDED,
+        certificate_kind=claim.file.certificate.kind,
+        certificate=_told_certificate(claim),
+        handovers=_told_handovers(claim.succession),
     )
+
+
+def _told_certificate(claim: _Claim) -> dict[str, Any]:
+    if claim.succession is not None:
+        return explain_link(claim.succession.certificate)
+    return explain_sequencer(claim.certified.height, claim.anchor.authority)
+
+
+def _told_handovers(succession: Succession | None) -> tuple[dict[str, Any], ...]:
+    """What stands before the trusted authority's own link is told too: it was checked."""
+    told = []
+    for link in succession.links[:-1] if succession else ():
+        if isinstance(link, validators.Sequenced):
+            told.append({"kind": link.handover.kind, "height": link.height, **to_json(link.handover.key)})
+        else:
+            told.append(explain_link(link))
+    return tuple(told)

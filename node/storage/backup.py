@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from node.ledger.codec import NotCanonical, decoder, encode
-from node.ledger.hashing import HEADER, Suite
+from node.ledger.genesis import decode_genesis, suite_of
+from node.ledger.hashing import HEADER, INTERNATIONAL, Suite
 from node.ledger.merkle import merkle_root
 from node.ledger.types import BlockRecord, Header, Record, Write
 from node.storage import directory, layout
@@ -117,6 +118,23 @@ def write_backup(
         progress(number + 1, count)
     put(_frame(_END + encode((count, head.app_hash, digest.digest()))))
     return Summary(count, transactions, head.height, head.time_ms, head.app_hash, genesis, size)
+
+
+def suite_of_backup(file: BinaryIO) -> Suite:
+    """The suite of the chain that a backup holds, by the genesis document with which it begins; the file is
+    where it was afterwards.
+
+    Raises StorageError BACKUP_DAMAGED, InvariantViolated where this release has no such suite.
+    """
+    start = file.tell()
+    reading = _Reading(file, INTERNATIONAL)  # nothing is hashed before the first block
+    file.seek(start)
+    try:
+        return suite_of(decode_genesis(reading.genesis))
+    except NotCanonical as error:
+        raise StorageError(
+            StorageCode.BACKUP_DAMAGED, offset=start, cause=f"the genesis does not decode: {error}"
+        ) from error
 
 
 def verify_backup(file: BinaryIO, suite: Suite, progress: Callable[[int], None] = untold) -> Summary:

@@ -101,7 +101,7 @@ def creating(path: Path) -> Iterator[None]:
         names = {entry.name for entry in path.iterdir()} - {layout.LOCK}
         if names and (layout.VERSION in names or layout.VERSION_PENDING not in names):
             raise StorageError(StorageCode.NOT_EMPTY, path=str(path))
-        for name in (layout.LOG, layout.STATE, layout.SPENT, layout.INDEX):
+        for name in (layout.LOG, layout.STATE, layout.SPENT, layout.INDEX, layout.HANDOVERS):
             remove_tree(path / name)
         (path / layout.HEAD).unlink(missing_ok=True)
         (path / layout.VERSION_PENDING).write_bytes(layout.STORAGE_VERSION)

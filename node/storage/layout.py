@@ -11,6 +11,8 @@ A data directory holds::
     state.new/     a re-shard under way; COMPLETE inside it means that it takes the place of state/
     spent/<minute> spent request ids by minute of creation, and STAMP
     index/         look-ups derived from the log
+    handovers/     under CometBFT: each change of validators, signed by those before; MARK says how far the
+                   log was searched for them
 
 Integers in keys are big-endian, so that the order of bytes is the order of values.
 """
@@ -32,6 +34,9 @@ COMPLETE: Final = "COMPLETE"
 SPENT: Final = "spent"
 SPENT_STAMP: Final = "STAMP"
 INDEX: Final = "index"
+HANDOVERS: Final = "handovers"
+HANDOVERS_MARK: Final = "MARK"
+PENDING_SUFFIX: Final = ".new"
 SUSPECT_SUFFIX: Final = ".suspect"
 DAMAGED_INFIX: Final = ".damaged-"
 
@@ -99,3 +104,8 @@ def successor(prefix: bytes) -> bytes | None:
 def shard_paths(state: Path, shards: int) -> list[Path]:
     """Directories of all shards."""
     return [state / shard_name(shard) for shard in range(shards)]
+
+
+def handover_name(height: int) -> str:
+    """Name of a hand-over's file inside handovers/."""
+    return f"{height:020d}"

@@ -325,7 +325,7 @@ def test_the_command_speaks_mutual_tls_and_without_a_certificate_gets_no_answer(
         known = vostro(*by("bank"), "status")
         assert known.code == 0, known.err
         denied = vostro(*by("bank"), "backup", "create", tmp_path / "b.backup")
-        assert (denied.code, denied.error["code"]) == (1, "node/15 NOT_PERMITTED")
+        assert (denied.code, denied.error["code"]) == (1, "node/17 NOT_PERMITTED")
         assert vostro(*by("operator"), "backup", "create", tmp_path / "o.backup").code == 0
         found = {row["check"]: row["verdict"] for row in node.json("doctor")}
         assert found["node certificate"] == found["authority consortium root"] == "ok"

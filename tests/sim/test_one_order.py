@@ -1,29 +1,38 @@
 """Many ledgers, one order: the same receipts and app hashes, whatever differs between the nodes."""
 
+import hashlib
 import os
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from node.keys.verify import VERIFIERS
 from node.ledger.errors import Rejected
+from node.ledger.hashing import GUOMI, INTERNATIONAL
 from node.ledger.ledger import Discarded, Finalized
 from node.ledger.transactions import Candidate
 from node.ledger.types import Receipt
+from tests import commitments
 from tests.checker import check_ledger
-from tests.kit import START_MS, World, refusal
+from tests.kit import START_MS, World, refusal, using
 from tests.sim.workload import Day, make_day
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2, 3, 4)
+GUOMI_SEED = 5
 
 
-@pytest.fixture(scope="module", params=SEEDS)
+@pytest.fixture(scope="module", params=[*SEEDS, GUOMI_SEED])
 def day(request: pytest.FixtureRequest) -> Day:
+    """A day of each seed; the last is one of a chain of the suite guomi."""
     print("seed", request.param)
-    return make_day(request.param)
+    with using(GUOMI if request.param == GUOMI_SEED else INTERNATIONAL):
+        return make_day(request.param)
 
 
 def run(
@@ -87,8 +96,11 @@ def test_a_ledger_that_is_opened_anew_before_every_block_comes_to_the_same(day: 
         first.store.sync()
 
 
-def test_the_day_keeps_every_invariant(day: Day) -> None:
-    checked = check_ledger(day.world.blocks(), day.genesis)
+def test_the_day_keeps_every_invariant(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    if day.genesis.suite == GUOMI.name:  # the checker calls its own hash by name
+        monkeypatch.setattr(commitments, "hashlib", SimpleNamespace(sha256=partial(hashlib.new, "sm3")))
+    verifier = VERIFIERS[day.genesis.suite]()
+    checked = check_ledger(day.world.blocks(), day.genesis, verifier=verifier)
     assert checked.applied > 60
     assert checked.refused > 50
     assert checked.system > 3

@@ -10,7 +10,7 @@ import pytest
 from contracts.assets import Position
 from node.client import BlockingClient, Client, Declined, Unreachable, load_key
 from node.keys.keystore import COST_MIN, PassphraseRefused, save_signer
-from node.keys.signer import Ed25519Signer, generate
+from node.keys.signer import SoftwareSigner, generate
 from tests.client_kit import FakeNode, fake_node
 from tests.kit import START_MS, officer, op, pay
 from tests.services_kit import Face, serving
@@ -18,7 +18,7 @@ from tests.services_kit import Face, serving
 pytestmark = pytest.mark.asyncio
 
 
-def of_pa(face: Face) -> Ed25519Signer:
+def of_pa(face: Face) -> SoftwareSigner:
     """The key that signs for PA alone."""
     return officer(face.world.officers["PA"][0])
 

@@ -3,6 +3,7 @@ is never an answer.
 """
 
 import asyncio
+import os
 import random
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -212,9 +213,15 @@ class Bench:
         self.path = path
         self.failures: list[BaseException] = []
         self.trace: list[Call] = []
+        self.closed: list[int] = []
         self.lines: list[Line] = []
         self.server = AbciServer(
-            application, path, failed=self.failures.append, trace=self.trace.append, frame_bytes_max=bytes_max
+            application,
+            path,
+            failed=self.failures.append,
+            closed=self.closed.append,
+            trace=self.trace.append,
+            frame_bytes_max=bytes_max,
         )
 
     async def connect(self) -> "Line":
@@ -308,6 +315,7 @@ async def test_an_exception_is_told_as_one_closes_every_line_and_reaches_the_nod
         assert await line.next() is None
         assert await other.next() is None
         assert [type(error) for error in bench.failures] == [ConnectionResetError]
+        await until(lambda: bench.closed == [os.getpid()] * 2, "both lines told")
 
 
 @pytest.mark.asyncio

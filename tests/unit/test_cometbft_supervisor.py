@@ -90,6 +90,26 @@ async def test_stopping_is_asked_for_first_and_then_enforced(
 
 
 @pytest.mark.asyncio
+async def test_one_that_lost_its_application_and_hangs_is_killed_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", 0.1)
+    made, alarms = make(tmp_path, "trap '' TERM; while :; do sleep 0.01; done")
+    await made.start()
+    pid = made.pid
+    assert pid is not None
+    made.expect_end(pid + 1)  # somebody else's
+    made.expect_end(pid)
+    made.expect_end(pid)
+    await until(lambda: made.restart_count == 1 and made.is_running, "started again")
+    assert len(alarms) == 1
+    assert "SIGKILL" in alarms[0]
+    assert not made._expected, "the new one is left alone"
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.1)
+    await made.stop()
+
+
+@pytest.mark.asyncio
 async def test_sockets_that_a_crash_left_are_removed_before_each_start(tmp_path: Path) -> None:
     left = tmp_path / "rpc.sock"
     left.touch()

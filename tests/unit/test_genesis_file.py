@@ -96,7 +96,7 @@ def test_a_fault_in_the_file_is_named_with_its_place(fault: str, tmp_path: Path)
 
 
 UNFIT: dict[str, tuple[Genesis, str]] = {
-    "an unknown suite": (replace(GENESIS, suite="guomi"), "suite: this release has no suite 'guomi'"),
+    "an unknown suite": (replace(GENESIS, suite="other"), "suite: this release has no suite 'other'"),
     "another protocol": (replace(GENESIS, protocol=2), "protocol: this release has protocol 1, the document"),
     "a member id in small letters": (
         replace(GENESIS, administrator="admin"),

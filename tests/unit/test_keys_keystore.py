@@ -321,7 +321,7 @@ def test_a_file_that_appears_while_the_key_is_encrypted_is_not_replaced(
     path = tmp_path / "bank.json"
     encrypt = keystore._cipher
 
-    def slow(*arguments: Any) -> AESGCM:
+    def slow(*arguments: Any) -> Any:
         path.write_text("another's")
         return encrypt(*arguments)
 

@@ -7,7 +7,8 @@ import pytest
 
 from node.keys import verify
 from node.keys.signer import generate
-from node.keys.verify import VERIFIERS, CachedVerifier, InternationalVerifier, UnsoundLibrary, verify_many
+from node.keys.unsound import UnsoundLibrary
+from node.keys.verify import VERIFIERS, CachedVerifier, InternationalVerifier, verify_many
 from node.ledger.hashing import SUITES
 from node.ledger.ports import Check
 

@@ -25,6 +25,7 @@ from node.ledger.ledger import Finalized, Ledger
 from node.ledger.proofs import SuiteProofs
 from node.ledger.types import AdministratorKey, Authority, Block, Evidence, Node, Operation
 from node.receipts import build_receipt_file, make_checkpoint
+from node.receipts.build import Certificates
 from node.storage.memory import MemoryStore
 from node.storage.sharded import ShardedStore
 
@@ -50,16 +51,24 @@ EVIDENCE: Final = (Evidence("duplicate-vote", bytes(range(20)), 7, BEGIN_MS, 10,
 
 
 class World:
-    """A chain that is driven block by block, each certified by its sequencer."""
+    """A chain that is driven block by block, each certified by its sequencer, or by none where there are
+    ``validators``.
+    """
 
-    def __init__(self, name: str = "vectors", store: MemoryStore | ShardedStore | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "vectors",
+        store: MemoryStore | ShardedStore | None = None,
+        validators: tuple[Authority, ...] = (),
+    ) -> None:
         self.genesis = make_genesis(
             name,
             [AdministratorKey("ed25519", ADMINISTRATOR.public_key, "operations")],
-            [Authority("ed25519", SEQUENCER.public_key, 1)],
+            validators or [Authority("ed25519", SEQUENCER.public_key, 1)],
             nodes=[Node("ADMIN", "ed25519", NODE.public_key, b"")],
             time_ms=BEGIN_MS,
         )
+        self.is_sequenced = not validators
         self.store = store or MemoryStore()
         self.ledger = Ledger(self.genesis, assemble, self.store, InternationalVerifier())
         self.chain_id = self.ledger.chain.chain_id
@@ -86,7 +95,13 @@ class World:
         """Run, certify and keep a block."""
         return self._commit(self.ledger.finalize_block(Block(height, self.time_ms(height), items)))
 
-    def receipt_file(self, height: int, index: int, certified_height: int | None = None) -> dict[str, Any]:
+    def receipt_file(
+        self,
+        height: int,
+        index: int,
+        certified_height: int | None = None,
+        certificates: Certificates | None = None,
+    ) -> dict[str, Any]:
         """The receipt file of one transaction."""
         readers: Any = self.ledger.readers
         return build_receipt_file(
@@ -97,11 +112,12 @@ class World:
             keys=readers["members"].key,
             history=self.ledger,
             certified_height=certified_height,
+            certificates=certificates,
         )
 
     def _commit(self, finalized: Finalized) -> Finalized:
         message = hashing.SIGN_HEADER + self.chain_id + finalized.app_hash
-        self.ledger.commit(SEQUENCER.sign(message))
+        self.ledger.commit(SEQUENCER.sign(message) if self.is_sequenced else b"")
         self.store.sync()
         self.ledger.publish()
         return finalized
@@ -296,6 +312,8 @@ def _hexed(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    for name, content in files().items():
+    from tests.vectors import golden_cometbft
+
+    for name, content in {**files(), **golden_cometbft.files()}.items():
         (FOLDER / name).write_bytes(content)
         print(f"{name}: {len(content)} bytes")

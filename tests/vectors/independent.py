@@ -1,14 +1,14 @@
 """A second implementation of the formats, written from docs/formats.md and nothing else: it imports nothing
 of the product.
 
-It reads and writes the encoding, signs transactions, and verifies receipt files. Ed25519 is OpenSSL's here,
+It reads and writes the encoding and signs transactions; ``independent_receipts.py`` verifies receipt files.
+Ed25519 is OpenSSL's here,
 which is stricter than the ZIP-215 rule of the document (it refuses some encodings and skips the cofactor),
 so it could refuse a certified transaction whose signature was made to show that; on the signatures of honest
 signers both rules agree. Section numbers are those of the document.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 Value = int | str | bytes | tuple[Any, ...]
 INTEGER_MAX: Final = 2**63 - 1
-FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+SUITE = "international"
+"""Of the chains that this file reads; independent_guomi.py is this file with another suite."""
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -111,14 +112,16 @@ def _array(data: bytes, at: int, count: int, depth: int) -> tuple[Value, int]:
 
 
 Shape = Any
-"""int: largest value. (str, low, high), (bytes, low, high): lengths. [low, high, shape]: array. (shape,
-...): record.
+"""int: largest value. (int, low, high): values. (str, low, high), (bytes, low, high): lengths. [low, high,
+shape]: array. (shape, ...): record.
 """
 
 
 def check_shape(value: Any, shape: Shape) -> None:
     """Refuses a value outside the bounds of its record."""
-    if isinstance(shape, int):
+    if not isinstance(shape, int | list) and shape[0] is int:
+        good = isinstance(value, int) and shape[1] <= value <= shape[2]
+    elif isinstance(shape, int):
         good = isinstance(value, int) and value <= shape
     elif isinstance(shape, list):
         low, high, item = shape
@@ -167,7 +170,7 @@ def read(data: bytes, shape: Shape) -> Any:
 
 
 def sha(data: bytes) -> bytes:
-    """H of the suite ``international``."""
+    """H of the suite."""
     return hashlib.sha256(data).digest()
 
 
@@ -181,12 +184,21 @@ def key_id(algorithm: str, public_key: bytes) -> bytes:
     return tagged("vostro/key/1", algorithm.encode() + b"\0" + public_key)[:16]
 
 
+def is_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether an Ed25519 key signed the message."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 def is_signed(algorithm: str, public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the key signed the message."""
+    if algorithm == "ed25519":
+        return is_ed25519(public_key, message, signature)
     try:
-        if algorithm == "ed25519":
-            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-        elif algorithm == "p256" and len(public_key) == 33:
+        if algorithm == "p256" and len(public_key) == 33:
             r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
             if not (0 < r < P256_ORDER and 0 < s <= P256_ORDER // 2):
                 return False
@@ -199,14 +211,24 @@ def is_signed(algorithm: str, public_key: bytes, message: bytes, signature: byte
     return True
 
 
-def root_of(leaves: Sequence[bytes]) -> bytes:
+def merkle(digest: Callable[[bytes], bytes], leaves: Sequence[bytes]) -> bytes:
     """The Merkle root, by the definition."""
     if not leaves:
-        return sha(b"")
+        return digest(b"")
     if len(leaves) == 1:
-        return sha(b"\x00" + leaves[0])
+        return digest(b"\x00" + leaves[0])
     left = 1 << (len(leaves) - 1).bit_length() - 1
-    return sha(b"\x01" + root_of(leaves[:left]) + root_of(leaves[left:]))
+    return digest(b"\x01" + merkle(digest, leaves[:left]) + merkle(digest, leaves[left:]))
+
+
+def root_of(leaves: Sequence[bytes]) -> bytes:
+    """The Merkle root with H of the suite."""
+    return merkle(sha, leaves)
+
+
+def sha256_root_of(leaves: Sequence[bytes]) -> bytes:
+    """The Merkle root of CometBFT, whatever the suite."""
+    return merkle(lambda data: hashlib.sha256(data).digest(), leaves)
 
 
 def is_included(data: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
@@ -249,7 +271,7 @@ def genesis_bytes(document: dict[str, Any]) -> bytes:
         document["threshold"],
         [_holder(entry) for entry in document["administrators"]],
         [_founder(entry) for entry in document["founders"]],
-        _authority(document),
+        authority_of(document),
         [_node(entry) for entry in document["nodes"]],
         _rules(document["governance"]),
         [(entry["contract"], entry["height"]) for entry in document["contracts"]],
@@ -278,7 +300,7 @@ def _rules(rules: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _authority(document: dict[str, Any]) -> list[tuple[str, bytes, int]]:
+def authority_of(document: dict[str, Any]) -> list[tuple[str, bytes, int]]:
     entries = document["authority"]
     return [(entry["algorithm"], bytes.fromhex(entry["public_key"]), entry["power"]) for entry in entries]
 
@@ -302,150 +324,3 @@ def sign_transaction(
     message = b"vostro/sign/tx/1\0" + chain + tagged("vostro/tx/1", transaction)
     name = key_id("ed25519", private.public_key().public_bytes_raw())
     return encode((transaction, [(name, private.sign(message))]))
-
-
-# --- 9 Receipt file -----------------------------------------------
-
-RECEIPT_NAMES: Final = (
-    *("format", "version", "transaction", "keys", "receipt", "leaf", "leaf_path", "receipt_path"),
-    *("header", "app_hash", "history_path", "certified_header", "certificate", "handovers"),
-)
-
-
-def verify_receipt(data: bytes, trust: bytes) -> dict[str, Any]:
-    """What a receipt file proves; RefusedError with the code of the first step that fails."""
-    trusted = _trusted(trust)
-    file = _file(data)
-    chain: bytes = trusted["chain"]
-    signed = read(file["transaction"], SIGNED)
-    transaction = read(signed[0], TRANSACTION)
-    receipt, leaf, header = (
-        read(file["receipt"], RECEIPT),
-        read(file["leaf"], LEAF),
-        read(file["header"], HEADER),
-    )
-    certified_bytes = file["certified_header"] or file["header"]
-    certified = read(certified_bytes, HEADER)
-    certified_hash = tagged("vostro/header/1", certified_bytes)
-    _require(7, header[1] == certified[1] == chain and transaction[1] == chain[:8])
-    tx_id = tagged("vostro/tx/1", signed[0])
-    _require(8, [entry[0] for entry in signed[1]] == [key_id(*key) for key in file["keys"]])
-    message = b"vostro/sign/tx/1\0" + chain + tx_id
-    pairs = zip(file["keys"], signed[1], strict=True)
-    _require(9, all(is_signed(key[0], key[1], message, entry[1]) for key, entry in pairs))
-    _require(
-        10, leaf == (tx_id, transaction[2], transaction[3], tagged("vostro/signed/1", file["transaction"]))
-    )
-    _require(11, is_included(file["leaf"], receipt[3], header[7], file["leaf_path"], header[8]))
-    _require(12, is_included(file["receipt"], receipt[3], header[7], file["receipt_path"], header[9]))
-    _require(13, receipt[1] == tx_id and receipt[2] == header[3])
-    _require(14, file["app_hash"] == tagged("vostro/header/1", file["header"]))
-    if file["certified_header"]:
-        node = sha(b"\x00" + file["app_hash"])
-        for side, other in file["history_path"]:
-            node = sha(b"\x01" + other + node) if side == "left" else sha(b"\x01" + node + other)
-        _require(15, node == certified[6] and certified[3] > header[3])
-    else:
-        _require(15, not file["history_path"])
-    for one, app_hash in ((header, file["app_hash"]), (certified, certified_hash)):
-        _require(16, one[3] != trusted["height"] or app_hash == trusted["app_hash"])
-    authority = trusted["authority"]
-    _require(17, certified[11] == root_of([encode(entry) for entry in sorted(authority)]))
-    total = sum(power for _, _, power in authority)
-    keys = [(algorithm, key) for algorithm, key, power in authority if 3 * power > 2 * total]
-    _require(18, len(keys) == 1)
-    _require(19, is_signed(*keys[0], b"vostro/sign/header/1\0" + chain + certified_hash, file["signature"]))
-    return {"member": transaction[2], "tx_id": tx_id.hex(), "height": header[3], "applied": receipt[5] == 0}
-
-
-def _require(code: int, good: object) -> None:
-    if not good:
-        raise RefusedError(code)
-
-
-def _trusted(trust: bytes) -> dict[str, Any]:
-    document = _json(trust, 1)
-    try:
-        if document["format"] == "vostro genesis":
-            chain, height, app_hash = chain_id(document), -1, b""
-        else:
-            _require(1, document["format"] == "vostro checkpoint")
-            _require(3, document["version"] == 1)
-            chain, height = bytes.fromhex(document["chain"]), document["height"]
-            app_hash = bytes.fromhex(document["app_hash"])
-        _require(1, document["suite"] == "international")
-        return {"chain": chain, "height": height, "app_hash": app_hash, "authority": _authority(document)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise RefusedError(1) from error
-
-
-def _file(data: bytes) -> dict[str, Any]:
-    """The file's fields with hex decoded, keys and steps as pairs."""
-    document = _json(data, 2)
-    _require(2, document.get("format") == "vostro receipt")
-    _require(2, type(document.get("version")) is int)
-    _require(3, document["version"] == 1)
-    _require(2, sorted(document) == sorted(RECEIPT_NAMES))
-    try:
-        certificate = document["certificate"]
-        _require(4, certificate["kind"] == "embedded" or not isinstance(certificate["kind"], str))
-        _require(2, sorted(certificate) == ["kind", "signature"] and certificate["kind"] == "embedded")
-        _require(5, document["handovers"] == [] or not isinstance(document["handovers"], list))
-        _require(2, document["handovers"] == [])
-        names = ("transaction", "receipt", "leaf", "header", "certified_header")
-        file = {name: _hex(document[name]) for name in names}
-        file["app_hash"] = _hash(document["app_hash"])
-        file["signature"] = _hex(certificate["signature"])
-        _require(2, len(file["signature"]) == 64)
-        paths = {name: _list(document[name], 0, 64, _hash) for name in ("leaf_path", "receipt_path")}
-        steps = _list(document["history_path"], 0, 64, _step)
-        return {**file, **paths, "history_path": steps, "keys": _list(document["keys"], 1, 16, _key)}
-    except (KeyError, TypeError) as error:
-        raise RefusedError(2) from error
-
-
-def _json(data: bytes, code: int) -> dict[str, Any]:
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _require(code, len(dict(pairs)) == len(pairs))
-        return dict(pairs)
-
-    def no_float(_: str) -> None:
-        raise RefusedError(code)
-
-    _require(code, len(data) <= FILE_BYTES_MAX)
-    try:
-        text = data.decode()
-        document = json.loads(text, object_pairs_hook=members, parse_float=no_float, parse_constant=no_float)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(code) from error
-    _require(code, isinstance(document, dict))
-    return dict(document)
-
-
-def _hex(value: Any) -> bytes:
-    _require(2, isinstance(value, str) and len(value) % 2 == 0 and set(value) <= set("0123456789abcdef"))
-    return bytes.fromhex(value)
-
-
-def _hash(value: Any) -> bytes:
-    found = _hex(value)
-    _require(2, len(found) == 32)
-    return found
-
-
-def _list(value: Any, low: int, high: int, item: Callable[[Any], Any]) -> list[Any]:
-    _require(2, isinstance(value, list) and low <= len(value) <= high)
-    return [item(one) for one in value]
-
-
-def _step(value: dict[str, Any]) -> tuple[str, bytes]:
-    _require(2, sorted(value) == ["hash", "side"] and value["side"] in ("left", "right"))
-    return value["side"], _hash(value["hash"])
-
-
-def _key(value: dict[str, Any]) -> tuple[str, bytes]:
-    _require(2, sorted(value) == ["algorithm", "public_key"])
-    algorithm, public_key = value["algorithm"], _hex(value["public_key"])
-    _require(2, isinstance(algorithm, str) and 1 <= len(algorithm) <= 16 and 32 <= len(public_key) <= 33)
-    _require(2, not any("\ud800" <= character <= "\udfff" for character in algorithm))
-    return algorithm, public_key

@@ -90,15 +90,18 @@ class AbciServer:
         path: Path,
         *,
         failed: Callable[[BaseException], None],
+        closed: Callable[[int], None] | None = None,
         trace: Callable[[Call], None] | None = None,
         frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
         """path: the socket's. failed: learns, on the event loop, of an exception that the application let
-        out. trace: learns of every call before it is made. frame_bytes_max: the longest request taken.
+        out. closed: learns which process has lost a connection, and with it cannot go on. trace: learns of
+        every call before it is made. frame_bytes_max: the longest request taken.
         """
         self._application = application
         self._path = path
         self._failed = failed
+        self._closed = closed
         self._trace = trace
         self._frame_bytes_max = frame_bytes_max
         self._server: asyncio.Server | None = None
@@ -107,6 +110,11 @@ class AbciServer:
         self._run_count = 0
         self._connection_count = 0
         self._current: _Run | None = None
+
+    @property
+    def run_count(self) -> int:
+        """How many CometBFT processes have come so far."""
+        return self._run_count
 
     async def start(self) -> None:
         """Listen. A socket file that a crash left is replaced. Raises SocketRefused."""
@@ -172,9 +180,11 @@ class AbciServer:
             log.exception("ABCI request refused, connection closed", connection=connection)
             writer.write(frame(encode_exception(str(error))))
         finally:
+            writer.close()
             if entered:
                 run.leave()
-            writer.close()
+                if self._closed:
+                    self._closed(run.pid)
 
     async def _admit(self, run: _Run) -> bool:
         """Wait until no other CometBFT has a call in progress; whether this one is still the newest."""

@@ -3,7 +3,8 @@ else runs.
 
 What always holds: the child dies with this process, whatever becomes of it; only the release of CometBFT that
 the node is made for is started; restarts are spaced, ever wider up to a bound, and each unexpected end is an
-alarm that says what CometBFT said last.
+alarm that says what CometBFT said last. A CometBFT that lost its application ends: itself, or, since it can
+hang in that (its consensus waits for an answer that nobody gives), by our hand.
 """
 
 import asyncio
@@ -28,6 +29,8 @@ VERSION_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.05
 READY_SECONDS: Final = 60.0
 LOG_JOIN_SECONDS: Final = 1.0
+END_SECONDS: Final = 3.0
+"""What a CometBFT that lost its application gets to end itself."""
 
 _LAUNCH: Final = """
 import ctypes, os, signal, sys
@@ -65,6 +68,9 @@ class Comet(Protocol):
     async def stop(self) -> None:
         """End it."""
 
+    def expect_end(self, pid: int) -> None:
+        """A process has lost a connection to the application."""
+
     @property
     def is_running(self) -> bool:
         """Whether there is a process now, as far as is known."""
@@ -78,6 +84,9 @@ class ExternalComet:
 
     async def stop(self) -> None:
         """Nothing: it ends itself when the node's socket goes away, and its supervisor starts it again."""
+
+    def expect_end(self, pid: int) -> None:
+        """Nothing: its supervisor must end it."""
 
     @property
     def is_running(self) -> bool:
@@ -113,6 +122,7 @@ class Supervisor:
         self._process: asyncio.subprocess.Process | None = None
         self._output: ProcessLog | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._expected: set[int] = set()
         self.restart_count = 0
 
     @property
@@ -157,6 +167,20 @@ class Supervisor:
                     process.kill()
                 await process.wait()
         await self._end_output()
+
+    def expect_end(self, pid: int) -> None:
+        """A process has lost a connection to the application: let it end, or end it. For
+        ``AbciServer(closed=...)``.
+        """
+        if pid == self.pid and pid not in self._expected:
+            self._expected.add(pid)
+            asyncio.get_running_loop().call_later(END_SECONDS, self._enforce_end, pid)
+
+    def _enforce_end(self, pid: int) -> None:
+        self._expected.discard(pid)
+        if pid == self.pid and self._process:
+            log.warning("CometBFT lost its application, did not end and is killed", pid=pid)
+            self._process.kill()
 
     async def _keep_running(self) -> None:
         """Wait for the end, say why, start again."""
