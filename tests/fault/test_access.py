@@ -149,8 +149,21 @@ OF_A_MEMBER: Final = (
 )  # fmt: skip
 
 
+CLIENT_FAILED: Final = "INTERNAL Internal error from Core"
+"""What gRPC's Python client makes of a stream that ended while its own first message was on the way."""
+
+
 async def probe(stubs: Stubs, method: str, data: bytes) -> str:
     """The reason of the refusal, or that the call was let in."""
+    found = CLIENT_FAILED
+    for _ in range(20):
+        if found == CLIENT_FAILED:
+            found = await probe_once(stubs, method, data)
+    return found
+
+
+async def probe_once(stubs: Stubs, method: str, data: bytes) -> str:
+    """As ``probe``, or CLIENT_FAILED."""
     call: Any = stubs.channel.unary_stream(method)
     if method.endswith(("SubmitStream", "ReflectionInfo")):
         call = stubs.channel.stream_stream(method)
@@ -166,7 +179,7 @@ async def probe(stubs: Stubs, method: str, data: bytes) -> str:
                 info = error_details_pb2.ErrorInfo()
                 status_pb2.Status.FromString(value).details[0].Unpack(info)
                 return str(info.reason)
-        return error.code().name
+        return f"{error.code().name} {error.details()}"
     return "OK"
 
 
@@ -206,7 +219,7 @@ async def test_every_rpc_by_every_role_is_let_in_or_refused_as_the_matrix_says(g
                         expected = opens_transaction(role, reader, method, owner)
                     else:
                         expected = opens(role, reader, method, owner)
-                    if let_in != expected or found in ("INTERNAL", "BAD_REQUEST", "UNAVAILABLE"):
+                    if let_in != expected or found.startswith(("INTERNAL", "BAD_REQUEST", "UNAVAILABLE")):
                         wrong.append(f"{reader} {role} {method} of {owner}: {found}, expected {expected}")
             for method, request in WIDE.items():
                 found = await probe(stubs, method, request.SerializeToString())
@@ -277,13 +290,14 @@ async def test_every_query_is_read_as_its_scope_says(guarded: Guarded) -> None:
         "hold": f'"{"07" * 32}"',
     }  # fmt: skip
     counts: Counter[str] = Counter()
+    nothing = '""'
     async with guarded.stubs("PA", Role.READER) as stubs, guarded.stubs("PA", Role.SUBMITTER) as submitter:
         for contract in WORLD.ledger.readers.values():
             for name, query in contract.queries.items():
                 values = {**arguments}
                 if name == "list_holds":
                     values["after"] = '""'
-                document = ", ".join(f'"{each}": {values[each]}' for each in query.arguments)
+                document = ", ".join(f'"{each}": {values.get(each, nothing)}' for each in query.arguments)
                 request = contract_pb2.QueryRequest(
                     contract=contract.name, query=name, arguments_json="{" + document + "}"
                 )
@@ -357,7 +371,7 @@ async def test_a_member_that_floods_is_told_when_to_come_back_and_others_are_ser
 async def test_transactions_are_counted_by_member_and_a_stream_of_them_is_slowed_down(
     narrow: Guarded,
 ) -> None:
-    async with narrow.stubs("PA", Role.SUBMITTER) as stubs:
+    async with narrow.stubs("CNB", Role.SUBMITTER) as stubs:
         raws = transfers(260, 3)
         outcomes: Counter[str] = Counter()
         for at in range(0, 150, 50):
