@@ -15,6 +15,7 @@ from node.cli import (
     backup,
     blacklist,
     blocks,
+    ca,
     doctor,
     engine,
     governance,
@@ -189,6 +190,7 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("ca", ca),
     ("validator", validator),
     ("members", members),
     ("governance", governance),
