@@ -15,12 +15,14 @@ from node.cli import (
     backup,
     blacklist,
     blocks,
+    consortium,
     doctor,
     engine,
     holds,
     initialise,
     keys,
     members,
+    network,
     payday,
     receipt,
     reshard,
@@ -195,6 +197,8 @@ for name, noun in (
     ("receipt", receipt),
     ("backup", backup),
     ("engine", engine),
+    ("consortium", consortium),
+    ("network", network),
 ):
     app.add_typer(noun.app, name=name)
 app.command("verify")(verify.verify)

@@ -1,8 +1,8 @@
 """The genesis that every bank makes of the same entries, and where all nodes are reached.
 
-What always holds: the same entries, name and time give the same bytes on every machine, in whatever order they
-are named; so banks need not trust whoever assembles: each does, and all compare the chain id. Founders govern
-from the first block on; there are no administrators.
+What always holds: the same entries, name and time give the same bytes on every machine, in whatever order
+they are named; so banks need not trust whoever assembles: each does, and all compare the chain id. Founders
+govern from the first block on; there are no administrators.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class NetworkNode(Record, frozen=True):
 
 
 class Network(Record, frozen=True):
-    """What network.json says: the nodes of the founders, by member. chain: the identity that banks compare."""
+    """What network.json says: the founders' nodes, by member. chain: the identity that banks compare."""
 
     version: Literal[1]
     name: NetworkName

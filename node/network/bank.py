@@ -4,7 +4,7 @@
     keys/officer.json           its first officer's key, encrypted; its holder's, not the node's
     keys/node.json              signs the node's bundles; encrypted
     keys/node.passphrase        mode 0600; move it to a secret store and name it in node.toml
-    comet/config/               CometBFT's settings and keys: by which peers know the node, with which it votes
+    comet/config/               CometBFT's settings and keys: its name among peers, its votes
     genesis.json, network.json  the chain and its nodes, as the banks assembled them
     node.toml                   the configuration; paths in it are relative to it
     data/                       the ledger; made by the node
@@ -249,7 +249,8 @@ def _configuration(name: str, listen: str, consortium: ConsortiumConfig, setting
         "timeout_propose_ms": consortium.timeout_propose_ms,
     }
     lines = [
-        f"# A Vostro node of the network {json.dumps(name, ensure_ascii=False)}. Paths are relative to this file.",
+        f"# A Vostro node of the network {json.dumps(name, ensure_ascii=False)}.",
+        "# Paths are relative to this file; `vostro doctor` checks what stands here.",
         *[f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in top.items()],
         "",
         "[consortium]",

@@ -1,14 +1,16 @@
-"""A bank's entry: what it contributes to a network before there is one. Who it is, its first officers' keys, its
-node's keys, where its node is reached; signed with every one of these keys.
+"""A bank's entry: what it contributes to a network before there is one. Who it is, its first officers' keys,
+its node's keys, where its node is reached; signed with every one of these keys.
 
-    {"format": "vostro entry", "version": 1, "network": text, ..., "proofs": {"keys": [hex], "node": hex, ...}}
+    {"format": "vostro entry", "version": 1, "network": text, ..., "proofs": {"keys": [hex], ...}}
 
-What always holds: an entry that was checked proves that whoever made it held every key in it (no bank can enter
-another's key), that nothing in it was changed since, and for which network it was meant. Every signature covers
-``"vostro/sign/entry/1" || 0x00 || H("vostro/entry/1", encoding of the entry without its proofs)``, H and the
-encoding being those of the chain (formats.md). JSON is another spelling and is never signed.
+What always holds: an entry that was checked proves that whoever made it held every key in it (no bank can
+enter another's key), that nothing in it was changed since, and for which network it was meant. Every
+signature covers ``"vostro/sign/entry/1" || 0x00 || H("vostro/entry/1", encoding of the entry without its
+proofs)``, H and the encoding being those of the chain (formats.md). JSON is another spelling and is never
+signed.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,8 @@ POWER: Final = 10
 """Of each founding validator: alike, with room for smaller steps."""
 CONSENSUS_ALGORITHM: Final = "ed25519"
 """Of validators and of nodes among one another, whatever the suite: CometBFT's."""
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 NetworkName = Annotated[str, Meta(min_length=1, max_length=64)]
 Place = Annotated[
@@ -177,8 +181,8 @@ def node_of(entry: Entry) -> Node:
 
 
 def joining(entry: Entry, power: int = POWER) -> tuple[Operation, ...]:
-    """What the members decide, all of it or nothing, when a bank joins later: its admission, and its validator
-    with the node's key, or the node's key alone where the node only follows.
+    """What the members decide, all of it or nothing, when a bank joins later: its admission, and its
+    validator with the node's key, or the node's key alone where the node only follows.
     """
     keys = tuple([NewKey(key.algorithm, key.public_key, key.holder, ("*",)) for key in entry.keys])
     admit = operation("members", "admit", entry.member, entry.full_name, entry.bic, entry.roles, keys)
@@ -198,11 +202,9 @@ def _check_fields(entry: Entry, place: str) -> None:
         raise NetworkRefused(Code.MALFORMED, f"{place}: a role stands twice")
     if entry.validator and len(entry.validator) != len(entry.peer):
         raise NetworkRefused(Code.KEY, f"{place}: a validator's key has 32 bytes")
-    holders = [key.holder for key in entry.keys]
-    if any(ord(letter) < ord(" ") or 0x7F <= ord(letter) < 0xA0 for letter in "".join((
-        entry.network, entry.full_name, *holders
-    ))):  # fmt: skip
-        raise NetworkRefused(Code.MALFORMED, f"{place}: a text holds a control character")
+    for text in (entry.network, entry.full_name, *[key.holder for key in entry.keys]):
+        if _CONTROL.search(text):
+            raise NetworkRefused(Code.MALFORMED, f"{place}: a text holds a control character")
     for text in (entry.address, entry.grpc):
         if not 0 < int(text.rpartition(":")[2]) < 2**16:
             raise NetworkRefused(Code.MALFORMED, f"{place}: {text} has no port between 1 and 65535")
