@@ -29,10 +29,13 @@ class SequencerFiles(NamedTuple):
 class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The table ``[consortium]``: CometBFT decides the order, with the other members' nodes.
 
-    home: CometBFT's directory. node_key, node_passphrase_file: the key file that signs this node's bundles,
-    and its passphrase. listen: host:port for the other nodes' CometBFT; external: the one that they are told,
-    where it differs. peers: ``id@host:port`` of each. moniker: what people call this node. supervised: false
-    where something else runs CometBFT over ``home``. timeout_propose_ms: what a dead proposer costs.
+    home: CometBFT's directory. node_key, node_passphrase_file: the key file, or ``pkcs11:`` URI, that signs
+    this node's bundles, and its passphrase or PIN. listen: host:port for the other nodes' CometBFT; external:
+    the one that they are told, where it differs. peers: ``id@host:port`` of each. moniker: what people call
+    this node. supervised: false where something else runs CometBFT over ``home``. timeout_propose_ms: what a
+    dead proposer costs. validator_key, validator_passphrase_file, validator_record: a key file or ``pkcs11:``
+    URI that votes through this node, and the record of what it signed last, outside data_dir and home;
+    without them CometBFT votes with the key in its home.
     """
 
     home: Path
@@ -44,6 +47,9 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     moniker: str = "vostro"
     supervised: bool = True
     timeout_propose_ms: int = 1_000
+    validator_key: Path | None = None
+    validator_passphrase_file: Path | None = None
+    validator_record: Path | None = None
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,12 +57,13 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     data_dir: the ledger's directory. genesis: the genesis document (JSON). listen: host:port of the gRPC
     face; beyond loopback it needs the three TLS files. metrics_listen: host:port of the Prometheus page, on
-    loopback; empty: none. sequencer_key: the key file that certifies headers, sequencer_passphrase_file: its
-    passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir and out of
-    backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory.
-    queue_max: transactions accepted and not yet decided. disk_reserve_mb: below this much free space new work
-    is refused. cometbft: the CometBFT binary; none: where `vostro engine install` puts it.
-    consortium: with it the node is one of many; without, the three settings of its sequencer are needed.
+    loopback; empty: none. sequencer_key: the key file that certifies headers, or a ``pkcs11:`` URI;
+    sequencer_passphrase_file: its passphrase, or the token's PIN. last_signed: the record of what the
+    sequencer signed last; keep it outside data_dir and out of backups. shards: only when the data directory
+    is made. Budgets: records and bytes kept in memory. queue_max: transactions accepted and not yet
+    decided. disk_reserve_mb: below this much free space new work is refused. cometbft: the CometBFT binary;
+    none: where `vostro engine install` puts it. consortium: with it the node is one of many; without, the
+    three settings of its sequencer are needed.
     """
 
     data_dir: Path
@@ -92,6 +99,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 SHARDS_MAX = 256
 WORKERS_MAX = 64
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SCHEMES = ("pkcs11:",)
+"""How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PATHS = (
     "data_dir",
@@ -104,7 +113,14 @@ PATHS = (
     "tls_ca",
     "cometbft",
 )
-CONSORTIUM_PATHS = ("home", "node_key", "node_passphrase_file")
+CONSORTIUM_PATHS = (
+    "home",
+    "node_key",
+    "node_passphrase_file",
+    "validator_key",
+    "validator_passphrase_file",
+    "validator_record",
+)
 
 
 def load_config(
@@ -128,11 +144,11 @@ def load_config(
     if unknown := sorted(name for name in values if name not in known):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
-        if values.get(name):
+        if values.get(name) and not str(values[name]).startswith(SCHEMES):
             values[name] = str(base / Path(values[name]))
     if isinstance(consortium := values.get("consortium"), dict):
         for name in CONSORTIUM_PATHS:
-            if name in consortium:
+            if name in consortium and not str(consortium[name]).startswith(SCHEMES):
                 consortium[name] = str(base / Path(consortium[name]))
     try:
         config: NodeConfig = msgspec.convert(
@@ -192,6 +208,16 @@ def _check(config: NodeConfig, path: Path) -> None:
         raise ConfigError(
             f"{path}: a node by itself needs sequencer_key, sequencer_passphrase_file and last_signed; one "
             "of a consortium needs the table [consortium]"
+        )
+    voting = config.consortium and (
+        config.consortium.validator_key,
+        config.consortium.validator_passphrase_file,
+        config.consortium.validator_record,
+    )
+    if voting and any(voting) and not all(voting):
+        raise ConfigError(
+            f"{path}: a validator's key beside CometBFT takes all three of validator_key, "
+            "validator_passphrase_file and validator_record"
         )
     if config.last_signed and config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(

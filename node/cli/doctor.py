@@ -11,12 +11,15 @@ import typer
 
 from node.cli.output import Exit, Failure, Row
 from node.cli.session import Session, pinned_chain, session_of
-from node.client import ClientError, NodeStatus
+from node.client import BlockingClient, ClientError, NodeStatus
 from node.config import ConfigError, NodeConfig
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
-from node.keys.keystore import KeystoreError, load_signer, read_passphrase
+from node.keys.keystore import KeystoreError
+from node.keys.loader import load_signer
+from node.keys.token_uri import is_token_uri
 from node.keys.unsound import UnsoundLibrary
+from node.ledger.ledger import PROTOCOLS
 from node.storage.directory import free_bytes
 
 CLOCK_MS_MAX: Final = 5_000
@@ -87,7 +90,8 @@ def _local(session: Session) -> Iterator[Finding]:
     )
     yield _guarded("sequencer key", lambda: _sequencer_key(config))
     for path in config.sequencer:
-        yield _mode(path)
+        if not is_token_uri(path):
+            yield _mode(path)
     yield _disk(config)
 
 
@@ -99,7 +103,7 @@ def _guarded(check: str, look: Callable[[], str]) -> Finding:
 
 
 def _sequencer_key(config: NodeConfig) -> str:
-    signer = load_signer(config.sequencer.key, read_passphrase(config.sequencer.passphrase_file))
+    signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
     genesis = load_genesis(config.genesis)
     if signer.public_key not in {key.public_key for key in genesis.authority}:
         raise SequencerRefused("the key is not the one that genesis names: restore the right key file")
@@ -141,6 +145,7 @@ def _remote(session: Session) -> Iterator[Finding]:
     try:
         with session.client() as client:
             status = client.status()
+            shared = list(_shared(client, status.height))
     except (ClientError, ConfigError, GenesisRefused, OSError) as error:
         yield Finding(
             "node", Verdict.FAILED, str(error), "start it with `vostro run`, or name it with --node"
@@ -155,9 +160,35 @@ def _remote(session: Session) -> Iterator[Finding]:
     yield _clock(status)
     yield _queue(status)
     yield _index(status)
+    yield from shared
     yield from _alarms(status)
     if session.has_config and not session.node:
         yield _guarded("last-signed", lambda: _last_signed(session.config, status))
+
+
+def _shared(client: BlockingClient, height: int) -> Iterator[Finding]:
+    """What the members have in common: how many validators may fail, and which rules are to come."""
+    try:
+        margin = client.query("validators", "margin")
+        protocols = client.query("governance", "list_protocols")
+    except ClientError:  # a chain without these contracts
+        return
+    told = f"{margin.may_fail} of {margin.validators} validators may fail now"
+    alone = margin.validators > 1 and not margin.may_fail
+    yield Finding(
+        "safety margin",
+        Verdict.WARNING if alone else Verdict.OK,
+        told,
+        "one failure stops the chain: add validators" if alone else "",
+    )
+    for entry in protocols:
+        if entry.height > height and entry.number not in PROTOCOLS:
+            yield Finding(
+                "upgrade",
+                Verdict.WARNING,
+                f"protocol {entry.number} holds from height {entry.height:,}; this release does not have it",
+                "install a release that has it before that height",
+            )
 
 
 def _serving(status: NodeStatus) -> Finding:
@@ -200,7 +231,7 @@ def _alarms(status: NodeStatus) -> Iterator[Finding]:
 
 
 def _last_signed(config: NodeConfig, status: NodeStatus) -> str:
-    signer = load_signer(config.sequencer.key, read_passphrase(config.sequencer.passphrase_file))
+    signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
     sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed)
     last = sequencer.last
     sequencer.close()

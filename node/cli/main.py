@@ -18,6 +18,7 @@ from node.cli import (
     consortium,
     doctor,
     engine,
+    governance,
     holds,
     initialise,
     keys,
@@ -30,6 +31,8 @@ from node.cli import (
     status,
     support,
     transfer,
+    validator,
+    validators,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -187,7 +190,9 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("validator", validator),
     ("members", members),
+    ("governance", governance),
     ("assets", assets),
     ("accounts", accounts),
     ("transfer", transfer),
@@ -201,6 +206,7 @@ for name, noun in (
     ("network", network),
 ):
     app.add_typer(noun.app, name=name)
+app.command("validators")(validators.validators)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
 app.command("doctor")(doctor.doctor)
