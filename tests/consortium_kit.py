@@ -226,10 +226,8 @@ class Bank:
         """A transaction of this bank, signed by its officer."""
         return (await self.client()).sign(self.member, operations, [self.signer])
 
-    async def act(
-        self, contract: str, method: str, *arguments: Any, seconds: float | None = None
-    ) -> Receipt:
-        """Sign one operation, hand it in at this bank's own node and wait for the decision. Raises Refused."""
+    async def act(self, contract: str, method: str, *arguments: Any, seconds: float | None = None) -> Receipt:
+        """Sign one operation, hand it in at this bank's node, wait for the decision. Raises Refused."""
         signed = await self.sign(operation(contract, method, *arguments))
         return await (await self.client()).submit(signed.raw, seconds=seconds)
 
@@ -350,7 +348,7 @@ async def consortium(
     limits: Limits = LIMITS,
     settings: Settings = SMALL,
     timeout_propose_ms: int = 500,
-    adjust: Callable[[LocalNetwork], None] = lambda network: None,
+    adjust: Callable[[LocalNetwork], None] | None = None,
     start: bool = True,
 ) -> AsyncIterator[Consortium]:
     """So many banks (``bank-a``, ``bank-b``, ...), the first ``validators`` of which vote on blocks (default:
@@ -370,7 +368,8 @@ async def consortium(
             cost=COST_MIN,
             timeout_propose_ms=timeout_propose_ms,
         )
-        adjust(network)
+        if adjust:
+            adjust(network)
         banks += [
             Bank(
                 network, local, load_key(local.officer, local.passphrase),

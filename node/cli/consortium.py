@@ -37,6 +37,14 @@ def entry(
     observer: Annotated[
         bool, typer.Option("--observer", help="The node only follows: it does not vote on blocks.")
     ] = False,
+    guarded: Annotated[
+        bool,
+        typer.Option(
+            "--guarded",
+            help="The node itself votes, with an encrypted key and a record against signing twice; "
+            "else CometBFT does, with a key file of its own.",
+        ),
+    ] = False,
     suite: SuiteOption = hashing.INTERNATIONAL.name,
 ) -> None:
     """Make this bank's keys and its entry: a file to hand to the other banks, signed with every key.
@@ -60,7 +68,7 @@ def entry(
     with refusals():
         officers = _officers(session)
         passphrase = b"" if officers else session.passphrase_bytes("Passphrase for the key", confirm=True)
-        signed = make_entry(directory, told, officers, passphrase=passphrase)
+        signed = make_entry(directory, told, officers, passphrase=passphrase, guarded=guarded)
     session.output.record("Entry", _told(signed) | {"file": str(directory / "entry.json")})
     session.output.say("Hand the file to every bank, and take theirs: then `vostro consortium assemble`.")
 

@@ -4,6 +4,8 @@
     keys/officer.json           its first officer's key, encrypted; its holder's, not the node's
     keys/node.json              signs the node's bundles; encrypted
     keys/node.passphrase        mode 0600; move it to a secret store and name it in node.toml
+    keys/validator.json         votes on blocks, where the node guards that key; else it is in comet/config/
+    votes                       what the guarded key signed last; out of every backup, as comet/data/ is
     comet/config/               CometBFT's settings and keys: its name among peers, its votes
     genesis.json, network.json  the chain and its nodes, as the banks assembled them
     node.toml                   the configuration; paths in it are relative to it
@@ -24,6 +26,7 @@ import msgspec
 from contracts.powers import NewNode
 from node.app import home_config
 from node.config import ConsortiumConfig
+from node.engine.cometbft.guard import Guard
 from node.engine.cometbft.home import (
     Home,
     Keys,
@@ -37,7 +40,7 @@ from node.engine.cometbft.home import (
 from node.genesis_file import format_genesis
 from node.json_form import JsonRefused, from_json, to_json
 from node.keys.keystore import COST_DEFAULT, save_signer
-from node.keys.signer import Ed25519Signer, Signer, generate
+from node.keys.signer import Ed25519Signer, Signer, SoftwareSigner, generate
 from node.ledger import hashing
 from node.ledger.types import AdministratorKey
 from node.network.assembly import GENESIS, NETWORK, Assembled, format_network, write_once
@@ -51,6 +54,8 @@ OFFICER: Final = "officer"
 NODE: Final = "node"
 COMET: Final = "comet"
 DATA: Final = "data"
+VALIDATOR: Final = "validator"
+VOTES: Final = "votes"
 PASSPHRASE_BYTES: Final = 24
 
 Settings = Mapping[str, str | int | bool]
@@ -97,12 +102,14 @@ def make_entry(
     *,
     passphrase: bytes = b"",
     node: Signer | None = None,
+    guarded: bool = False,
     cost: int = COST_DEFAULT,
 ) -> SignedEntry:
     """Make a bank's keys and its entry, in a directory that is new or holds no entry.
 
     officers: keys that are there already; none: one is made, encrypted under ``passphrase``. node: signs the
-    node's bundles; none: a key is made, under a passphrase of its own. cost: of the key files.
+    node's bundles; none: a key is made, under a passphrase of its own. guarded: the node votes itself, with
+    an encrypted key and a record of its own; else CometBFT does. cost: of the key files.
     Raises NetworkRefused, KeystoreError, HomeRefused, OSError.
     """
     if (folder / ENTRY).exists():
@@ -117,10 +124,15 @@ def make_entry(
         save_signer(folder / KEYS / f"{OFFICER}.json", officer, passphrase, label=told.member, cost=cost)
         officers = (Officer(f"{OFFICER}-1", officer),)
     if node is None:
-        node = _made_node_key(folder / KEYS, suite.algorithms[0], cost)
+        node = generate(suite.algorithms[0])
+        _save_with_passphrase(folder / KEYS, NODE, node, cost)
     peer = Ed25519Signer(new_key())
     validator = Ed25519Signer(new_key()) if told.validates else None
-    write_keys(folder / COMET, Keys(peer.secret(), validator.secret() if validator else None))
+    if guarded and validator:
+        _save_with_passphrase(folder / KEYS, VALIDATOR, validator, cost)
+        write_keys(folder / COMET, Keys(peer.secret()), own_validator=False)
+    else:
+        write_keys(folder / COMET, Keys(peer.secret(), validator.secret() if validator else None))
     signed = sign_entry(
         _entry(told, officers, node, validator.public_key if validator else b"", peer.public_key),
         [officer.signer for officer in officers],
@@ -160,6 +172,7 @@ def make_home(
         )
     if load_node_id(Home(folder / COMET)) != signed.peer.node_id:
         raise NetworkRefused(Code.DIRECTORY, f"the node key in {folder / COMET} is not that of the entry")
+    fresh = not (folder / GENESIS).exists()
     write_once(folder / GENESIS, format_genesis(genesis))
     write_once(folder / NETWORK, format_network(network))
     consortium = ConsortiumConfig(
@@ -171,6 +184,7 @@ def make_home(
         peers=tuple([str(peer) for peer in network.others(signed.peer.node_id)]),
         moniker=entry.member.lower(),
         timeout_propose_ms=timeout_propose_ms,
+        **_guard(folder, network.comet_chain, entry.validator, fresh=fresh),
     )
     _complete(assembled, consortium)
     config = folder / CONFIG
@@ -195,6 +209,22 @@ def _complete(assembled: Assembled, consortium: ConsortiumConfig) -> None:
     complete_home(consortium.home, home_config(consortium, genesis, peers), document)
 
 
+def _guard(folder: Path, comet_chain: str, validator: bytes, *, fresh: bool) -> dict[str, Path]:
+    """The settings of a key that the node guards; nothing where CometBFT has the key. fresh: the key has
+    signed nothing yet, so its record is made. A record that was lost later is not: the key may have signed.
+    """
+    key, record = folder / KEYS / f"{VALIDATOR}.json", folder / VOTES
+    if not key.exists():
+        return {}
+    if fresh:
+        Guard.create(record, comet_chain, validator)
+    return {
+        "validator_key": key,
+        "validator_passphrase_file": folder / KEYS / f"{VALIDATOR}.passphrase",
+        "validator_record": record,
+    }
+
+
 def _check_told(told: Particulars) -> None:
     """What a person types, refused before any key is made."""
     draft = _entry(told, (), NewNode("", bytes(32)), b"", bytes(32))
@@ -206,15 +236,13 @@ def _check_told(told: Particulars) -> None:
                 raise NetworkRefused(Code.MALFORMED, str(refused)) from refused
 
 
-def _made_node_key(folder: Path, algorithm: str, cost: int) -> Signer:
-    """A key in a file, under a passphrase of its own beside it."""
-    passphrase = folder / f"{NODE}.passphrase"
+def _save_with_passphrase(folder: Path, name: str, signer: SoftwareSigner, cost: int) -> None:
+    """Write a key under a passphrase of its own beside it."""
+    passphrase = folder / f"{name}.passphrase"
     secret = secrets.token_urlsafe(PASSPHRASE_BYTES).encode()
     passphrase.touch(mode=0o600, exist_ok=False)
     passphrase.write_bytes(secret + b"\n")
-    signer = generate(algorithm)
-    save_signer(folder / f"{NODE}.json", signer, secret, label=NODE, cost=cost)
-    return signer
+    save_signer(folder / f"{name}.json", signer, secret, label=name, cost=cost)
 
 
 def _entry(
@@ -248,6 +276,12 @@ def _configuration(name: str, listen: str, consortium: ConsortiumConfig, setting
         "moniker": consortium.moniker,
         "timeout_propose_ms": consortium.timeout_propose_ms,
     }
+    if consortium.validator_key:
+        table |= {
+            "validator_key": f"{KEYS}/{VALIDATOR}.json",
+            "validator_passphrase_file": f"{KEYS}/{VALIDATOR}.passphrase",
+            "validator_record": VOTES,
+        }
     lines = [
         f"# A Vostro node of the network {json.dumps(name, ensure_ascii=False)}.",
         "# Paths are relative to this file; `vostro doctor` checks what stands here.",

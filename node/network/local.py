@@ -9,6 +9,7 @@ passphrases lie beside the keys: what it guards is nothing.
 """
 
 import random
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ PORTS: Final = range(20_000, 32_000)
 """Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range)."""
 PORTS_A_BANK: Final = 2
 RESERVED: Final = ("run",)
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +195,9 @@ def _check_names(folder: Path, names: Sequence[str], validators: int) -> None:
     if not 1 <= len(names) <= BANKS_MAX or len(set(names)) != len(names):
         raise NetworkRefused(Code.DIRECTORY, f"a local network has 1 to {BANKS_MAX} banks, each name once")
     for name in names:
-        if name != name.lower() or not name.replace("-", "").isalnum() or name in RESERVED:
+        if not _NAME.fullmatch(name) or name in RESERVED:
             raise NetworkRefused(
-                Code.DIRECTORY, f"{name!r}: small letters, digits and hyphens, such as bank-a"
+                Code.DIRECTORY, f"{name!r}: 1 to 16 small letters, digits and hyphens, such as bank-a"
             )
     if not 1 <= validators <= len(names):
         raise NetworkRefused(Code.NO_VALIDATOR, f"of {len(names)} banks, 1 to {len(names)} can validate")
