@@ -12,7 +12,9 @@ import typer
 from node.cli.output import Exit, Failure, Row
 from node.cli.session import Session, pinned_chain, session_of
 from node.client import BlockingClient, ClientError, NodeStatus
-from node.config import ConfigError, NodeConfig
+from node.config import ConfigError, ConsortiumConfig, NodeConfig
+from node.engine.cometbft.home import VERSION, Home, HomeRefused, load_node_id
+from node.engine.cometbft.install import InstallFailed, find_binary
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
 from node.keys.keystore import KeystoreError
@@ -88,17 +90,50 @@ def _local(session: Session) -> Iterator[Finding]:
     yield _guarded(
         "genesis", lambda: f"{load_genesis(config.genesis).name}, chain {pinned_chain(config).hex()[:16]}"
     )
-    yield _guarded("sequencer key", lambda: _sequencer_key(config))
-    for path in config.sequencer:
+    if config.consortium:
+        yield from _consortium(config, config.consortium)
+    else:
+        yield _guarded("sequencer key", lambda: _sequencer_key(config))
+        yield from _modes(*config.sequencer)
+    yield _disk(config)
+
+
+def _consortium(config: NodeConfig, consortium: ConsortiumConfig) -> Iterator[Finding]:
+    """What a node of a consortium has beside its ledger."""
+    yield _guarded("node key", lambda: _node_key(config, consortium))
+    yield _guarded("CometBFT", lambda: f"{VERSION} at {find_binary(config.cometbft)}")
+    yield _guarded("CometBFT's home", lambda: f"node {load_node_id(Home(consortium.home))}")
+    yield from _modes(consortium.node_key, consortium.node_passphrase_file)
+    voting = (consortium.validator_key, consortium.validator_passphrase_file, consortium.validator_record)
+    yield from _modes(*[path for path in voting if path])
+
+
+def _node_key(config: NodeConfig, consortium: ConsortiumConfig) -> str:
+    signer = load_signer(consortium.node_key, consortium.node_passphrase_file)
+    named = {node.public_key: node.member for node in load_genesis(config.genesis).nodes}
+    of = named.get(signer.public_key)
+    told = f"of {of}, named in genesis" if of else "not named in genesis: governance must have registered it"
+    return f"{signer.algorithm} {signer.key_id.hex()}, {told}"
+
+
+def _modes(*references: Path) -> Iterator[Finding]:
+    for path in references:
         if not is_token_uri(path):
             yield _mode(path)
-    yield _disk(config)
 
 
 def _guarded(check: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(check, Verdict.OK, look())
-    except (GenesisRefused, KeystoreError, SequencerRefused, UnsoundLibrary, OSError) as error:
+    except (
+        GenesisRefused,
+        KeystoreError,
+        SequencerRefused,
+        UnsoundLibrary,
+        HomeRefused,
+        InstallFailed,
+        OSError,
+    ) as error:
         return Finding(check, Verdict.FAILED, str(error), "see the sentence")
 
 
@@ -162,7 +197,7 @@ def _remote(session: Session) -> Iterator[Finding]:
     yield _index(status)
     yield from shared
     yield from _alarms(status)
-    if session.has_config and not session.node:
+    if session.has_config and not session.node and not session.config.consortium:
         yield _guarded("last-signed", lambda: _last_signed(session.config, status))
 
 

@@ -28,6 +28,7 @@ from node.cli import (
     receipt,
     reshard,
     run,
+    snapshot,
     status,
     support,
     transfer,
@@ -204,10 +205,12 @@ for name, noun in (
     ("engine", engine),
     ("consortium", consortium),
     ("network", network),
+    ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)
 app.command("validators")(validators.validators)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
+app.command("prune")(snapshot.prune)
 app.command("doctor")(doctor.doctor)
 app.command("support-bundle")(support.support_bundle)
