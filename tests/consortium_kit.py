@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -406,18 +406,23 @@ async def _put_away(bank: Bank) -> None:
     process.wait(SECONDS)
 
 
-async def until(
-    true: Callable[[], T | None] | Callable[[], Awaitable[T | None]], what: str, *, seconds: float = SECONDS
-) -> T:
+@overload
+async def until(true: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = SECONDS) -> T: ...
+
+
+@overload
+async def until(true: Callable[[], T | None], what: str, *, seconds: float = SECONDS) -> T: ...
+
+
+async def until(true: Callable[[], Any], what: str, *, seconds: float = SECONDS) -> Any:
     """The first answer of ``true`` that is not empty; fails when it takes too long."""
     deadline = time.monotonic() + seconds
     while True:
-        answer: Any = true()
+        answer = true()
         if isinstance(answer, Awaitable):
             answer = await answer
         if answer:
-            found: T = answer
-            return found
+            return answer
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         await asyncio.sleep(POLL_SECONDS)
 

@@ -1,13 +1,22 @@
 """``vostro consortium``: banks found a network together, each with keys of its own making."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from node.cli.output import Exit, Failure, usage
-from node.cli.session import SuiteOption, session_of
+from node.cli.session import Session, SuiteOption, session_of
+from node.keys.token_uri import is_token_uri
 from node.ledger import hashing
+
+if TYPE_CHECKING:
+    from node.network.bank import Officer
+    from node.network.entry import SignedEntry
+
+HOLDER_CHARACTERS_MAX = 32
 
 app = typer.Typer(
     no_args_is_help=True, help="Found a network of banks: entries, the genesis of all, each bank's home."
@@ -191,36 +200,36 @@ def admit(
         session.act(client, "governance", "propose", joining(signed.entry, power), reason)
 
 
-class refusals:  # noqa: N801 - read as a word: with refusals()
-    """Ends a command for what a person has to put right, with the code for programs."""
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Ends a command for what a person has to put right, with the code for programs. Raises Failure."""
+    from node.engine.cometbft.home import HomeRefused
+    from node.network.errors import Code, NetworkRefused
 
-    def __enter__(self) -> None:
-        """Nothing to do before."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raises Failure in place of NetworkRefused and HomeRefused."""
-        from node.engine.cometbft.home import HomeRefused
-        from node.network.errors import Code, NetworkRefused
-
-        if isinstance(error, NetworkRefused):
-            code = Exit.UNVERIFIED if error.code is Code.SIGNATURE else Exit.LOCAL
-            raise Failure(code, str(error), code=error.code.value) from error
-        if isinstance(error, HomeRefused):
-            raise Failure(Exit.LOCAL, str(error)) from error
+    try:
+        yield
+    except NetworkRefused as refused:
+        code = Exit.UNVERIFIED if refused.code is Code.SIGNATURE else Exit.LOCAL
+        raise Failure(code, str(refused), code=refused.code.value) from refused
+    except HomeRefused as refused:
+        raise Failure(Exit.LOCAL, str(refused)) from refused
 
 
-def _officers(session: Any) -> list[Any]:
+def _officers(session: Session) -> "list[Officer]":
+    """The keys of --key. A file's name is its holder; a token's key has a number."""
     from node.network.bank import Officer
 
     if not session.key_paths:
         return []
     return [
-        Officer(Path(path).stem, signer)
-        for path, signer in zip(session.key_paths, session.signers, strict=True)
+        Officer(
+            f"officer-{number}" if is_token_uri(path) else Path(path).stem[:HOLDER_CHARACTERS_MAX], signer
+        )
+        for number, (path, signer) in enumerate(zip(session.key_paths, session.signers, strict=True), 1)
     ]
 
 
-def _told(signed: Any) -> dict[str, object]:
+def _told(signed: "SignedEntry") -> dict[str, object]:
     from node.network.entry import keys_of
 
     entry = signed.entry

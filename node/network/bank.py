@@ -175,6 +175,7 @@ def make_home(
     fresh = not (folder / GENESIS).exists()
     write_once(folder / GENESIS, format_genesis(genesis))
     write_once(folder / NETWORK, format_network(network))
+    voting, voting_passphrase, record = _guard(folder, network.comet_chain, entry.validator, fresh=fresh)
     consortium = ConsortiumConfig(
         home=(folder / COMET).resolve(),
         node_key=folder / KEYS / f"{NODE}.json",
@@ -184,7 +185,9 @@ def make_home(
         peers=tuple([str(peer) for peer in network.others(signed.peer.node_id)]),
         moniker=entry.member.lower(),
         timeout_propose_ms=timeout_propose_ms,
-        **_guard(folder, network.comet_chain, entry.validator, fresh=fresh),
+        validator_key=voting,
+        validator_passphrase_file=voting_passphrase,
+        validator_record=record,
     )
     _complete(assembled, consortium)
     config = folder / CONFIG
@@ -209,20 +212,17 @@ def _complete(assembled: Assembled, consortium: ConsortiumConfig) -> None:
     complete_home(consortium.home, home_config(consortium, genesis, peers), document)
 
 
-def _guard(folder: Path, comet_chain: str, validator: bytes, *, fresh: bool) -> dict[str, Path]:
-    """The settings of a key that the node guards; nothing where CometBFT has the key. fresh: the key has
-    signed nothing yet, so its record is made. A record that was lost later is not: the key may have signed.
+def _guard(folder: Path, comet_chain: str, validator: bytes, *, fresh: bool) -> tuple[Path | None, ...]:
+    """Key, passphrase and record of a validator that the node guards; nothing where CometBFT has the key.
+    fresh: the key has signed nothing yet, so its record is made. A record that was lost later is not: the key
+    may have signed.
     """
     key, record = folder / KEYS / f"{VALIDATOR}.json", folder / VOTES
     if not key.exists():
-        return {}
+        return None, None, None
     if fresh:
         Guard.create(record, comet_chain, validator)
-    return {
-        "validator_key": key,
-        "validator_passphrase_file": folder / KEYS / f"{VALIDATOR}.passphrase",
-        "validator_record": record,
-    }
+    return key, folder / KEYS / f"{VALIDATOR}.passphrase", record
 
 
 def _check_told(told: Particulars) -> None:

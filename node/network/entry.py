@@ -251,4 +251,4 @@ def _check_proofs(entry: Entry, proofs: Proofs, place: str) -> None:
 
 def default_roles(*, observer: bool) -> tuple[EntryRole, ...]:
     """Of a bank that names none."""
-    return ("observer",) if observer else ("participant", VOTER)  # type: ignore[return-value]
+    return ("observer",) if observer else ("participant", VOTER)

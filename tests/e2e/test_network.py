@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from node.client import Client, operation
+from node.client import Client, load_key, operation
 from node.demo.child import spawn
 from node.engine.cometbft.home import Home, load_node_id
+from node.engine.cometbft.rpc import RpcClient
 from node.keys.keystore import COST_MIN
 from node.network import processes
 from node.network.bank import Particulars, make_entry, make_home
@@ -29,10 +30,8 @@ from tests.consortium_kit import (
     children_of,
     command_of,
     consortium,
-    load_key,
     until,
 )
-from tests.consortium_kit import RpcClient as Rpc
 from tests.processes import Answer, vostro, write_passphrase
 
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
@@ -293,7 +292,7 @@ def latecomer(network: LocalNetwork, name: str, *, validates: bool, guarded: boo
     assert not ready.founder
     assert load_node_id(Home(folder / "comet")) == signed.peer.node_id
     local = LocalBank(name, name.upper(), folder, grpc, address, validates)
-    return Bank(network, local, load_key(local.officer, passphrase), Rpc(folder / "comet" / "rpc.sock"))
+    return Bank(network, local, load_key(local.officer, passphrase), RpcClient(folder / "comet" / "rpc.sock"))
 
 
 @pytest.mark.asyncio

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from contracts import assemble as contracts
+from contracts.powers import NewNode
 from contracts.proposals import KINDS
 from node.config import load_config
 from node.engine.cometbft.home import Home, HomeRefused, load_node_id
@@ -27,7 +28,7 @@ from node.network.assembly import (
     read_foundation,
     write_assembled,
 )
-from node.network.bank import NewNode, Officer, Particulars, make_entry, make_home
+from node.network.bank import Officer, Particulars, make_entry, make_home
 from node.network.entry import (
     Entry,
     SignedEntry,

@@ -42,8 +42,8 @@ def stubborn() -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.kill()
         process.wait(SECONDS)
-        if process.stdout:
-            process.stdout.close()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def started(pid: int) -> int:
