@@ -114,7 +114,7 @@ def test_two_commands_make_a_network_on_which_a_payment_is_seen_and_proven_every
     rows = told(vostro("-o", "json", "network", "status", folder))
     assert {row["app_hash"] for row in rows} == {rows[0]["app_hash"]}
     assert [row["peers"] for row in rows] == [3] * len(BANKS)
-    assert float(rows[0]["rate"]) > 0
+    assert all(float(row["rate"]) >= 0 for row in rows)
 
     down = told(vostro("-o", "json", "network", "down", folder))
     assert [row["outcome"] for row in down] == ["stopped"] * len(BANKS)
