@@ -90,13 +90,13 @@ def load_config(
     if unknown := sorted(name for name in values if name not in known):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
-        if values.get(name):
-            values[name] = str(base / Path(values[name]))
+        if isinstance(value := values.get(name), str) and value:
+            values[name] = str(base / value)
     try:
         config: NodeConfig = msgspec.convert(
             values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
         )
-    except msgspec.ValidationError as error:
+    except (TypeError, ValueError) as error:  # also a text that is not Unicode, or a path that is no text
         raise ConfigError(f"{path}: {error}") from error
     _check(config, path)
     return config
@@ -114,6 +114,8 @@ def host_of(listen: str) -> str:
 
 
 def _check(config: NodeConfig, path: Path) -> None:
+    if any("\0" in str(getattr(config, name)) for name in PATHS):
+        raise ConfigError(f"{path}: a path holds a NUL character")
     if not 1 <= config.shards <= SHARDS_MAX:
         raise ConfigError(f"{path}: shards must lie between 1 and 256")
     if not 0 <= config.verify_workers <= WORKERS_MAX:

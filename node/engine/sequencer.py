@@ -140,4 +140,7 @@ def _unsealed(slot: bytes) -> LastSigned | None:
     check, content = slot[:CHECK_DIGITS], slot[CHECK_DIGITS:].rstrip()
     if hashlib.sha256(content).hexdigest()[:CHECK_DIGITS].encode() != check:
         return None
-    return msgspec.json.decode(content, type=LastSigned)
+    try:
+        return msgspec.json.decode(content, type=LastSigned)
+    except ValueError:  # whole, and not of this release
+        return None

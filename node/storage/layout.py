@@ -50,6 +50,7 @@ STAMP: Final = b"!"
 BLOCK: Final = b"B"
 GENESIS: Final = b"g"
 POSITION: Final = b"n"
+POSITION_KEY_BYTES: Final = 9
 HISTORY: Final = b"t"
 
 # What follows the height in a block's key.

@@ -15,7 +15,7 @@ import plyvel
 
 from node.ledger.codec import encode, trusted_decoder
 from node.ledger.hashing import HEADER, Suite
-from node.ledger.types import BlockRecord, Header, Record, Write
+from node.ledger.types import BlockRecord, Count, Header, Height, Record, Write
 from node.storage import layout
 from node.storage.database import MIB, Database, open_database, rows_of, sync_directory, translate
 from node.storage.errors import StorageCode, StorageError
@@ -29,16 +29,16 @@ class StoredHeader(Record, frozen=True):
     dropped since.
     """
 
-    position: int
-    height: int
-    time_ms: int
+    position: Height
+    height: Height
+    time_ms: Height
     app_hash: bytes
     header: bytes
     certificate: bytes
-    leaves: int
-    bodies: int
-    receipts: int
-    writes: int
+    leaves: Count
+    bodies: Count
+    receipts: Count
+    writes: Count
     history: tuple[tuple[int, int, bytes], ...]
 
     def record(self) -> BlockRecord:
@@ -67,6 +67,8 @@ class LogReader:
     def header_count(self) -> int:
         """How many blocks there are."""
         for key, _ in self._iterate(layout.POSITION, reverse=True):
+            if len(key) != layout.POSITION_KEY_BYTES:
+                raise self._damage("the number of a block is none")
             return int.from_bytes(key[1:], "big") + 1
         return 0
 

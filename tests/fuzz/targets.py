@@ -1,0 +1,20 @@
+"""Every decoder that meets foreign bytes, by name."""
+
+from typing import Final
+
+from tests.fuzz import comet_targets, edge_targets, ledger_targets, rpc_targets, storage_targets
+from tests.fuzz.target import Target
+
+TARGETS: Final = (
+    *ledger_targets.TARGETS,
+    *rpc_targets.TARGETS,
+    *comet_targets.TARGETS,
+    *storage_targets.TARGETS,
+    *edge_targets.TARGETS,
+)
+
+
+def target_named(name: str) -> Target:
+    """The target of that name."""
+    (found,) = [target for target in TARGETS if target.name == name]
+    return found
