@@ -54,7 +54,11 @@ class Sequencer:
         self._path = record
         self._file = _opened(record)
         self._turn = 0
-        self.last = self._load()
+        try:
+            self.last = self._load()
+        except SequencerRefused:
+            self.close()
+            raise
 
     @staticmethod
     def create_record(path: Path, chain_id: bytes, height: int = 0, app_hash: bytes = b"") -> None:

@@ -21,6 +21,7 @@ from node.storage.database import MIB, Database, open_database, rows_of, sync_di
 from node.storage.errors import StorageCode, StorageError
 
 CHUNK: Final = 64
+HEIGHT_BYTES: Final = 8
 CHECKED_ON_OPEN: Final = 10_000
 
 
@@ -84,6 +85,8 @@ class LogReader:
     def height_at(self, position: int) -> int | None:
         """The height of block number ``position``, counted from 0; None beyond the last."""
         found = self._get(layout.position_key(position))
+        if found is not None and len(found) != HEIGHT_BYTES:
+            raise self._damage(f"the height of block number {position} is none")
         return None if found is None else int.from_bytes(found, "big")
 
     def header_at(self, position: int) -> StoredHeader:
@@ -170,9 +173,9 @@ class LogReader:
         if header is None or not 0 <= index < header.receipts:
             return None
         found = self._get(layout.block_key(height, layout.RECEIPTS, index // CHUNK))
-        if found is None:
+        receipts: tuple[bytes, ...] = () if found is None else self._decoded(_decode_items, found)
+        if index % CHUNK >= len(receipts):
             raise self._damage(f"receipt {index} of block {height} is missing")
-        receipts: tuple[bytes, ...] = self._decoded(_decode_items, found)
         return receipts[index % CHUNK]
 
     def body(self, height: int, index: int) -> bytes | None:

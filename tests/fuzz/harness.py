@@ -11,9 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import atheris
-
-INSTRUMENTED: Final = ["node", "contracts"]
+INSTRUMENTED: Final = ["node", "contracts", "tests.fuzz.planted"]
 INPUT_SECONDS_MAX: Final = 10
 RSS_MB_MAX: Final = 1_024
 CORPUS: Final = "corpus"
@@ -21,6 +19,8 @@ CORPUS: Final = "corpus"
 
 def main(name: str, folder: Path, seconds: int, seed: int) -> None:
     """Fuzz one target. Never returns."""
+    import atheris
+
     with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=False):
         from tests.fuzz.targets import target_named
     from tests.fuzz.mutation import changed

@@ -185,7 +185,7 @@ def run_log(data: bytes) -> None:
     source: Any = Rows(rows)
     log = LogReader(source, Path("log"))
     for read in (
-        lambda: log.head(),
+        log.head,
         lambda: list(log.blocks()),
         lambda: list(log.replayed(0, min(log.header_count, 8))),
         lambda: log.check_chain(INTERNATIONAL, 0, min(log.header_count, 8)),

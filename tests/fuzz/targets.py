@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.fuzz import comet_targets, edge_targets, ledger_targets, rpc_targets, storage_targets
+from tests.fuzz import comet_targets, edge_targets, ledger_targets, planted, rpc_targets, storage_targets
 from tests.fuzz.target import Target
 
 TARGETS: Final = (
@@ -13,8 +13,11 @@ TARGETS: Final = (
     *edge_targets.TARGETS,
 )
 
+PLANTED: Final = Target("planted", "bytes", lambda: [b"abcdefgh"], planted.run, 16)
+"""None of the project's: to see that the fuzzer finds something."""
+
 
 def target_named(name: str) -> Target:
     """The target of that name."""
-    (found,) = [target for target in TARGETS if target.name == name]
+    (found,) = [target for target in (*TARGETS, PLANTED) if target.name == name]
     return found
