@@ -18,7 +18,8 @@ import msgspec
 from node.engine.cometbft.answers import read_signed_header
 from node.engine.cometbft.certificates import _decode as decode_handover
 from node.engine.cometbft.light import CommitRefused, SequencerHeader, SignedHeader, check_signed_header
-from node.engine.sequencer import CHECK_DIGITS, SLOT_BYTES, LastSigned, Sequencer, SequencerRefused
+from node.engine.record import CHECK_DIGITS
+from node.engine.sequencer import SLOT_BYTES, LastSigned, Sequencer, SequencerRefused
 from node.keys.verify import VERIFIERS
 from node.ledger import codec
 from node.ledger.errors import InvariantViolated
