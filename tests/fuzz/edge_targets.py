@@ -57,6 +57,18 @@ tls_certificate = "a.pem"
 tls_key = "b.pem"
 tls_ca = "c.pem"
 """
+CONSORTIUM: Final = b"""data_dir = "data"
+genesis = "genesis.json"
+
+[consortium]
+home = "cometbft"
+listen = "127.0.0.1:7700"
+node_key = "keys/node.json"
+node_passphrase_file = "keys/passphrase"
+validator_key = "pkcs11:token=x;object=y?module-path=/lib.so"
+validator_passphrase_file = "keys/pin"
+validator_record = "last-vote"
+"""
 
 
 def configs() -> list[bytes]:
@@ -70,7 +82,13 @@ def configs() -> list[bytes]:
         b"index = 1979-05-27\n",
     )
     without = [b"".join(lines[:at] + lines[at + 1 :]) for at in range(len(lines))]
-    return [CONFIG, *without, *(CONFIG + line for line in odd), *(without[0] + line for line in odd)]
+    return [
+        CONFIG,
+        CONSORTIUM,
+        *without,
+        *(CONFIG + line for line in odd),
+        *(without[0] + line for line in odd),
+    ]
 
 
 def run_config(data: bytes) -> None:

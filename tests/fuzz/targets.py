@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from tests.fuzz import comet_targets, edge_targets, ledger_targets, planted, rpc_targets, storage_targets
+from tests.fuzz import (
+    comet_targets,
+    edge_targets,
+    keys_targets,
+    ledger_targets,
+    planted,
+    rpc_targets,
+    storage_targets,
+)
 from tests.fuzz.target import Target
 
 TARGETS: Final = (
@@ -11,6 +19,7 @@ TARGETS: Final = (
     *comet_targets.TARGETS,
     *storage_targets.TARGETS,
     *edge_targets.TARGETS,
+    *keys_targets.TARGETS,
 )
 
 PLANTED: Final = Target("planted", "bytes", lambda: [b"abcdefgh"], planted.run, 16)
