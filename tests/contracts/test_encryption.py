@@ -26,6 +26,12 @@ def ask(world: Consortium, query: str, member: str) -> Any:
     return world.ledger.query("encryption", query, codec.encode((member,)))
 
 
+@pytest.mark.evidence(
+    "KEY10",
+    asset="encryption keys",
+    threat="a key that everybody knows, or of another purpose",
+    mitigation="checked when it is registered",
+)
 def test_a_key_is_registered_replaced_and_revoked(world: Consortium) -> None:
     receipt = world.apply("PA", registered(FIRST))
     first = world.height
@@ -45,6 +51,12 @@ def test_a_key_is_registered_replaced_and_revoked(world: Consortium) -> None:
     assert ended == {(A, "replaced", second), (B, "revoked", world.height)}
 
 
+@pytest.mark.evidence(
+    "KEY10",
+    asset="encryption keys",
+    threat="a key that everybody knows, or of another purpose",
+    mitigation="checked when it is registered",
+)
 def test_a_key_that_signs_for_a_member_is_no_key_to_encrypt_with() -> None:
     with using(GUOMI):
         world = Consortium()
@@ -59,6 +71,12 @@ def test_a_key_that_signs_for_a_member_is_no_key_to_encrypt_with() -> None:
         assert is_refused(off, Encryption.KEY_INVALID)
 
 
+@pytest.mark.evidence(
+    "ACT2",
+    asset="encryption keys",
+    threat="one officer puts a key of its own in place",
+    mitigation="the strictest rule decides",
+)
 def test_one_officer_cannot_put_a_key_in_place_where_the_policy_asks_for_two(world: Consortium) -> None:
     second = op("members", "register_key", new_key("PA-second"))
     policy = op("members", "set_policy", (Rule("transfers", "send", "CZK", 10**6, 2),))
@@ -69,6 +87,12 @@ def test_one_officer_cannot_put_a_key_in_place_where_the_policy_asks_for_two(wor
     assert ask(world, "get_key", "PA").key_id == A
 
 
+@pytest.mark.evidence(
+    "KEY10",
+    asset="encryption keys",
+    threat="a key that everybody knows, or of another purpose",
+    mitigation="checked when it is registered",
+)
 def test_the_coordinates_refused_are_those_with_which_everybody_knows_the_secret() -> None:
     """Against OpenSSL: it refuses an exchange whose shared secret is zero, and only that."""
     key, tried = X25519PrivateKey.generate(), 0

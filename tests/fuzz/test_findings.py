@@ -110,6 +110,9 @@ FINDINGS: Final = (
 @pytest.mark.parametrize(
     ("name", "what", "made"), FINDINGS, ids=[f"{name}: {what}" for name, what, _ in FINDINGS]
 )
+@pytest.mark.evidence(
+    "BAD2", asset="availability", threat="malformed bytes", mitigation="findings become tests"
+)
 def test_what_the_fuzzer_found_is_refused_now(name: str, what: str, made: Any) -> None:
     data = made()
     target_named(name).run(data)

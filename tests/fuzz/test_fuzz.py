@@ -103,6 +103,9 @@ def runs(
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+@pytest.mark.evidence(
+    "BAD1", asset="availability", threat="malformed bytes", mitigation="every decoder has one kind of refusal"
+)
 def test_a_decoder_lets_out_nothing_but_its_refusals(
     target: Target, runs: dict[str, Future[Run]], seed: int
 ) -> None:
@@ -117,6 +120,9 @@ def test_a_decoder_lets_out_nothing_but_its_refusals(
     assert run.rss_mb < RSS_MB_MAX
 
 
+@pytest.mark.evidence(
+    "BAD1", asset="availability", threat="malformed bytes", mitigation="every decoder has one kind of refusal"
+)
 def test_the_executions_are_counted(runs: dict[str, Future[Run]]) -> None:
     ended = [future.result() for future in runs.values()]
     executions = sum(run.executions for run in ended)
@@ -127,6 +133,9 @@ def test_the_executions_are_counted(runs: dict[str, Future[Run]]) -> None:
     assert executions >= EXECUTIONS_MIN * len(ended)
 
 
+@pytest.mark.evidence(
+    "BAD1", asset="availability", threat="malformed bytes", mitigation="every decoder has one kind of refusal"
+)
 def test_a_planted_fault_is_found_by_coverage_alone(tmp_path: Path) -> None:
     """Four bytes, one after the other: chance alone would need four thousand million tries."""
     started = time.monotonic()
