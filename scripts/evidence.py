@@ -78,7 +78,7 @@ def marks_in(source: str, file: str) -> Iterator[Mark]:
 
 
 def _mark(call: ast.Call, file: str, test: str) -> Mark:
-    words = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    words = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in call.keywords}
     if len(call.args) != 1 or set(words) != {"asset", "threat", "mitigation"}:
         raise ValueError(f"{file}: {test}: a marker is {MARKER}(claim, asset=, threat=, mitigation=)")
     return Mark(ast.literal_eval(call.args[0]), **words, file=file, test=test)

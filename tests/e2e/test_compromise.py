@@ -3,7 +3,7 @@ its signatures. What it signed before stands and is proven; nothing after; every
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -42,8 +42,8 @@ TRANSFERS: Final = 3_000
 BATCH: Final = 20
 CALLERS: Final = 4
 PROVEN: Final = 25
-_decode_signed: Final = codec.decoder(SignedTransaction)
-_decode_receipt: Final = codec.decoder(Receipt)
+_decode_signed: Final[Callable[[bytes], SignedTransaction]] = codec.decoder(SignedTransaction)
+_decode_receipt: Final[Callable[[bytes], Receipt]] = codec.decoder(Receipt)
 
 
 class Thief:
@@ -84,7 +84,7 @@ async def refusal_of(stubs: Stubs, raw: bytes) -> str:
     """Why a transaction is not taken."""
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await stubs.submit(raw)
-    return read_refusal(failed.value).info.reason
+    return str(read_refusal(failed.value).info.reason)
 
 
 @pytest.mark.evidence(

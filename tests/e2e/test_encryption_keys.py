@@ -24,7 +24,7 @@ def admitted(node: RunningNode) -> list[str]:
     """A member, and the words with which it acts."""
     key = node.new_key("ab")
     chairs = [node.folder / f"administrator-{number}.json" for number in (1, 2)]
-    words = ["--member", "ADMIN", "--key", chairs[0], "--key", chairs[1]]
+    words: list[str | Path] = ["--member", "ADMIN", "--key", chairs[0], "--key", chairs[1]]
     node.json(*words, "members", "admit", "AB", "Bank AB", "--member-key", f"officer={key}")
     return ["--member", "AB", "--key", str(key)]
 

@@ -11,8 +11,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from node.engine.cometbft.guard import Guard, delimited
-from node.engine.cometbft.signer import RemoteSigner, SigningRefused, _read
+from node.engine.cometbft.guard import Guard, SigningRefused, delimited
+from node.engine.cometbft.signer import RemoteSigner, _read
 from node.keys.keystore import KeystoreError
 from node.keys.pkcs8 import is_encrypted, read_pkcs8, write_pkcs8
 from node.keys.shares import load_share, needed, restore, save_share, split

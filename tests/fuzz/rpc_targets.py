@@ -122,7 +122,7 @@ def served() -> Served:
     parts = Parts(DirectEngine(bank), bank.ledger, bank.store, index, no_file, backup, "1.2.3")
 
     async def build() -> None:
-        with mock.patch("grpc.aio.server", lambda **_: server):
+        with mock.patch("grpc.aio.server", return_value=server):
             build_server(config_of(folder()), parts, stop=faults.append)
 
     loop.run_until_complete(build())

@@ -24,3 +24,9 @@ class Target:
     seeds: Callable[[], Sequence[bytes]]
     run: Callable[[bytes], None]
     bytes_max: int = 65_536
+
+
+def expect(held: bool, error: Exception) -> None:
+    """A refusal that is not among those expected is a finding."""
+    if not held:
+        raise AssertionError(repr(error)) from error

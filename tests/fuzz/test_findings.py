@@ -3,7 +3,7 @@
 Every one was an exception that the decoder does not document, or something that a refusal left behind.
 """
 
-import os
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ from tests.fuzz.edge_targets import CONFIG
 from tests.fuzz.storage_targets import records, run_last_signed
 from tests.fuzz.targets import target_named
 
+UNKNOWN: Final[Any] = 77
+
 
 def rows(*pairs: tuple[bytes, bytes]) -> bytes:
     """Rows of the block log."""
@@ -33,9 +35,9 @@ def rows(*pairs: tuple[bytes, bytes]) -> bytes:
 
 def commit(**fields: Any) -> bytes:
     """A commit of CometBFT with other fields in its header."""
-    document = msgspec.json.decode(commits()[0])
+    document = json.loads(commits()[0])
     document["commit"]["header"] |= fields
-    return msgspec.json.encode(document)
+    return json.dumps(document).encode()
 
 
 def status(kind: Any) -> bytes:
@@ -70,7 +72,7 @@ FINDINGS: Final = (
         "misbehaviour of an unknown kind halted the node instead of closing the connection",
         lambda: frame(
             pb.Request(
-                prepare_proposal=pb.PrepareProposalRequest(misbehavior=[pb.Misbehavior(type=77)])
+                prepare_proposal=pb.PrepareProposalRequest(misbehavior=[pb.Misbehavior(type=UNKNOWN)])
             ).SerializeToString()
         ),
     ),
@@ -80,7 +82,7 @@ FINDINGS: Final = (
         lambda: frame(
             pb.Request(
                 finalize_block=pb.FinalizeBlockRequest(
-                    decided_last_commit=pb.CommitInfo(votes=[pb.VoteInfo(block_id_flag=77)])
+                    decided_last_commit=pb.CommitInfo(votes=[pb.VoteInfo(block_id_flag=UNKNOWN)])
                 )
             ).SerializeToString()
         ),
@@ -102,6 +104,7 @@ FINDINGS: Final = (
         lambda: b"1;" + b"a" * 64 + b";" + b"z" * 32 + b"\n",
     ),
     ("requests", "a line number of 5,000 digits", lambda: b"9" * 5_000 + b";" + b"a" * 64 + b";" + b"0" * 32),
+    ("token-uri", "an id that is not Unicode", lambda: b"pkcs11:token=a;id=%00\xc9?module-path=/lib.so"),
     ("failure", "an ErrorInfo that is none", lambda: status(error_details_pb2.ErrorInfo)),
     ("failure", "a RetryInfo that is none", lambda: status(error_details_pb2.RetryInfo)),
 )
@@ -128,10 +131,10 @@ def test_a_stamp_of_another_form_means_that_the_spent_ids_are_built_anew(tmp_pat
 
 def test_a_sequencer_that_is_refused_leaves_no_file_open() -> None:
     run_last_signed(b"")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         run_last_signed(b"{}")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_the_log_says_what_is_missing() -> None:
