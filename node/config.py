@@ -171,17 +171,15 @@ def load_config(
     if unknown := sorted(name for name in values if name not in known):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
-        if values.get(name) and not str(values[name]).startswith(SCHEMES):
-            values[name] = str(base / Path(values[name]))
+        _anchor(values, name, base)
     if isinstance(consortium := values.get("consortium"), dict):
         for name in CONSORTIUM_PATHS:
-            if name in consortium and not str(consortium[name]).startswith(SCHEMES):
-                consortium[name] = str(base / Path(consortium[name]))
+            _anchor(consortium, name, base)
     try:
         config: NodeConfig = msgspec.convert(
             values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
         )
-    except msgspec.ValidationError as error:
+    except (TypeError, ValueError) as error:  # also a text that is not Unicode, or a path that is no text
         raise ConfigError(f"{path}: {error}") from error
     _check(config, path)
     return config
@@ -208,6 +206,15 @@ def child_environment(environment: Mapping[str, str] | None = None) -> dict[str,
 def host_of(listen: str) -> str:
     """The host in ``host:port``."""
     return listen.rpartition(":")[0].strip("[]")
+
+
+def _anchor(values: dict[str, Any], name: str, base: Path) -> None:
+    """Make a path relative to the file absolute; what is no text is left for the types to refuse."""
+    value = values.get(name)
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{name}: a path holds a NUL character")
+    if isinstance(value, str) and value and not value.startswith(SCHEMES):
+        values[name] = str(base / value)
 
 
 def _check_doors(config: NodeConfig, path: Path) -> None:
