@@ -109,11 +109,13 @@ class CometEngine(RunningLedger):
         self._application = LedgerApplication(
             ledger, store, self._bundles, home,
             chain_id=comet_chain_id(ledger.chain.chain_id), version=version, on_decide=self._on_decide,
-            committed=self._committed, alarm=self.alarm, snapshots=snapshots, witness=witness,
+            committed=self._committed, alarm=self.alarm, restored=self._restored, snapshots=snapshots,
+            witness=witness,
         )  # fmt: skip
         self._server = AbciServer(
             self._application, abci_socket, failed=self.halt, closed=self._lost, trace=trace
         )
+        self._snapshots = snapshots
         self._comet: Comet | None = None
         self._certificates: Certificates | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -131,16 +133,16 @@ class CometEngine(RunningLedger):
         self,
         comet: Comet,
         certificates: Certificates | None = None,
-        vote: Coroutine[Any, Any, None] | None = None,
+        *beside: Coroutine[Any, Any, None],
     ) -> None:
-        """Serve CometBFT, start it, and go on once it answers. vote: answers for the validator's key, where
-        CometBFT does not hold it. Raises SocketRefused, CometFailed.
+        """Serve CometBFT, start it, and go on once it answers. beside: what CometBFT needs while it runs: who
+        answers for the validator's key, ways to peers. Raises SocketRefused, CometFailed.
         """
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
-        if vote:
-            self._run_beside(vote)
+        for follower in beside:
+            self._run_beside(follower)
         await comet.start()
         await wait_ready(self._rpc, comet)
         if self.halted.is_set():
@@ -153,6 +155,8 @@ class CometEngine(RunningLedger):
         followers = [self._follow(), self._bundler.run(), self._keep_dialling()]
         if certificates:
             followers.append(certificates.run())
+        if self._snapshots:
+            followers.append(self._snapshots.run(self._on_decide))
         for follower in followers:
             self._run_beside(follower)
 
@@ -211,6 +215,15 @@ class CometEngine(RunningLedger):
             self._certificates.notice(height)
         self._blocks += 1
         gc.collect(2 if self._blocks % COLLECT_ALL_EVERY == 0 else 0)
+
+    def _restored(self) -> None:
+        """A snapshot was taken in: readers and the door see it, and wait until CometBFT is level."""
+        info = self._ledger.info()
+        self._ledger.publish()
+        self.comet_height = info.height
+        self._durable, self._door.height, self._time_ms = info, info.height, info.time_ms
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
     def _admit(self, decided: int) -> None:
         """Bound what may wait by what was decided lately."""
