@@ -208,7 +208,8 @@ async def consortium_start(
     if consortium.supervised:
         binary = find_binary(config.cometbft)
         log_file = consortium.home / COMET_LOG
-        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=[settings.rpc])
+        sockets = [settings.rpc, *([settings.signer] if settings.signer else [])]
+        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets)
     certificates = ValidatorCertificates(
         rpc,
         store,

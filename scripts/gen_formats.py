@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from contracts import assemble
 from node.engine.cometbft.light import SignedHeader
 from node.engine.errors import NodeError
-from node.ledger import types
+from node.ledger import snapshot, types
 from node.ledger.contract import Method
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import Record
@@ -34,6 +34,7 @@ TRANSACTION: Final = (types.Transaction, types.SignedTransaction, types.Bundle)
 BLOCK: Final = (types.Receipt, types.Leaf, types.Header)
 GENESIS: Final = (types.Genesis,)
 EVIDENCE: Final = (types.Evidence,)
+SNAPSHOT: Final = (snapshot.Manifest, snapshot.WindowChunk, snapshot.StateChunk)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -228,6 +229,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "receipt file records": lambda: records_part(ReceiptFile),
     "signed header records": lambda: records_part(SignedHeader),
     "checkpoint record": lambda: records_part(Checkpoint),
+    "snapshot records": lambda: records_part(*SNAPSHOT),
     "receipt problems": problems_part,
     "refusals": refusals_part,
 }

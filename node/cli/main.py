@@ -26,6 +26,7 @@ from node.cli import (
     receipt,
     reshard,
     run,
+    snapshot,
     status,
     support,
     transfer,
@@ -200,10 +201,12 @@ for name, noun in (
     ("receipt", receipt),
     ("backup", backup),
     ("engine", engine),
+    ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)
 app.command("validators")(validators.validators)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
+app.command("prune")(snapshot.prune)
 app.command("doctor")(doctor.doctor)
 app.command("support-bundle")(support.support_bundle)

@@ -27,6 +27,8 @@ STATE_LEAF: Final = b"vostro/state-leaf/1\0"
 STATE_NODE: Final = b"vostro/state-node/1\0"
 UNIQUE_ID: Final = b"vostro/unique-id/1\0"
 CONTENT: Final = b"vostro/content/1\0"
+SNAPSHOT: Final = b"vostro/snapshot/1\0"
+SNAPSHOT_CHUNK: Final = b"vostro/snapshot-chunk/1\0"
 
 # What a signature covers begins with its context; it is signed, not hashed, by the algorithms of the suite.
 SIGN_TX: Final = b"vostro/sign/tx/1\0"

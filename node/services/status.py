@@ -82,7 +82,8 @@ def status_of(error: Exception) -> status_pb2.Status | None:
     if isinstance(
         error, StorageError
     ):  # its particulars are paths and causes: the operator's, not the client's
-        return _status(_of_storage(error.error))
+        kept = error.error is StorageCode.PRUNED  # nothing is wrong; it says from where on
+        return _status(error.error, error.details) if kept else _status(_of_storage(error.error))
     return None
 
 

@@ -241,7 +241,7 @@ def sync_files(path: Path) -> None:
     sync_directory(path)
 
 
-def untold(*_done: int) -> None:
+def untold(*_done: object) -> None:
     """Progress that nobody asked to see."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections import Counter
 from typing import Any
@@ -252,6 +253,22 @@ async def test_four_validators_agree_under_load_from_all_sides() -> None:
         assert replayed(made.validators[0], made.genesis) == made.validators[3].ledger.info().app_hash
         for each in made.validators:
             check_order(each.trace)
+
+
+async def test_a_home_whose_ledger_was_lost_in_part_halts_at_once_and_says_why() -> None:
+    async with consortium() as made:
+        (only,) = made.validators
+        await only.submit(made.pay())
+        await only.stop()
+        shutil.rmtree(only.folder / "comet" / "data")
+        (only.folder / "comet" / "vostro-place").unlink()
+        with pytest.raises(InvariantViolated, match="begins at height 1 and the ledger ends at"):
+            await only.start()
+        await only.stop()
+        shutil.rmtree(only.folder / "data")
+        await only.start()
+        await only.serving()
+        await made.fund()  # there was nobody to catch up from: the chain began again
 
 
 async def test_a_home_that_does_not_fit_the_ledger_is_not_begun() -> None:

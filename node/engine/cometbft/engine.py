@@ -38,7 +38,7 @@ from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError
 from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.transactions import Candidate
 
-STATUS_SECONDS: Final = 0.5
+STATUS_SECONDS: Final = 1.0
 DIAL_SECONDS: Final = 5.0
 QUORUM_LOST_HEARTBEATS: Final = 10
 QUORUM_LOST_SECONDS_MIN: Final = 10.0
@@ -144,9 +144,7 @@ class CometEngine(RunningLedger):
         for follower in beside:
             self._run_beside(follower)
         await comet.start()
-        await wait_ready(self._rpc, comet)
-        if self.halted.is_set():
-            raise InvariantViolated(self.status().alarms[-1])
+        await self._ready(comet)
         self._ledger.publish()
         self._open()
         self._door.refusing = NodeError.STARTING  # until the first block shows a quorum
@@ -159,6 +157,20 @@ class CometEngine(RunningLedger):
             followers.append(self._snapshots.run(self._on_decide))
         for follower in followers:
             self._run_beside(follower)
+
+    async def _ready(self, comet: Comet) -> None:
+        """Until CometBFT answers. Raises CometFailed, and InvariantViolated where the ledger halts first."""
+        ready = asyncio.ensure_future(wait_ready(self._rpc, comet))
+        halted = asyncio.ensure_future(self.halted.wait())
+        try:
+            await asyncio.wait((ready, halted), return_when=asyncio.FIRST_COMPLETED)
+            if self.halted.is_set():
+                raise InvariantViolated(self.status().alarms[-1])
+            ready.result()
+        finally:
+            for task in (ready, halted):
+                task.cancel()
+            await asyncio.gather(ready, halted, return_exceptions=True)
 
     def _run_beside(self, follower: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(follower)
