@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import grpc
 import structlog
 
 from contracts import assemble
@@ -21,12 +22,14 @@ from node.config import ConsortiumConfig, NodeConfig
 from node.engine.cometbft.abci import BlockVote, DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
-from node.engine.cometbft.home import HomeConfig, Peer, load_initial_height, renew_settings
+from node.engine.cometbft.home import HomeConfig, Peer, StateSync, load_initial_height, renew_settings
 from node.engine.cometbft.install import find_binary
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
 from node.engine.cometbft.signer import RemoteSigner, SeenVote, is_ours_unsigned, serve
+from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
+from node.engine.cometbft.tunnel import PeerDoor, RpcTunnel, TunnelFailed, hold
 from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
 from node.engine.running import RunningLedger
@@ -183,10 +186,14 @@ async def consortium_start(
     if consortium is None:
         raise InvariantViolated("a node without [consortium] has no CometBFT")
     peers = tuple([Peer.parse(text) for text in consortium.peers])
-    settings = home_config(consortium, opened.genesis, peers)
+    doors = [PeerDoor(target, credentials_of(config)) for target in consortium.state_sync_peers]
+    tunnels = [RpcTunnel(consortium.home / f"peer-{at}.sock", door.ask) for at, door in enumerate(doors)]
+    settings = home_config(consortium, opened.genesis, peers, begins_from_snapshot(store))
     home = renew_settings(consortium.home, settings)
     rpc = RpcClient(settings.rpc)
     witnesses: list[tuple[RemoteSigner, CometEngine]] = []
+    store.snapshot_every = consortium.snapshot_blocks
+    settled: list[Callable[[], int]] = [lambda: index.height] if index else []
     engine = CometEngine(
         ledger,
         store,
@@ -200,6 +207,7 @@ async def consortium_start(
         queue_max=config.queue_max,
         peers=peers,
         index=index,
+        snapshots=partial(LedgerSnapshots, ledger, store, Keeping(consortium.keep_blocks), settled),
         witness=partial(look_for_ourselves, witnesses),
     )
     remote = remote_signer(consortium, ledger, engine)
@@ -218,11 +226,15 @@ async def consortium_start(
         opened.genesis,
         initial_height=load_initial_height(home),
         alarm=engine.alarm,
-        rpc_errors=(RpcError,),
+        rpc_errors=(RpcError, TunnelFailed),
+        elders=[door.handovers for door in doors],
     )
-    vote = serve(remote, settings.signer) if remote and settings.signer else None
+    settled.append(lambda: certificates.settled)
     try:
-        await engine.start(comet, certificates, vote)
+        for tunnel in tunnels:
+            await tunnel.start()
+        beside = [serve(remote, settings.signer)] if remote and settings.signer else []
+        await engine.start(comet, certificates, hold(tunnels, doors), *beside)
     except BaseException:
         await engine.stop()
         raise
@@ -261,8 +273,34 @@ def look_for_ourselves(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], bl
                 )
 
 
-def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...]) -> HomeConfig:
+def credentials_of(config: NodeConfig) -> grpc.ChannelCredentials | None:
+    """With what this node opens other nodes' doors: its own certificate; None where all is on loopback."""
+    if not (config.tls_ca and config.tls_key and config.tls_certificate):
+        return None
+    return grpc.ssl_channel_credentials(
+        config.tls_ca.read_bytes(), config.tls_key.read_bytes(), config.tls_certificate.read_bytes()
+    )
+
+
+def begins_from_snapshot(store: ShardedStore) -> bool:
+    """Whether a node that may begin from a snapshot does: there is no block yet, or none above a snapshot
+    that a crash kept CometBFT from hearing of. A CometBFT that has blocks does not ask for one.
+    """
+    return store.durable_count == 0 or store.durable_count == store.first_position > 0
+
+
+def home_config(
+    consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...], from_snapshot: bool
+) -> HomeConfig:
     """CometBFT's settings for a node."""
+    servers = tuple(
+        [f"unix://{consortium.home / f'peer-{at}.sock'}" for at in range(len(consortium.state_sync_peers))]
+    )
+    state_sync = (
+        StateSync(servers, consortium.trust_height, bytes.fromhex(consortium.trust_hash))
+        if servers and from_snapshot
+        else None
+    )
     return HomeConfig(
         moniker=consortium.moniker,
         abci=consortium.home / "abci.sock",
@@ -271,6 +309,7 @@ def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Pee
         signer=consortium.home / "signer.sock" if consortium.validator_key else None,
         external=consortium.external,
         peers=peers,
+        state_sync=state_sync,
         heartbeat_ms=genesis.limits.heartbeat_ms,
         timeout_propose_ms=consortium.timeout_propose_ms,
     )
@@ -341,6 +380,7 @@ def parts_of(node: Node) -> Parts:
         backup=backup,
         version=VERSION,
         consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
+        handovers=HandoverShelf(node.opened.config.data_dir).load if node.certificates else None,
     )
 
 

@@ -12,7 +12,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from node.client import signing
 from node.demo.child import free_port
 from node.engine.cometbft.abci_server import Call
 from node.engine.cometbft.application import LedgerApplication
+from node.engine.cometbft.certificates import Elder, ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
 from node.engine.cometbft.home import (
     HomeConfig,
@@ -33,15 +35,17 @@ from node.engine.cometbft.home import (
     write_home,
 )
 from node.engine.cometbft.light import comet_chain_id
-from node.engine.cometbft.rpc import RpcClient
+from node.engine.cometbft.rpc import RpcClient, RpcError
+from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Restarts, Supervisor
+from node.engine.cometbft.tunnel import TunnelFailed
 from node.engine.engine import Outcome
 from node.genesis_file import make_genesis
 from node.keys.verify import CachedVerifier, InternationalVerifier
 from node.ledger.bundles import signed_bundle
 from node.ledger.genesis import chain_id
 from node.ledger.hashing import INTERNATIONAL
-from node.ledger.ledger import Ledger
+from node.ledger.ledger import PROTOCOLS, Ledger
 from node.ledger.ports import Check
 from node.ledger.types import (
     AdministratorKey,
@@ -53,6 +57,7 @@ from node.ledger.types import (
     Node,
     Operation,
 )
+from node.storage.handovers import HandoverShelf
 from node.storage.sharded import Budget, ShardedStore
 from tests.comet_kit import binary
 from tests.kit import officer
@@ -88,11 +93,16 @@ class Validator:
     contracts: Contracts = assemble
     trace: list[Call] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
+    snapshot_every: int = 0
+    keeping: Keeping = field(default_factory=Keeping)
+    elders: Sequence[Elder] = ()
+    protocols: tuple[int, ...] = PROTOCOLS
     engine: CometEngine = field(init=False)
     ledger: Ledger = field(init=False)
     store: ShardedStore = field(init=False)
     rpc: RpcClient = field(init=False)
     comet: Supervisor = field(init=False)
+    certificates: ValidatorCertificates = field(init=False)
 
     @property
     def signer(self) -> Any:
@@ -112,9 +122,13 @@ class Validator:
         self.store = ShardedStore.open(
             data, INTERNATIONAL, budget=SMALL, lifetime_ms=self.genesis.limits.lifetime_ms
         )
+        self.store.snapshot_every = self.snapshot_every
         verifier = CachedVerifier(InternationalVerifier(), 10_000)
-        self.ledger = Ledger(self.genesis, self.contracts, self.store, verifier, records=1_000)
+        self.ledger = Ledger(
+            self.genesis, self.contracts, self.store, verifier, records=1_000, protocols=self.protocols
+        )
         self.rpc = RpcClient(self.config.rpc)
+        settled: list[Callable[[], int]] = []
         self.trace.clear()
         self.engine = CometEngine(
             self.ledger,
@@ -128,6 +142,7 @@ class Validator:
             version="test",
             peers=self.config.peers,
             trace=self.trace.append,
+            snapshots=partial(LedgerSnapshots, self.ledger, self.store, self.keeping, settled),
             **{"queue_max": 10_000, **self.options},
         )
         home = write_home(
@@ -141,7 +156,18 @@ class Validator:
             sockets=[self.config.rpc],
             restarts=QUICK,
         )
-        await self.engine.start(self.comet)
+        self.certificates = ValidatorCertificates(
+            self.rpc,
+            self.store,
+            HandoverShelf(data),
+            verifier,
+            self.genesis,
+            alarm=self.engine.alarm,
+            rpc_errors=(RpcError, TunnelFailed),
+            elders=self.elders,
+        )
+        settled.append(lambda: self.certificates.settled)
+        await self.engine.start(self.comet, self.certificates)
 
     async def serving(self) -> None:
         """Until it takes transactions."""
@@ -224,6 +250,28 @@ class Consortium:
         )
         assert all(applied(outcome) for outcome in outcomes), outcomes
 
+    def add_observer(self, **options: Any) -> Validator:
+        """A further node, not started, that follows and does not vote."""
+        place = len(self.validators)
+        root = self.folder / f"n{place}"
+        root.mkdir()
+        first = self.validators[0]
+        (root / "genesis.json").write_bytes((first.folder / "genesis.json").read_bytes())
+        peers = [
+            Peer(node_id(public_key(each.keys.node)), each.config.listen) for each in self.validators[:4]
+        ]
+        config = replace(
+            first.config,
+            moniker=f"n{place}",
+            abci=root / "abci.sock",
+            rpc=root / "rpc.sock",
+            listen=f"127.0.0.1:{free_port()}",
+            peers=tuple(peers),
+        )
+        observer = Validator(place, root, self.genesis, Keys(new_key()), config, first.contracts, **options)
+        self.validators.append(observer)
+        return observer
+
     async def level(self, height: int = 0) -> None:
         """Until all validators have the same head, at a height or above."""
 
@@ -274,9 +322,15 @@ def founding(count: int, keys: Sequence[Keys], limits: Limits) -> Genesis:
 
 @asynccontextmanager
 async def consortium(
-    count: int = 1, *, limits: Limits = LIMITS, contracts: Contracts = assemble, **options: Any
+    count: int = 1,
+    *,
+    limits: Limits = LIMITS,
+    contracts: Contracts = assemble,
+    snapshot_every: int = 0,
+    keeping: Keeping | None = None,
+    **options: Any,
 ) -> AsyncIterator[Consortium]:
-    """So many validators, started, with funded accounts."""
+    """So many validators, started, with funded accounts. options: of their engines."""
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = [Keys(new_key(), new_key()) for _ in range(count)]
     genesis = founding(count, keys, limits)
@@ -295,7 +349,10 @@ async def consortium(
             peers=tuple([peer for peer in peers if peer is not peers[place]]),
             heartbeat_ms=limits.heartbeat_ms,
         )
-        validator = Validator(place, root, genesis, keys[place], config, contracts, options=options)
+        validator = Validator(
+            place, root, genesis, keys[place], config, contracts, options=options,
+            snapshot_every=snapshot_every, keeping=keeping or Keeping(),
+        )  # fmt: skip
         made.validators.append(validator)
     try:
         await asyncio.gather(*(each.start() for each in made.validators))

@@ -21,6 +21,7 @@ import structlog
 from node.engine.cometbft.abci import (
     ApplyAnswer,
     CheckTxAnswer,
+    ConsensusParams,
     DecidedBlock,
     FinalizeAnswer,
     InfoAnswer,
@@ -38,6 +39,7 @@ from node.engine.cometbft.abci import (
     ValidatorPower,
 )
 from node.engine.cometbft.bundles import Bundles, Met
+from node.engine.cometbft.home import params_of
 from node.engine.ports import DurableStore
 from node.engine.record import RecordFile, RecordMissing
 from node.ledger.errors import InvariantViolated, Rejected
@@ -259,7 +261,17 @@ class LedgerApplication:
         for text in finalized.alarms:
             self._alarm(text)
         updates = [ValidatorPower(change.public_key, change.power) for change in finalized.updates]
-        return FinalizeAnswer(finalized.app_hash, (TxResult(),) * len(block.txs), tuple(updates))
+        return FinalizeAnswer(
+            finalized.app_hash, (TxResult(),) * len(block.txs), tuple(updates), self._new_params(block.height)
+        )
+
+    def _new_params(self, height: int) -> ConsensusParams | None:
+        """Where the next height has another protocol, CometBFT's headers say so from there on: a node that
+        begins from a snapshot is held to it.
+        """
+        ledger = self._ledger
+        number = ledger.next_protocol()
+        return params_of(ledger.genesis, number) if number != ledger.standing.protocol(height) else None
 
     def _met(self, block: DecidedBlock) -> list[Met]:
         met: list[Met] = []

@@ -115,7 +115,6 @@ class ValidatorCertificates:
         self._initial_height = initial_height
         self._alarm = alarm
         self._elders = tuple(elders)
-        self._rpc_errors = rpc_errors
         self._failures: tuple[type[Exception], ...] = (*rpc_errors, AnswerRefused, CommitRefused)
         self._alarmed = ""
         self._links: dict[int, Link] = {}
@@ -307,7 +306,7 @@ class ValidatorCertificates:
                 links = await asyncio.to_thread(
                     inherited, contents, self._genesis, self._initial_height, self._verifier
                 )
-            except (*self._rpc_errors, CommitRefused) as error:
+            except self._failures as error:
                 reasons.append(str(error))
                 continue
             for link in links:

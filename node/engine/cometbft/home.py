@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from nacl.signing import SigningKey
 
+from node.engine.cometbft.abci import ConsensusParams
 from node.engine.cometbft.abci_server import SOCKET_PATH_BYTES_MAX
 from node.ledger.types import Authority, Genesis
 
@@ -247,27 +248,26 @@ def genesis_json(
     """
     if not 0 < len(chain_id) <= CHAIN_ID_CHARACTERS_MAX:
         raise HomeRefused(f"CometBFT takes 1 to {CHAIN_ID_CHARACTERS_MAX} characters as a chain's id")
-    limits = genesis.limits
+    params = params_of(genesis, genesis.protocol)
     validators = sorted(
         genesis.authority if authority is None else authority, key=lambda entry: entry.public_key
     )
     for entry in validators:
         if entry.algorithm != KEY_ALGORITHM:
             raise HomeRefused(f"CometBFT's validators sign with {KEY_ALGORITHM}, not {entry.algorithm}")
-    block_bytes = min(limits.block_bytes_max + BLOCK_OVERHEAD_BYTES, BLOCK_BYTES_MAX)
     document = {
         "genesis_time": _rfc3339(genesis.time_ms),
         "chain_id": chain_id,
         "initial_height": str(initial_height),
         "consensus_params": {
-            "block": {"max_bytes": str(block_bytes), "max_gas": str(limits.block_work_max)},
+            "block": {"max_bytes": str(params.block_bytes_max), "max_gas": str(params.block_gas_max)},
             "evidence": {
-                "max_age_num_blocks": str(EVIDENCE_AGE_BLOCKS),
-                "max_age_duration": str(EVIDENCE_AGE_NS),
-                "max_bytes": str(EVIDENCE_BYTES_MAX),
+                "max_age_num_blocks": str(params.evidence_age_blocks),
+                "max_age_duration": str(params.evidence_age_ns),
+                "max_bytes": str(params.evidence_bytes_max),
             },
             "validator": {"pub_key_types": [KEY_ALGORITHM]},
-            "version": {"app": str(genesis.protocol)},
+            "version": {"app": str(params.app_version)},
             "abci": {"vote_extensions_enable_height": "0"},
             "authority": {"authority": ""},
         },
@@ -283,6 +283,19 @@ def genesis_json(
         "app_hash": "",
     }
     return _json(document)
+
+
+def params_of(genesis: Genesis, protocol: int) -> ConsensusParams:
+    """What CometBFT holds a chain of ours to; but for the protocol it never changes."""
+    limits = genesis.limits
+    return ConsensusParams(
+        min(limits.block_bytes_max + BLOCK_OVERHEAD_BYTES, BLOCK_BYTES_MAX),
+        limits.block_work_max,
+        EVIDENCE_AGE_BLOCKS,
+        EVIDENCE_AGE_NS,
+        EVIDENCE_BYTES_MAX,
+        protocol,
+    )
 
 
 def node_key_json(seed: bytes) -> bytes:

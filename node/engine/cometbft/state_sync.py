@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -66,8 +67,8 @@ class SnapshotDisk(Protocol):
     def make_snapshot(self, view: Any, *, stopped: Callable[[], bool]) -> ours.Snapshot:
         """Make it, beside the commits. Raises StoreFailed, Stopped."""
 
-    def plan_prune(self, keep_from: int) -> Any | None:
-        """Where the log would begin; None where nothing is to be dropped. Raises StoreFailed."""
+    def plan_prune(self, keep_from: int, stopped: Callable[[], bool]) -> Any | None:
+        """Where the log would begin; None where nothing is to be dropped. Raises StoreFailed, Stopped."""
 
     def begin_prune(self, base: Any) -> None:
         """Move the log's beginning. Called by the thread that commits. Raises StoreFailed."""
@@ -96,16 +97,17 @@ class LedgerSnapshots:
         ledger: Ledger,
         disk: SnapshotDisk,
         keeping: Keeping,
-        *,
+        settled: Sequence[Callable[[], int]],
         alarm: Callable[[str], None],
-        settled: Sequence[Callable[[], int]] = (),
     ) -> None:
-        """settled: heights up to which others who read the log (certificates, index) need it no more."""
+        """settled: heights up to which others who read the log (certificates, index) need it no more. alarm:
+        called in any thread.
+        """
         self._ledger = ledger
         self._disk = disk
         self._keeping = keeping
         self._alarm = alarm
-        self.settled = list(settled)
+        self._settled = settled
         self._noticed = asyncio.Event()
         self._stopped = threading.Event()
         self._here_already = False
@@ -180,23 +182,24 @@ class LedgerSnapshots:
             if view is None:
                 continue
             try:
-                made = await self._beside(
-                    lambda view=view: self._disk.make_snapshot(view, stopped=self._stopped.is_set)
-                )
-                log.info("a snapshot is made", height=made.height, chunks=made.chunks)
-                self._behind = await self._beside(self._second_newest)
+                await self._make(view)
                 if self._keeping.blocks:
                     await self._prune(on_decide)
             except StoreFailed as error:
                 self._alarm(f"no snapshot, or nothing forgotten behind it: {error}")
 
+    async def _make(self, view: Any) -> None:
+        made = await self._beside(partial(self._disk.make_snapshot, view, stopped=self._stopped.is_set))
+        log.info("a snapshot is made", height=made.height, chunks=made.chunks)
+        self._behind = await self._beside(self._second_newest)
+
     async def _prune(self, on_decide: OnDecide) -> None:
         """Let our own log begin where CometBFT's blocks do, once all who read it are past that."""
-        bounds = [self._bound(self._ledger.info().height), *(settled() for settled in self.settled)]
+        bounds = [self._bound(self._ledger.info().height), *[settled() for settled in self._settled]]
         keep_from = min(bounds)
         if keep_from <= 0:
             return
-        base = await self._beside(lambda: self._disk.plan_prune(keep_from))
+        base = await self._beside(partial(self._disk.plan_prune, keep_from, self._stopped.is_set))
         if base is not None:
             await on_decide(self._disk.begin_prune, base)
             await self._beside(self._disk.finish_prune)
@@ -212,6 +215,7 @@ class LedgerSnapshots:
         except asyncio.CancelledError:
             self._stopped.set()
             await asyncio.wait([work])
+            work.exception()  # looked at: nobody else will
             raise
 
     # --- private --------------------------------------------------------------------------------------------
