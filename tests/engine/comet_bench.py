@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts import assemble
+from contracts.proposals import Opened
 from node.client import signing
 from node.demo.child import free_port
 from node.engine.cometbft.abci_server import Call
@@ -40,19 +41,22 @@ from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Restarts, Supervisor
 from node.engine.cometbft.tunnel import TunnelFailed
 from node.engine.engine import Outcome
-from node.genesis_file import make_genesis
+from node.genesis_file import GOVERNANCE_DEFAULT, make_genesis
 from node.keys.verify import CachedVerifier, InternationalVerifier
+from node.ledger import codec
 from node.ledger.bundles import signed_bundle
 from node.ledger.genesis import chain_id
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.ledger import PROTOCOLS, Ledger
 from node.ledger.ports import Check
+from node.ledger.proofs import SuiteProofs
 from node.ledger.types import (
     AdministratorKey,
     Authority,
     BundleBody,
     Founder,
     Genesis,
+    GovernanceRules,
     Limits,
     Node,
     Operation,
@@ -272,6 +276,19 @@ class Consortium:
         self.validators.append(observer)
         return observer
 
+    async def decide(self, *operations: Operation) -> None:
+        """Operations by decision of both members."""
+        first = self.validators[0]
+        (proposed,) = await first.submit(self.make(op("governance", "propose", operations, "")))
+        assert applied(proposed), proposed
+        assert proposed.receipt is not None
+        opened = next(event for event in proposed.receipt.events if event.event == "Opened")
+        number = codec.trusted_decoder(Opened)(opened.fields).number
+        content = SuiteProofs(INTERNATIONAL, InternationalVerifier()).content_hash(operations)
+        ballot = self.make(op("governance", "approve", number, content), member="KB")
+        (approved,) = await first.submit(ballot)
+        assert applied(approved), approved
+
     async def level(self, height: int = 0) -> None:
         """Until all validators have the same head, at a height or above."""
 
@@ -295,7 +312,9 @@ async def until(true: Callable[[], bool], what: str, seconds: float = SECONDS) -
         await asyncio.sleep(0.01)
 
 
-def founding(count: int, keys: Sequence[Keys], limits: Limits) -> Genesis:
+def founding(
+    count: int, keys: Sequence[Keys], limits: Limits, governance: GovernanceRules = GOVERNANCE_DEFAULT
+) -> Genesis:
     """A genesis of two banks and so many validators, all of them PA's and KB's in turn."""
     validators = [public_key(each.validator or b"") for each in keys]
     members = ("PA", "KB")
@@ -316,6 +335,7 @@ def founding(count: int, keys: Sequence[Keys], limits: Limits) -> Genesis:
             Node(members[at % 2], "ed25519", officer(f"node-{at}").public_key, validators[at])
             for at in range(count)
         ],
+        governance=governance,
         limits=limits,
     )
 
@@ -328,12 +348,13 @@ async def consortium(
     contracts: Contracts = assemble,
     snapshot_every: int = 0,
     keeping: Keeping | None = None,
+    governance: GovernanceRules = GOVERNANCE_DEFAULT,
     **options: Any,
 ) -> AsyncIterator[Consortium]:
     """So many validators, started, with funded accounts. options: of their engines."""
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = [Keys(new_key(), new_key()) for _ in range(count)]
-    genesis = founding(count, keys, limits)
+    genesis = founding(count, keys, limits, governance)
     document = genesis_json(genesis, comet_chain_id(chain_id(genesis)))
     peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
     made = Consortium(genesis, [], folder)

@@ -25,6 +25,8 @@ from node.ledger.types import Authority, Genesis
 
 VERSION: Final = "0.39.4"
 """The CometBFT that the node is made for."""
+HOME_VERSION: Final = b"vostro-home 1\n"
+"""What this release makes of a home; one that knows more says so here."""
 KEY_BYTES: Final = 32
 ADDRESS_BYTES: Final = 20
 CHAIN_ID_CHARACTERS_MAX: Final = 50
@@ -138,6 +140,11 @@ class Home:
     root: Path
 
     @property
+    def version(self) -> Path:
+        """Which release's home this is."""
+        return self.root / "VERSION"
+
+    @property
     def config(self) -> Path:
         """CometBFT's settings."""
         return self.root / "config" / "config.toml"
@@ -190,6 +197,7 @@ def write_home(root: Path, config: HomeConfig, genesis: bytes, keys: Keys) -> Ho
     home = Home(root)
     for folder in (root, home.config.parent, home.validator_state.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_version(home)
     _keep(home.genesis, genesis, "another chain's genesis file")
     _keep(home.node_key, node_key_json(keys.node), "another node's key")
     if config.signer is None:
@@ -211,6 +219,7 @@ def renew_settings(root: Path, config: HomeConfig) -> Home:
     home = Home(root)
     if not home.genesis.exists():
         raise HomeRefused(f"{root} is no home of CometBFT: make it with `vostro consortium home`")
+    _check_version(home)
     _write(home.config, config_toml(config))
     return home
 
@@ -330,6 +339,17 @@ def config_toml(config: HomeConfig) -> bytes:
         lines += ["", f"[{section}]"] if section else []
         lines += [f"{name} = {_toml(value)}" for name, value in settings.items()]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _check_version(home: Home) -> None:
+    """Mark a home that has no version yet. Raises HomeRefused for another's."""
+    if not home.version.exists():
+        _write(home.version, HOME_VERSION)
+    elif (found := home.version.read_bytes()) != HOME_VERSION:
+        raise HomeRefused(
+            f"{home.root} is marked {found.decode(errors='replace').strip()!r} and this release knows "
+            f"{HOME_VERSION.decode().strip()!r}: start the release that marked it again; nothing was changed"
+        )
 
 
 def _settings(config: HomeConfig) -> dict[str, dict[str, Any]]:
