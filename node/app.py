@@ -19,14 +19,15 @@ import structlog
 
 from contracts import assemble
 from node.config import ConsortiumConfig, NodeConfig
-from node.engine.cometbft.abci import BlockVote, DecidedBlock
+from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
 from node.engine.cometbft.home import HomeConfig, Peer, StateSync, load_initial_height, renew_settings
+from node.engine.cometbft.identity import hold_against_chain, hold_back, look_for_ourselves
 from node.engine.cometbft.install import find_binary
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
-from node.engine.cometbft.signer import RemoteSigner, SeenVote, is_ours_unsigned, serve
+from node.engine.cometbft.signer import RemoteSigner, serve
 from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
 from node.engine.cometbft.tunnel import PeerDoor, RpcTunnel, TunnelFailed, hold
@@ -208,7 +209,7 @@ async def consortium_start(
         peers=peers,
         index=index,
         snapshots=partial(LedgerSnapshots, ledger, store, Keeping(consortium.keep_blocks), settled),
-        witness=partial(look_for_ourselves, witnesses),
+        witness=partial(look_for_us, witnesses),
     )
     remote = remote_signer(consortium, ledger, engine)
     witnesses += [(remote, engine)] if remote else []
@@ -233,8 +234,11 @@ async def consortium_start(
     try:
         for tunnel in tunnels:
             await tunnel.start()
-        beside = [serve(remote, settings.signer)] if remote and settings.signer else []
-        await engine.start(comet, certificates, hold(tunnels, doors), *beside)
+        beside = [hold(tunnels, doors)]
+        if remote and settings.signer:
+            hold_back(remote)
+            beside += [serve(remote, settings.signer), hold_against_chain(remote, rpc, engine.alarm)]
+        await engine.start(comet, certificates, *beside)
     except BaseException:
         await engine.stop()
         raise
@@ -260,17 +264,10 @@ def remote_signer(consortium: ConsortiumConfig, ledger: Ledger, engine: CometEng
     return RemoteSigner(load_signer(key, passphrase), comet_chain_id(ledger.chain.chain_id), record, alarm)
 
 
-def look_for_ourselves(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
-    """Alarm where the chain shows a vote of our validator's key that was not given here."""
+def look_for_us(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
+    """What the chain shows of our validator's key."""
     for remote, engine in witnesses:
-        own = remote.own_votes
-        for vote in block.last_commit.votes:
-            seen = SeenVote(vote.address, block.height - 1, block.last_commit.round)
-            if vote.vote in (BlockVote.COMMIT, BlockVote.NIL) and is_ours_unsigned(seen, own):
-                engine.alarm(
-                    f"height {seen.height} has a vote of this validator's key that was not given here: the "
-                    "same identity runs twice; stop one of the two"
-                )
+        look_for_ourselves(remote, engine.alarm, block)
 
 
 def credentials_of(config: NodeConfig) -> grpc.ChannelCredentials | None:

@@ -10,7 +10,7 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +21,7 @@ from contracts import assemble
 from contracts.proposals import Opened
 from node.client import signing
 from node.demo.child import free_port
+from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.abci_server import Call
 from node.engine.cometbft.application import LedgerApplication
 from node.engine.cometbft.certificates import Elder, ValidatorCertificates
@@ -35,13 +36,16 @@ from node.engine.cometbft.home import (
     public_key,
     write_home,
 )
+from node.engine.cometbft.identity import hold_against_chain, hold_back, look_for_ourselves
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
+from node.engine.cometbft.signer import RemoteSigner, serve
 from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Restarts, Supervisor
 from node.engine.cometbft.tunnel import TunnelFailed
 from node.engine.engine import Outcome
 from node.genesis_file import GOVERNANCE_DEFAULT, make_genesis
+from node.keys.signer import Ed25519Signer
 from node.keys.verify import CachedVerifier, InternationalVerifier
 from node.ledger import codec
 from node.ledger.bundles import signed_bundle
@@ -101,12 +105,15 @@ class Validator:
     keeping: Keeping = field(default_factory=Keeping)
     elders: Sequence[Elder] = ()
     protocols: tuple[int, ...] = PROTOCOLS
+    record: Path | None = None
+    """Of a signer beside CometBFT; none: the key is in CometBFT's home."""
     engine: CometEngine = field(init=False)
     ledger: Ledger = field(init=False)
     store: ShardedStore = field(init=False)
     rpc: RpcClient = field(init=False)
     comet: Supervisor = field(init=False)
     certificates: ValidatorCertificates = field(init=False)
+    remote: RemoteSigner | None = field(init=False, default=None)
 
     @property
     def signer(self) -> Any:
@@ -146,9 +153,11 @@ class Validator:
             version="test",
             peers=self.config.peers,
             trace=self.trace.append,
+            witness=self._look,
             snapshots=partial(LedgerSnapshots, self.ledger, self.store, self.keeping, settled),
             **{"queue_max": 10_000, **self.options},
         )
+        beside = self._signing()
         home = write_home(
             self.folder / "comet", self.config, (self.folder / "genesis.json").read_bytes(), self.keys
         )
@@ -157,7 +166,7 @@ class Validator:
             home,
             self.folder / "comet.log",
             alarm=self.engine.alarm,
-            sockets=[self.config.rpc],
+            sockets=[self.config.rpc, *([self.config.signer] if self.config.signer else [])],
             restarts=QUICK,
         )
         self.certificates = ValidatorCertificates(
@@ -171,7 +180,25 @@ class Validator:
             elders=self.elders,
         )
         settled.append(lambda: self.certificates.settled)
-        await self.engine.start(self.comet, self.certificates)
+        await self.engine.start(self.comet, self.certificates, *beside)
+
+    def _signing(self) -> list[Coroutine[Any, Any, None]]:
+        """The signer with the validator's key, where CometBFT does not hold it. Raises GuardRefused."""
+        if self.record is None:
+            return []
+        chain = comet_chain_id(chain_id(self.genesis))
+        self.config = replace(self.config, signer=self.folder / "signer.sock")
+        alarm = self.engine._alarm_soon
+        self.remote = RemoteSigner(Ed25519Signer(self.keys.validator or b""), chain, self.record, alarm)
+        hold_back(self.remote)
+        return [
+            serve(self.remote, self.folder / "signer.sock"),
+            hold_against_chain(self.remote, self.rpc, self.engine.alarm),
+        ]
+
+    def _look(self, block: DecidedBlock) -> None:
+        if self.remote:
+            look_for_ourselves(self.remote, self.engine.alarm, block)
 
     async def serving(self) -> None:
         """Until it takes transactions."""
@@ -180,7 +207,13 @@ class Validator:
     async def stop(self) -> None:
         """End in order."""
         await self.engine.stop()
+        self._let_go()
         self.store.close()
+
+    def _let_go(self) -> None:
+        if self.remote:
+            self.remote.close()
+            self.remote = None
 
     async def crash(self) -> None:
         """End as kill -9 of the node would: CometBFT goes with its parent, nothing is flushed or answered."""
@@ -195,6 +228,7 @@ class Validator:
         await self.rpc.close()
         self.engine._decide.shutdown()
         self.application.close()
+        self._let_go()
         self.store._close_parts()
         self.store._lock.release()
 
