@@ -189,7 +189,7 @@ async def consortium_start(
     peers = tuple([Peer.parse(text) for text in consortium.peers])
     doors = [PeerDoor(target, credentials_of(config)) for target in consortium.state_sync_peers]
     tunnels = [RpcTunnel(consortium.home / f"peer-{at}.sock", door.ask) for at, door in enumerate(doors)]
-    settings = home_config(consortium, opened.genesis, peers, begins_from_snapshot(store))
+    settings = home_config(consortium, opened.genesis, peers, from_snapshot=begins_from_snapshot(store))
     home = renew_settings(consortium.home, settings)
     rpc = RpcClient(settings.rpc)
     witnesses: list[tuple[RemoteSigner, CometEngine]] = []
@@ -287,9 +287,9 @@ def begins_from_snapshot(store: ShardedStore) -> bool:
 
 
 def home_config(
-    consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...], from_snapshot: bool
+    consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...], *, from_snapshot: bool = False
 ) -> HomeConfig:
-    """CometBFT's settings for a node."""
+    """CometBFT's settings for a node. from_snapshot: begin from one, if the configuration names peers."""
     servers = tuple(
         [f"unix://{consortium.home / f'peer-{at}.sock'}" for at in range(len(consortium.state_sync_peers))]
     )
