@@ -40,6 +40,7 @@ class Log:
 
     genesis: Genesis
     records: list[BlockRecord] = field(default_factory=list)
+    first_position: int = 0
 
     def add(self, height: int, named: Powers, certificate: bytes = b"") -> BlockRecord:
         root = authority_root(INTERNATIONAL, authority(named))

@@ -78,6 +78,7 @@ async def test_the_table_of_rpcs_is_what_proto_describes_and_what_has_handlers(f
         "/vostro.contract.v1.ContractService/GetSchema",
         "/vostro.contract.v1.ContractService/Query",
         "/vostro.consensus.v1.ConsensusService/Ask",
+        "/vostro.consensus.v1.ConsensusService/ListHandovers",
     ], "no such contract; no CometBFT beside this node"
 
 
