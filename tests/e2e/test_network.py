@@ -183,7 +183,7 @@ def test_nodes_in_the_foreground_end_with_their_parent(
     parent = foreground(folder, log)
     try:
         deadline = time.monotonic() + SECONDS
-        while "Ctrl-C" not in log.read_text():
+        while "serving" not in log.read_text():
             assert parent.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
