@@ -193,6 +193,18 @@ def cometbft_binary(environment: Mapping[str, str] | None = None) -> Path | None
     return Path(named) if named else None
 
 
+def child_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a node that another program starts: without settings, which would hold for every
+    node alike, but with the CometBFT binary, which may.
+    """
+    given = os.environ if environment is None else environment
+    return {
+        name: value
+        for name, value in given.items()
+        if not name.startswith("VOSTRO_") or name == "VOSTRO_COMETBFT"
+    }
+
+
 def host_of(listen: str) -> str:
     """The host in ``host:port``."""
     return listen.rpartition(":")[0].strip("[]")

@@ -16,6 +16,7 @@ from node.cli import (
     blacklist,
     blocks,
     ca,
+    consortium,
     doctor,
     engine,
     governance,
@@ -23,6 +24,7 @@ from node.cli import (
     initialise,
     keys,
     members,
+    network,
     payday,
     receipt,
     reshard,
@@ -203,6 +205,8 @@ for name, noun in (
     ("receipt", receipt),
     ("backup", backup),
     ("engine", engine),
+    ("consortium", consortium),
+    ("network", network),
     ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)

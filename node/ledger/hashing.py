@@ -27,6 +27,7 @@ STATE_LEAF: Final = b"vostro/state-leaf/1\0"
 STATE_NODE: Final = b"vostro/state-node/1\0"
 UNIQUE_ID: Final = b"vostro/unique-id/1\0"
 CONTENT: Final = b"vostro/content/1\0"
+ENTRY: Final = b"vostro/entry/1\0"
 SNAPSHOT: Final = b"vostro/snapshot/1\0"
 SNAPSHOT_CHUNK: Final = b"vostro/snapshot-chunk/1\0"
 
@@ -34,6 +35,7 @@ SNAPSHOT_CHUNK: Final = b"vostro/snapshot-chunk/1\0"
 SIGN_TX: Final = b"vostro/sign/tx/1\0"
 SIGN_BUNDLE: Final = b"vostro/sign/bundle/1\0"
 SIGN_HEADER: Final = b"vostro/sign/header/1\0"
+SIGN_ENTRY: Final = b"vostro/sign/entry/1\0"
 
 
 @dataclass(frozen=True, slots=True)

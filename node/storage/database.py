@@ -183,20 +183,21 @@ def rows_of(
     """Rows of a database or snapshot with ``low <= key < high``; downwards with ``reverse``. Raises errors
     of LevelDB.
 
-    Upwards, plyvel takes damage behind the last row that it can read for the end; a step by hand from there
-    tells. Downwards it moves by hand: plyvel's own reverse iterator yields nothing where the range holds one
-    key and ``high`` exists.
+    Upwards, the end is looked at again by hand: plyvel's own iterator ends without a word where the last
+    block of a table is damaged, and only moving by hand tells. Downwards it moves by hand throughout: the
+    reverse iterator yields nothing where the range holds one key and ``high`` exists.
     """
     if not reverse:
-        last = b""
+        last = low
         with source.iterator(start=low, stop=high, verify_checksums=True) as rows:
             for row in rows:
                 last = row[0]
                 yield row
         with source.raw_iterator(verify_checksums=True) as cursor:
-            cursor.seek(last or low)
-            if last and cursor.valid():
+            cursor.seek(last)
+            if cursor.valid() and cursor.key() == last:
                 cursor.next()
+            cursor.valid()  # raises where the end was no end
         return
     with source.raw_iterator(verify_checksums=True) as cursor:
         cursor.seek(high)

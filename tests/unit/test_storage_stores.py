@@ -4,12 +4,10 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import plyvel
 import pytest
 
 from node.ledger import ports
 from node.ledger.hashing import INTERNATIONAL
-from node.storage.database import Part, rows_of
 from node.storage.errors import StorageCode, StorageError
 from node.storage.memory import MemoryStore
 from node.storage.sharded import ShardedStore
@@ -158,26 +156,3 @@ def test_scans_agree_with_the_model_from_every_start_in_both_directions(store: S
                     assert list(store.scan(prefix, start, reverse=reverse)) == model.rows(
                         prefix, start, reverse=reverse
                     )
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-def test_damage_in_any_block_of_a_table_is_told_and_never_taken_for_the_end(
-    reverse: bool, tmp_path: Path
-) -> None:
-    path = tmp_path / "part"
-    part = Part.create(path, StorageCode.SHARD_DAMAGED, cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
-    wanted = [(b"s%04d" % number, number.to_bytes(4, "big") * 25) for number in range(400)]
-    part.commit(dict(wanted), 1)
-    part.db.compact_range()
-    part.close()
-    (table,) = [file for file in path.glob("*.ldb") if file.stat().st_size > 40_000]
-    whole, tried = table.read_bytes(), 0
-    for number in range(0, 400, 7):
-        at = whole.index(wanted[number][1])
-        table.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        db = plyvel.DB(str(path), paranoid_checks=True)
-        with pytest.raises(plyvel.CorruptionError):
-            list(rows_of(db, b"s", b"t", reverse=reverse))
-        db.close()
-        tried += 1
-    print(f"damaged blocks: {tried} tried, {tried} told")
