@@ -217,7 +217,12 @@ def machine(seed: int, *words: str | Path) -> Answer:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.evidence("VAL5", asset="consensus", threat="different genesis documents", mitigation="one genesis of the same entries")
+@pytest.mark.evidence(
+    "VAL5",
+    asset="consensus",
+    threat="different genesis documents",
+    mitigation="one genesis of the same entries",
+)
 def test_every_bank_assembles_the_same_bytes_and_refuses_what_was_tampered_with(tmp_path: Path) -> None:
     passphrase = write_passphrase(tmp_path / "passphrase")
     entries = []

@@ -43,7 +43,7 @@ def commit(**fields: Any) -> bytes:
 def status(kind: Any) -> bytes:
     """A status with a detail that says what it is and is not."""
     detail = AnyMessage(type_url=f"type.googleapis.com/{kind.DESCRIPTOR.full_name}", value=b"\x0a\x05ab")
-    return status_pb2.Status(code=9, details=[detail]).SerializeToString()
+    return bytes(status_pb2.Status(code=9, details=[detail]).SerializeToString())
 
 
 def header(**fields: int) -> bytes:
