@@ -6,8 +6,10 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
+from node.engine.cometbft.home import public_key
 from node.genesis_file import GOVERNANCE_DEFAULT
 from node.ledger import codec
+from node.ledger.hashing import INTERNATIONAL, key_id
 from node.ledger.types import Header, Limits, Receipt
 from tests.engine.comet_bench import Consortium, applied, consortium, op, until
 
@@ -31,7 +33,10 @@ async def test_what_falls_due_on_an_idle_network_is_done_within_one_heartbeat() 
         holds = [
             made.make(op("transfers", "reserve", "PA/main", "KB/main", "CZK", 5, at, f"h{at}")) for at in due
         ]
-        proposal = made.make(op("governance", "propose", (op("members", "suspend", "KB"),), ""))
+        key = key_id(INTERNATIONAL, "ed25519", public_key(first.keys.validator or b""))
+        proposal = made.make(
+            op("governance", "propose", (op("validators", "reweigh", key, 11, ""),), "never approved")
+        )
         outcomes = await first.submit(*holds, proposal)
         assert all(applied(outcome) for outcome in outcomes), outcomes
         decided = first.ledger.info()

@@ -286,9 +286,8 @@ async def test_old_blocks_are_pruned_everywhere_and_receipts_from_them_still_ver
     async with consortium(4, snapshot_every=EVERY, keeping=KEEP_LITTLE) as made:
         first = made.validators[0]
         await paid(made, 4)
-        await until(lambda: first.certificates.newest is not None, "a certificate")
         old = first.store.headers(2, 1)[0].height
-        kept = [receipt_of(made, each, old) for each in made.validators]
+        kept = [await receipt_of(made, each, old) for each in made.validators]
         while min(len(each.store.snapshots()) for each in made.validators) < 2 or not pruned(made):
             await paid(made, 4)
         earliest = [(await each.rpc.status()).earliest_height for each in made.validators]
@@ -299,7 +298,7 @@ async def test_old_blocks_are_pruned_everywhere_and_receipts_from_them_still_ver
         trust = format_genesis(made.genesis)
         verified = [verify_receipt_file(file, trust) for file in kept]
         assert {each.height for each in verified} == {old}
-        new = receipt_of(made, first, first.ledger.info().height)
+        new = await receipt_of(made, first, first.ledger.info().height)
         assert verify_receipt_file(new, trust).height > old
         late = made.add_observer()
         async with from_snapshot(made, late):
@@ -318,8 +317,14 @@ def pruned(made: Consortium) -> bool:
     return all(each.store.log.base is not None for each in made.validators)
 
 
-def receipt_of(made: Consortium, validator: Validator, height: int) -> bytes:
-    """The file of a block's first receipt."""
+async def receipt_of(made: Consortium, validator: Validator, height: int) -> bytes:
+    """The file of a block's first receipt, once it is certified."""
+
+    def certified() -> bool:
+        newest = validator.certificates.newest
+        return newest is not None and newest.height >= height
+
+    await until(certified, "its certificate")
     members: Any = validator.ledger.readers["members"]
     document = build_receipt_file(
         height, 0, genesis=made.genesis, blocks=validator.store, keys=members.key,
@@ -375,7 +380,7 @@ async def test_hand_overs_from_before_the_snapshot_are_inherited_and_a_false_one
             assert asked[:2] == ["forged", "gap"]
             assert handovers(late) == handovers(first)
             await level_with(made, late)
-            file = receipt_of(made, late, late.ledger.info().height)
+            file = await receipt_of(made, late, late.ledger.info().height)
             assert verify_receipt_file(file, format_genesis(made.genesis)).height > EVERY
 
 

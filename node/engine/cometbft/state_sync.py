@@ -195,8 +195,7 @@ class LedgerSnapshots:
 
     async def _prune(self, on_decide: OnDecide) -> None:
         """Let our own log begin where CometBFT's blocks do, once all who read it are past that."""
-        bounds = [self._bound(self._ledger.info().height), *[settled() for settled in self._settled]]
-        keep_from = min(bounds)
+        keep_from = self._bound(self._ledger.info().height)
         if keep_from <= 0:
             return
         base = await self._beside(partial(self._disk.plan_prune, keep_from, self._stopped.is_set))
@@ -227,12 +226,11 @@ class LedgerSnapshots:
     def _bound(self, height: int) -> int:
         """The lowest height that must stay; at most 0: all must."""
         keeping = self._keeping
-        bound = min(self._behind, height - keeping.blocks, height - keeping.evidence_blocks)
-        return (
-            min(bound, self._older_than(self._ledger.info().time_ms - keeping.evidence_ms))
-            if bound > 0
-            else 0
-        )
+        bounds = [self._behind, height - keeping.blocks, height - keeping.evidence_blocks]
+        bound = min([*bounds, *[settled() for settled in self._settled]])
+        if bound <= 0:
+            return 0
+        return min(bound, self._older_than(self._ledger.info().time_ms - keeping.evidence_ms))
 
     def _older_than(self, time_ms: int) -> int:
         """The height of our newest header that is so old; 0 where none is that is still kept."""
