@@ -35,7 +35,10 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     this node. supervised: false where something else runs CometBFT over ``home``. timeout_propose_ms: what a
     dead proposer costs. validator_key, validator_passphrase_file, validator_record: a key file or ``pkcs11:``
     URI that votes through this node, and the record of what it signed last, outside data_dir and home;
-    without them CometBFT votes with the key in its home.
+    without them CometBFT votes with the key in its home. snapshot_blocks: a snapshot is made at each multiple
+    of so many heights; 0: never. keep_blocks: heights below the head that are kept, at the least; 0: all.
+    state_sync_peers: host:port of two or more nodes' gRPC faces; with them a node whose directories are empty
+    begins from a snapshot, below the header of CometBFT's with this trust_height and trust_hash.
     """
 
     home: Path
@@ -50,6 +53,11 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     validator_key: Path | None = None
     validator_passphrase_file: Path | None = None
     validator_record: Path | None = None
+    snapshot_blocks: int = 10_000
+    keep_blocks: int = 0
+    state_sync_peers: tuple[str, ...] = ()
+    trust_height: int = 0
+    trust_hash: str = ""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,6 +128,9 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 SHARDS_MAX = 256
 WORKERS_MAX = 64
+PEERS_MIN = 2
+HASH_DIGITS = 64
+HEX = frozenset("0123456789abcdef")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SCHEMES = ("pkcs11:",)
 """How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
@@ -171,17 +182,15 @@ def load_config(
     if unknown := sorted(name for name in values if name not in known):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
-        if values.get(name) and not str(values[name]).startswith(SCHEMES):
-            values[name] = str(base / Path(values[name]))
+        _anchor(values, name, base)
     if isinstance(consortium := values.get("consortium"), dict):
         for name in CONSORTIUM_PATHS:
-            if name in consortium and not str(consortium[name]).startswith(SCHEMES):
-                consortium[name] = str(base / Path(consortium[name]))
+            _anchor(consortium, name, base)
     try:
         config: NodeConfig = msgspec.convert(
             values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
         )
-    except msgspec.ValidationError as error:
+    except (TypeError, ValueError) as error:  # also a text that is not Unicode, or a path that is no text
         raise ConfigError(f"{path}: {error}") from error
     _check(config, path)
     return config
@@ -208,6 +217,15 @@ def child_environment(environment: Mapping[str, str] | None = None) -> dict[str,
 def host_of(listen: str) -> str:
     """The host in ``host:port``."""
     return listen.rpartition(":")[0].strip("[]")
+
+
+def _anchor(values: dict[str, Any], name: str, base: Path) -> None:
+    """Make a path relative to the file absolute; what is no text is left for the types to refuse."""
+    value = values.get(name)
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{name}: a path holds a NUL character")
+    if isinstance(value, str) and value and not value.startswith(SCHEMES):
+        values[name] = str(base / value)
 
 
 def _check_doors(config: NodeConfig, path: Path) -> None:
@@ -261,7 +279,24 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: a validator's key beside CometBFT takes all three of validator_key, "
             "validator_passphrase_file and validator_record"
         )
+    if config.consortium:
+        _check_keeping(config.consortium, path)
     if config.last_signed and config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
+        )
+
+
+def _check_keeping(consortium: ConsortiumConfig, path: Path) -> None:
+    if consortium.snapshot_blocks < 0 or consortium.keep_blocks < 0:
+        raise ConfigError(f"{path}: snapshot_blocks and keep_blocks are 0 or more")
+    if consortium.keep_blocks and not consortium.snapshot_blocks:
+        raise ConfigError(f"{path}: keep_blocks needs snapshot_blocks: blocks are dropped behind snapshots")
+    peers, height, digits = consortium.state_sync_peers, consortium.trust_height, consortium.trust_hash
+    if not (peers or height or digits):
+        return
+    if len(peers) < PEERS_MIN or height < 1 or len(digits) != HASH_DIGITS or set(digits.lower()) - HEX:
+        raise ConfigError(
+            f"{path}: beginning from a snapshot takes state_sync_peers, two or more, and trust_height and "
+            "trust_hash (64 hexadecimal digits), as `vostro trust` at another bank prints them"
         )

@@ -33,6 +33,7 @@ from node.cli import (
     status,
     support,
     transfer,
+    trust,
     validator,
     validators,
     verify,
@@ -211,6 +212,7 @@ for name, noun in (
 ):
     app.add_typer(noun.app, name=name)
 app.command("validators")(validators.validators)
+app.command("trust")(trust.trust)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
 app.command("prune")(snapshot.prune)

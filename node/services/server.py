@@ -22,7 +22,7 @@ from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_t
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.services.account_service import AccountService
-from node.services.consensus_service import AskConsensus, ConsensusService
+from node.services.consensus_service import AskConsensus, ConsensusService, ListHandovers
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
 from node.services.doors import Doors
@@ -108,6 +108,7 @@ RPCS: Final = {
     "/vostro.contract.v1.ContractService/PrepareTransaction": _READS,
     "/vostro.contract.v1.ContractService/Query": _READS,
     "/vostro.consensus.v1.ConsensusService/Ask": _READS,
+    "/vostro.consensus.v1.ConsensusService/ListHandovers": _READS,
     "/grpc.health.v1.Health/Check": _READS,
     "/grpc.health.v1.Health/Watch": _READS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
@@ -129,6 +130,7 @@ class Parts:
     backup: Backup
     version: str
     consensus: AskConsensus | None = None
+    handovers: ListHandovers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,7 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
-    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus), registrar)
+    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus, parts.handovers), registrar)
 
 
 def allow_connections(wanted: int) -> int:

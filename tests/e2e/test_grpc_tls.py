@@ -75,6 +75,7 @@ async def is_let_in(port: int, pair: Pair | None, *, trust: bytes, tls: bool = T
         return True
 
 
+@pytest.mark.evidence("ACT8", asset="the port", threat="a stranger connects", mitigation="mutual TLS")
 async def test_only_a_client_with_a_certificate_of_the_consortium_is_let_in(
     tmp_path: Path, consortium: Pki, strangers: Pki
 ) -> None:
@@ -91,6 +92,9 @@ async def test_only_a_client_with_a_certificate_of_the_consortium_is_let_in(
         assert not await is_let_in(port, None, trust=trust, tls=False)
 
 
+@pytest.mark.evidence(
+    "ACT7", asset="the port", threat="a client of another authority", mitigation="mutual TLS"
+)
 async def test_a_renewed_certificate_is_in_force_for_new_connections_and_a_bad_one_never(
     tmp_path: Path, consortium: Pki, strangers: Pki
 ) -> None:
@@ -110,6 +114,9 @@ async def test_a_renewed_certificate_is_in_force_for_new_connections_and_a_bad_o
         assert await is_let_in(port, bank, trust=trust), "a file that is missing was put in force"
 
 
+@pytest.mark.evidence(
+    "ACT9", asset="the port", threat="reading and altering on the way", mitigation="mutual TLS"
+)
 async def test_files_that_cannot_be_used_are_told_by_name_at_the_start(
     tmp_path: Path, consortium: Pki
 ) -> None:

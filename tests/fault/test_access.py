@@ -203,6 +203,21 @@ def opens(role: Role, reader: str, method: str, owner: str) -> bool:
     return reader == owner
 
 
+@pytest.mark.evidence(
+    "ACT7",
+    asset="confidentiality",
+    threat="a client calls what is not its own",
+    mitigation="an access matrix",
+)
+@pytest.mark.evidence(
+    "ACT17",
+    asset="confidentiality",
+    threat="a regulator that changes something",
+    mitigation="an access matrix",
+)
+@pytest.mark.evidence(
+    "PRT5", asset="the port", threat="a role that opens too much", mitigation="an access matrix"
+)
 async def test_every_rpc_by_every_role_is_let_in_or_refused_as_the_matrix_says(guarded: Guarded) -> None:
     wrong: list[str] = []
     counts: Counter[str] = Counter()
@@ -248,6 +263,9 @@ def opens_transaction(role: Role, reader: str, method: str, owner: str) -> bool:
     return reader == "KB" or owner == "PA"
 
 
+@pytest.mark.evidence(
+    "RD1", asset="confidentiality", threat="reading what is another's", mitigation="reading rules"
+)
 async def test_a_payment_to_many_is_shown_whole_to_the_debtor_and_as_a_bare_fact_to_a_creditor(
     guarded: Guarded,
 ) -> None:
@@ -283,6 +301,9 @@ async def test_a_payment_to_many_is_shown_whole_to_the_debtor_and_as_a_bare_fact
         assert await probe(stubs, method, request) == NodeError.NOT_PERMITTED.name
 
 
+@pytest.mark.evidence(
+    "RD1", asset="confidentiality", threat="reading what is another's", mitigation="reading rules"
+)
 async def test_every_query_is_read_as_its_scope_says(guarded: Guarded) -> None:
     """Every query of every contract, of another member: shared ones answer, others refuse."""
     arguments = {
@@ -330,6 +351,9 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         yield Guarded(node, pki, {})
 
 
+@pytest.mark.evidence(
+    "PRT6", asset="availability", threat="a member that floods", mitigation="quotas by member"
+)
 async def test_a_member_that_floods_is_told_when_to_come_back_and_others_are_served(narrow: Guarded) -> None:
     async with (
         narrow.stubs("PA", Role.READER) as first,
@@ -368,6 +392,9 @@ async def test_a_member_that_floods_is_told_when_to_come_back_and_others_are_ser
         assert codes["again"] == 1
 
 
+@pytest.mark.evidence(
+    "PRT6", asset="availability", threat="a member that floods", mitigation="quotas by member"
+)
 async def test_transactions_are_counted_by_member_and_a_stream_of_them_is_slowed_down(
     narrow: Guarded,
 ) -> None:

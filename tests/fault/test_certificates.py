@@ -101,6 +101,9 @@ async def until(guarded: Guarded, pair: Pair, expected: str) -> str:
     return found
 
 
+@pytest.mark.evidence(
+    "PRT4", asset="the port", threat="wrong certificates", mitigation="checked by TLS and by the node"
+)
 async def test_ten_kinds_of_wrong_certificate_are_refused_and_a_right_one_is_served_throughout(
     guarded: Guarded, tmp_path: Path
 ) -> None:
@@ -165,6 +168,12 @@ async def test_ten_kinds_of_wrong_certificate_are_refused_and_a_right_one_is_ser
     assert slowest < END_SECONDS
 
 
+@pytest.mark.evidence(
+    "ACT15",
+    asset="the port",
+    threat="a certificate that ended",
+    mitigation="checked on each call and while streams run",
+)
 async def test_a_certificate_that_ends_ends_its_stream_and_stops_nobody_elses_blocks(
     guarded: Guarded,
 ) -> None:
@@ -209,6 +218,12 @@ async def test_an_authority_of_the_same_name_signs_no_revocation_list(
     guarded.put(crls=guarded.pki.crls)
 
 
+@pytest.mark.evidence(
+    "ACT15",
+    asset="the port",
+    threat="a certificate that ended",
+    mitigation="checked on each call and while streams run",
+)
 async def test_a_list_that_goes_back_behind_the_one_in_force_is_refused(guarded: Guarded) -> None:
     pki = guarded.pki
     older, pair = pki.crls, pki.leaf("PA", *READS)
@@ -224,6 +239,12 @@ async def test_a_list_that_goes_back_behind_the_one_in_force_is_refused(guarded:
     guarded.put(crls=pki.crls)
 
 
+@pytest.mark.evidence(
+    "ACT16",
+    asset="confidentiality",
+    threat="an authority names others' members",
+    mitigation="a table of whom each may name",
+)
 async def test_a_member_that_no_authority_may_name_is_refused(guarded: Guarded) -> None:
     pki = guarded.pki
     leaf = pki.leaf("PA", *READS)

@@ -128,6 +128,9 @@ def in_process(*words: str | Path) -> Answer:
     return Answer(done.exit_code, done.stdout, done.stderr)
 
 
+@pytest.mark.evidence(
+    "KEY11", asset="secrets", threat="an error that quotes a secret", mitigation="texts name places only"
+)
 def test_no_command_tells_a_secret_when_a_key_file_or_passphrase_is_wrong(
     tmp_path: Path, canaries: Canaries
 ) -> None:
@@ -147,6 +150,9 @@ def test_no_command_tells_a_secret_when_a_key_file_or_passphrase_is_wrong(
     print(f"canaries, key files and passphrases: {tried} failing commands, {canaries.looked} outputs clean")
 
 
+@pytest.mark.evidence(
+    "KEY11", asset="secrets", threat="an error that quotes a secret", mitigation="texts name places only"
+)
 def test_no_command_tells_a_secret_that_stands_in_the_wrong_place(tmp_path: Path, canaries: Canaries) -> None:
     node = NodeFolder(tmp_path / "node").make()
     right, secret = secret_file(tmp_path / "right", OTHER), PASSPHRASE.decode()
@@ -217,6 +223,12 @@ def tls_node(folder: Path, canaries: Canaries) -> tuple[NodeFolder, Pki]:
     return node, pki
 
 
+@pytest.mark.evidence(
+    "KEY11",
+    asset="secrets",
+    threat="a live node that tells a secret",
+    mitigation="secrets stay in few variables",
+)
 def test_a_live_node_tells_no_secret_in_logs_process_lists_or_its_support_bundle(
     tmp_path: Path, canaries: Canaries
 ) -> None:
@@ -271,6 +283,12 @@ def test_a_live_node_tells_no_secret_in_logs_process_lists_or_its_support_bundle
         ("last-signed", 0o604, "chmod 600"),
     ],
 )
+@pytest.mark.evidence(
+    "KEY12",
+    asset="secrets",
+    threat="others can use a node's files",
+    mitigation="modes and owners are checked",
+)
 def test_a_node_refuses_files_that_others_can_use_and_says_what_to_do(
     place: str, mode: int, said: str, tmp_path: Path
 ) -> None:
@@ -283,6 +301,12 @@ def test_a_node_refuses_files_that_others_can_use_and_says_what_to_do(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.evidence(
+    "KEY12",
+    asset="secrets",
+    threat="others can use a node's files",
+    mitigation="modes and owners are checked",
+)
 def test_a_node_refuses_a_data_directory_of_somebody_else(tmp_path: Path) -> None:
     node = NodeFolder(tmp_path / "node").make()
     os.chown(node.data, 12_345, 12_345)
@@ -292,6 +316,9 @@ def test_a_node_refuses_a_data_directory_of_somebody_else(tmp_path: Path) -> Non
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "KEY11", asset="secrets", threat="an error that quotes a secret", mitigation="texts name places only"
+)
 async def test_a_call_that_fails_inside_tells_no_secret(tmp_path: Path, canaries: Canaries) -> None:
     """Every RPC with bytes that hold a canary: neither answer nor log repeats what is not a name."""
     node = NodeFolder(tmp_path / "node", {"log_level": "debug"}).make()

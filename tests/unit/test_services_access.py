@@ -65,6 +65,7 @@ def without_row(methods: list[str]) -> list[str]:
     return [method for method in methods if row_of(method) is CLOSED]
 
 
+@pytest.mark.evidence("PRT5", asset="the port", threat="an RPC without a rule", mitigation="deny by default")
 def test_every_rpc_has_a_row_and_what_has_none_is_closed() -> None:
     methods = [*described(), *RPCS]
     assert without_row(methods) == []
@@ -78,6 +79,9 @@ def test_every_rpc_has_a_row_and_what_has_none_is_closed() -> None:
     print(f"access matrix: {len(set(methods))} RPCs, each with a row")
 
 
+@pytest.mark.evidence(
+    "RD1", asset="confidentiality", threat="a query without a rule", mitigation="declared or nobody's"
+)
 def test_every_query_table_and_fact_is_declared_or_nobodys() -> None:
     queries = [(c.name, name) for c in assemble() for name in c.queries]
     tables = [(c.name, name) for c in assemble() for name in c.tables]
@@ -120,6 +124,12 @@ def test_a_certificate_is_a_member_with_roles_and_foreign_operators_are_none_her
         assert not identity.whole
 
 
+@pytest.mark.evidence(
+    "ACT16",
+    asset="confidentiality",
+    threat="an authority names others' members",
+    mitigation="a table of whom each may name",
+)
 def test_a_banks_own_pki_is_mapped_by_configuration_and_speaks_for_its_own_members_only(
     pki: Pki, tmp_path: Path
 ) -> None:
@@ -283,6 +293,12 @@ def test_loopback_without_tls_is_the_operator_or_nobody() -> None:
     assert closed.refusals == {"NOT_PERMITTED": 1}
 
 
+@pytest.mark.evidence(
+    "ACT16",
+    asset="confidentiality",
+    threat="an authority names others' members",
+    mitigation="a table of whom each may name",
+)
 def test_a_regulator_is_one_whom_the_ledger_knows_as_such() -> None:
     world = Consortium()
     world.admit("REG", "regulator")

@@ -79,10 +79,14 @@ async def test_the_table_of_rpcs_is_what_proto_describes_and_what_has_handlers(f
         "/vostro.contract.v1.ContractService/GetSchema",
         "/vostro.contract.v1.ContractService/Query",
         "/vostro.consensus.v1.ConsensusService/Ask",
+        "/vostro.consensus.v1.ConsensusService/ListHandovers",
     ], "no such contract; no CometBFT beside this node"
 
 
 @pytest.mark.parametrize("method", RPCS)
+@pytest.mark.evidence(
+    "PRT1", asset="the port", threat="malformed requests", mitigation="decoded behind limits"
+)
 async def test_malformed_bytes_get_our_coded_answer_on_every_rpc(face: Face, method: str) -> None:
     for data in GARBAGE:
         answer = await refused(face.channel.stream_stream(method)(_once(data), timeout=WORD_SECONDS))
@@ -151,6 +155,9 @@ async def test_the_table_of_statuses_is_the_one_of_the_architecture() -> None:
     }
 
 
+@pytest.mark.evidence(
+    "PRT1", asset="the port", threat="malformed requests", mitigation="decoded behind limits"
+)
 async def test_what_storage_says_reaches_a_client_without_its_paths() -> None:
     for error, expected in (
         (StorageCode.SHARD_DAMAGED, NodeError.CORRUPTED),
