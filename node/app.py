@@ -200,7 +200,9 @@ async def consortium_start(
     if consortium.supervised:
         binary = find_binary(config.cometbft)
         log_file = consortium.home / COMET_LOG
-        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=[settings.rpc])
+        comet = Supervisor(
+            binary, home, log_file, alarm=engine.alarm, sockets=[settings.rpc], said=engine.hear
+        )
     certificates = ValidatorCertificates(
         rpc,
         store,

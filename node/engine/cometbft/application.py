@@ -132,11 +132,12 @@ class LedgerApplication:
     async def info(self, request: InfoRequest) -> InfoAnswer:
         """Where the application stands under this home."""
         info = self._ledger.info()
-        height = self._height()
+        height = self.height
         protocol = self._ledger.standing.protocol(max(info.height, height))
         return InfoAnswer(height, info.app_hash if height else b"", protocol, self._version)
 
-    def _height(self) -> int:
+    @property
+    def height(self) -> int:
         """The last height committed under this home: the ledger's head, or a quiet block behind it. A place
         that names another app hash belongs to a newer copy of the ledger, and CometBFT replays what this one
         lacks.

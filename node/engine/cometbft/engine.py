@@ -24,6 +24,15 @@ from node.engine.cometbft.abci_server import AbciServer, Call
 from node.engine.cometbft.application import LedgerApplication, Snapshots
 from node.engine.cometbft.bundler import Bundler, NodeSigner
 from node.engine.cometbft.bundles import Bundles
+from node.engine.cometbft.disagreement import (
+    Complaint,
+    Disagreement,
+    check_agreed,
+    keep,
+    read_complaint,
+    read_round,
+    report,
+)
 from node.engine.cometbft.home import Peer
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
@@ -42,6 +51,9 @@ DIAL_SECONDS: Final = 5.0
 QUORUM_LOST_HEARTBEATS: Final = 10
 QUORUM_LOST_SECONDS_MIN: Final = 10.0
 """No block for so many heartbeats, and at least so long, means that no quorum is there to decide."""
+STUCK_HEARTBEATS: Final = 3
+STUCK_SECONDS: Final = 3.0
+"""After so many heartbeats, and at least so long, without a block CometBFT is asked for its round."""
 WAIT_SECONDS: Final = 1.0
 """What this node accepts and has not had decided is at most what it had decided lately in this time."""
 PENDING_MIN: Final = 1_000
@@ -97,6 +109,7 @@ class CometEngine(RunningLedger):
         )
         self._queue_max = queue_max
         self._rpc = rpc
+        self._home = home
         self._peers = tuple(peers)
         self._bundles = Bundles(ledger, verifier, workers, own=signer.key_id, alarm=self.alarm)
         self._bundler = Bundler(
@@ -118,6 +131,7 @@ class CometEngine(RunningLedger):
         self._block_began = 0.0
         self._blocks = 0
         self._runs = 0
+        self._disputed = -1
         self._idle = asyncio.Event()
         self.comet_height = 0
         """The last height that CometBFT decided, quiet ones included."""
@@ -125,7 +139,10 @@ class CometEngine(RunningLedger):
     # --- life -----------------------------------------------------------------------------------------------
 
     async def start(self, comet: Comet, certificates: Certificates | None = None) -> None:
-        """Serve CometBFT, start it, and go on once it answers. Raises SocketRefused, CometFailed."""
+        """Serve CometBFT, start it, and go on once it answers. Raises SocketRefused, CometFailed, and
+        Disagreement where this ledger is the one that stopped by it.
+        """
+        check_agreed(self._home, self._ledger.info().app_hash, self._store)
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
@@ -213,6 +230,24 @@ class CometEngine(RunningLedger):
         if self._comet:
             self._comet.expect_end(pid)
 
+    def hear(self, line: str) -> None:
+        """CometBFT wrote an error. For ``Supervisor(said=...)``."""
+        if complaint := read_complaint(line):
+            self._dispute(complaint)
+
+    def _dispute(self, complaint: Complaint) -> None:
+        """An app hash is not this node's: halt where more than two thirds voted for it, else tell of it."""
+        height = self._application.height
+        if complaint.is_decided:
+            keep(self._home, height, complaint)
+            self.halt(Disagreement(report(height, complaint, self._store)))
+        elif self._disputed != height:
+            self._disputed = height
+            self.alarm(
+                f"a block {height + 1} was proposed upon app hash {complaint.theirs.hex()}; this node's is "
+                f"{complaint.ours.hex()}: the proposer's ledger differs, or this one"
+            )
+
     async def _follow(self) -> None:
         """Look after CometBFT, the door and what is dead, until cancelled."""
         while True:
@@ -244,6 +279,18 @@ class CometEngine(RunningLedger):
             self._refuse(NodeError.NO_QUORUM, f"no block was decided for {idle:.0f} s")
         elif self._blocks:
             self._refuse(None, "")
+        if idle > max(STUCK_SECONDS, STUCK_HEARTBEATS * heartbeat) and not status.catching_up:
+            await self._look_at_round()
+
+    async def _look_at_round(self) -> None:
+        """Why is there no block? Where another supervisor has CometBFT's log, its round still tells."""
+        info = self._ledger.info()
+        try:
+            said = await self._rpc.consensus_state()
+        except RpcError:
+            return
+        if complaint := read_round(said, self._application.height, info.app_hash):
+            self._dispute(complaint)
 
     def _refuse(self, error: ErrorCode | None, why: str) -> None:
         """Close the door for a reason, told once; or open it."""
