@@ -7,9 +7,10 @@ their users declare; the ledger is used as it is.
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -17,11 +18,14 @@ import structlog
 
 from contracts import assemble
 from node.config import ConsortiumConfig, NodeConfig
+from node.engine.cometbft.abci import BlockVote, DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
 from node.engine.cometbft.home import HomeConfig, Peer, load_initial_height, renew_settings
 from node.engine.cometbft.install import find_binary
+from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
+from node.engine.cometbft.signer import RemoteSigner, SeenVote, is_ours_unsigned, serve
 from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
 from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
@@ -182,6 +186,7 @@ async def consortium_start(
     settings = home_config(consortium, opened.genesis, peers)
     home = renew_settings(consortium.home, settings)
     rpc = RpcClient(settings.rpc)
+    witnesses: list[tuple[RemoteSigner, CometEngine]] = []
     engine = CometEngine(
         ledger,
         store,
@@ -195,7 +200,10 @@ async def consortium_start(
         queue_max=config.queue_max,
         peers=peers,
         index=index,
+        witness=partial(look_for_ourselves, witnesses),
     )
+    remote = remote_signer(consortium, ledger, engine)
+    witnesses += [(remote, engine)] if remote else []
     comet: Comet = ExternalComet()
     if consortium.supervised:
         binary = find_binary(config.cometbft)
@@ -213,12 +221,45 @@ async def consortium_start(
         alarm=engine.alarm,
         rpc_errors=(RpcError,),
     )
+    vote = serve(remote, settings.signer) if remote and settings.signer else None
     try:
-        await engine.start(comet, certificates)
+        await engine.start(comet, certificates, vote)
     except BaseException:
         await engine.stop()
         raise
     return engine, certificates
+
+
+def remote_signer(consortium: ConsortiumConfig, ledger: Ledger, engine: CometEngine) -> RemoteSigner | None:
+    """What votes for this node's validator where CometBFT's home does not hold the key. Raises GuardRefused,
+    KeystoreError.
+    """
+    key, passphrase, record = (
+        consortium.validator_key,
+        consortium.validator_passphrase_file,
+        consortium.validator_record,
+    )
+    if not (key and passphrase and record):
+        return None
+    loop = asyncio.get_running_loop()
+
+    def alarm(text: str) -> None:
+        loop.call_soon_threadsafe(engine.alarm, text)
+
+    return RemoteSigner(load_signer(key, passphrase), comet_chain_id(ledger.chain.chain_id), record, alarm)
+
+
+def look_for_ourselves(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
+    """Alarm where the chain shows a vote of our validator's key that was not given here."""
+    for remote, engine in witnesses:
+        own = remote.own_votes
+        for vote in block.last_commit.votes:
+            seen = SeenVote(vote.address, block.height - 1, block.last_commit.round)
+            if vote.vote in (BlockVote.COMMIT, BlockVote.NIL) and is_ours_unsigned(seen, own):
+                engine.alarm(
+                    f"height {seen.height} has a vote of this validator's key that was not given here: the "
+                    "same identity runs twice; stop one of the two"
+                )
 
 
 def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...]) -> HomeConfig:
@@ -228,6 +269,7 @@ def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Pee
         abci=consortium.home / "abci.sock",
         rpc=consortium.home / "rpc.sock",
         listen=consortium.listen,
+        signer=consortium.home / "signer.sock" if consortium.validator_key else None,
         external=consortium.external,
         peers=peers,
         heartbeat_ms=genesis.limits.heartbeat_ms,
@@ -299,6 +341,7 @@ def parts_of(node: Node) -> Parts:
         receipt_file=receipt_file,
         backup=backup,
         version=VERSION,
+        consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
     )
 
 

@@ -33,7 +33,9 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     this node's bundles, and its passphrase or PIN. listen: host:port for the other nodes' CometBFT; external:
     the one that they are told, where it differs. peers: ``id@host:port`` of each. moniker: what people call
     this node. supervised: false where something else runs CometBFT over ``home``. timeout_propose_ms: what a
-    dead proposer costs.
+    dead proposer costs. validator_key, validator_passphrase_file, validator_record: a key file or ``pkcs11:``
+    URI that votes through this node, and the record of what it signed last, outside data_dir and home;
+    without them CometBFT votes with the key in its home.
     """
 
     home: Path
@@ -45,6 +47,9 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     moniker: str = "vostro"
     supervised: bool = True
     timeout_propose_ms: int = 1_000
+    validator_key: Path | None = None
+    validator_passphrase_file: Path | None = None
+    validator_record: Path | None = None
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,7 +113,14 @@ PATHS = (
     "tls_ca",
     "cometbft",
 )
-CONSORTIUM_PATHS = ("home", "node_key", "node_passphrase_file")
+CONSORTIUM_PATHS = (
+    "home",
+    "node_key",
+    "node_passphrase_file",
+    "validator_key",
+    "validator_passphrase_file",
+    "validator_record",
+)
 
 
 def load_config(
@@ -184,6 +196,16 @@ def _check(config: NodeConfig, path: Path) -> None:
         raise ConfigError(
             f"{path}: a node by itself needs sequencer_key, sequencer_passphrase_file and last_signed; one "
             "of a consortium needs the table [consortium]"
+        )
+    voting = config.consortium and (
+        config.consortium.validator_key,
+        config.consortium.validator_passphrase_file,
+        config.consortium.validator_record,
+    )
+    if voting and any(voting) and not all(voting):
+        raise ConfigError(
+            f"{path}: a validator's key beside CometBFT takes all three of validator_key, "
+            "validator_passphrase_file and validator_record"
         )
     if config.last_signed and config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(

@@ -11,7 +11,7 @@ import typer
 
 from node.cli.output import Exit, Failure, Row
 from node.cli.session import Session, pinned_chain, session_of
-from node.client import ClientError, NodeStatus
+from node.client import BlockingClient, ClientError, NodeStatus
 from node.config import ConfigError, NodeConfig
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
@@ -19,6 +19,7 @@ from node.keys.keystore import KeystoreError
 from node.keys.loader import load_signer
 from node.keys.token_uri import is_token_uri
 from node.keys.unsound import UnsoundLibrary
+from node.ledger.ledger import PROTOCOLS
 from node.storage.directory import free_bytes
 
 CLOCK_MS_MAX: Final = 5_000
@@ -144,6 +145,7 @@ def _remote(session: Session) -> Iterator[Finding]:
     try:
         with session.client() as client:
             status = client.status()
+            shared = list(_shared(client, status.height))
     except (ClientError, ConfigError, GenesisRefused, OSError) as error:
         yield Finding(
             "node", Verdict.FAILED, str(error), "start it with `vostro run`, or name it with --node"
@@ -158,9 +160,35 @@ def _remote(session: Session) -> Iterator[Finding]:
     yield _clock(status)
     yield _queue(status)
     yield _index(status)
+    yield from shared
     yield from _alarms(status)
     if session.has_config and not session.node:
         yield _guarded("last-signed", lambda: _last_signed(session.config, status))
+
+
+def _shared(client: BlockingClient, height: int) -> Iterator[Finding]:
+    """What the members have in common: how many validators may fail, and which rules are to come."""
+    try:
+        margin = client.query("validators", "margin")
+        protocols = client.query("governance", "list_protocols")
+    except ClientError:  # a chain without these contracts
+        return
+    told = f"{margin.may_fail} of {margin.validators} validators may fail now"
+    alone = margin.validators > 1 and not margin.may_fail
+    yield Finding(
+        "safety margin",
+        Verdict.WARNING if alone else Verdict.OK,
+        told,
+        "one failure stops the chain: add validators" if alone else "",
+    )
+    for entry in protocols:
+        if entry.height > height and entry.number not in PROTOCOLS:
+            yield Finding(
+                "upgrade",
+                Verdict.WARNING,
+                f"protocol {entry.number} holds from height {entry.height:,}; this release does not have it",
+                "install a release that has it before that height",
+            )
 
 
 def _serving(status: NodeStatus) -> Finding:

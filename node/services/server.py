@@ -14,12 +14,14 @@ from node.engine.engine import Engine
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
 from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceServicer_to_server
 from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
 from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.services.account_service import AccountService
+from node.services.consensus_service import AskConsensus, ConsensusService
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
 from node.services.fund_service import FundService
@@ -100,6 +102,7 @@ RPCS: Final = {
     "/vostro.contract.v1.ContractService/GetSchema": _READS,
     "/vostro.contract.v1.ContractService/PrepareTransaction": _READS,
     "/vostro.contract.v1.ContractService/Query": _READS,
+    "/vostro.consensus.v1.ConsensusService/Ask": _READS,
     "/grpc.health.v1.Health/Check": _READS,
     "/grpc.health.v1.Health/Watch": _READS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
@@ -120,6 +123,7 @@ class Parts:
     receipt_file: ReceiptFile
     backup: Backup
     version: str
+    consensus: AskConsensus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,7 @@ def register_services(registrar: Any, parts: Parts) -> None:
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
+    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus), registrar)
 
 
 def _bind(server: grpc.aio.Server, config: NodeConfig) -> int:

@@ -145,6 +145,40 @@ def test_members_keys_and_policies_are_managed(bank: Bank) -> None:
     assert {row["member"]: row["status"] for row in node.json("members", "list")}["AB"] == "active"
 
 
+def test_members_propose_vote_and_see_who_governs(bank: Bank) -> None:
+    for member in ("CNB", "PA", "AB"):
+        role = "issuer" if member == "CNB" else "participant"
+        bank.by("ADMIN", "members", "change", member, f"Bank {member}", "--role", role, "--role", "voter")
+    rules = bank.node.json("governance", "rules")
+    assert (rules["by"], rules["voters"]) == ("administrators", ["AB", "CNB", "PA"])
+    bic = '{"member": "AB", "full_name": "Bank AB", "bic": "ABABCZPP", "roles": ["participant", "voter"]}'
+    bank.by("PA", "governance", "propose", f"members.change={bic}", "--reason", "a BIC")
+    (row,) = bank.node.json("governance", "list")
+    assert (row["number"], row["approvals"], row["required"], row["status"]) == (1, 1, 2, "open")
+    shown = bank.node.json("governance", "show", "1")
+    assert shown["operations"][0]["arguments"]["bic"] == "ABABCZPP"
+    bank.by("CNB", "governance", "reject", "1")
+    bank.by("AB", "governance", "approve", "1")
+    assert bank.node.json("governance", "list") == []
+    assert bank.node.json("governance", "list", "--all")[0]["status"] == "executed"
+    assert bank.node.json("members", "show", "AB")["bic"] == "ABABCZPP"
+    late = bank.node.vostro("--member", "PA", *bank.keys("PA"), "-o", "json", "governance", "withdraw", "1")
+    assert (late.code, late.error["code"]) == (1, "governance/6 PROPOSAL_ENDED")
+
+
+def test_validators_and_the_pre_flight_are_shown(bank: Bank) -> None:
+    told = bank.node.json("validators")
+    (sequencer,) = told["validators"]
+    assert (sequencer["power"], told["margin"]["may_fail"]) == (1, 0)
+    key_id = sequencer["key_id"]
+    judged = bank.node.vostro("-o", "json", "governance", "preflight", f"{key_id}=0")
+    assert (judged.code, judged.json["refusal"]) == (4, "QUORUM_LOST")
+    few = bank.node.vostro("-o", "json", "governance", "preflight", f"{key_id}=3")
+    assert (few.code, few.json["refusal"]) == (4, "TOO_MUCH_POWER")
+    (margin,) = [row for row in bank.node.json("doctor") if row["check"] == "safety margin"]
+    assert margin["found"] == "0 of 1 validators may fail now"
+
+
 def test_assets_and_accounts_are_frozen_released_and_closed(bank: Bank) -> None:
     bank.by("PA", "accounts", "open", "PA/brief")
     bank.by("PA", "accounts", "freeze", "PA/brief")

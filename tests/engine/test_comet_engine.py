@@ -19,6 +19,7 @@ from node.engine.cometbft.abci import (
 )
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import BroadcastKind
+from node.engine.cometbft.supervisor import wait_ready
 from node.engine.errors import NodeError
 from node.keys.verify import InternationalVerifier
 from node.ledger import codec
@@ -132,6 +133,7 @@ async def killed(validator: Validator) -> None:
     assert validator.comet.pid
     os.kill(validator.comet.pid, signal.SIGKILL)
     await until(lambda: validator.comet.restart_count > before, "CometBFT is started again")
+    await wait_ready(validator.rpc, validator.comet)
 
 
 @pytest.mark.parametrize("step", ["before finalize", "behind finalize", "before commit", "behind commit"])

@@ -87,6 +87,10 @@ class Snapshots(Protocol):
         """The height below which CometBFT may forget blocks; 0: keep all."""
 
 
+def unwitnessed(block: DecidedBlock) -> None:
+    """Nobody looks at decided blocks."""
+
+
 class LedgerApplication:
     """Implements abci.Application. Calls come on the event loop; blocks run by ``on_decide``."""
 
@@ -103,9 +107,11 @@ class LedgerApplication:
         committed: Callable[[int, Finalized, Sequence[Candidate]], None],
         alarm: Callable[[str], None],
         snapshots: Snapshots | None = None,
+        witness: Callable[[DecidedBlock], None] = unwitnessed,
     ) -> None:
         """home: CometBFT's directory. chain_id: as CometBFT has it. committed: told of every durable block
-        (height, result, its transactions in order) on the event loop. Raises RecordUnusable.
+        (height, result, its transactions in order) on the event loop. witness: sees every decided block.
+        Raises RecordUnusable.
         """
         self._ledger = ledger
         self._store = store
@@ -117,6 +123,7 @@ class LedgerApplication:
         self._committed = committed
         self._alarm = alarm
         self._snapshots = snapshots
+        self._witness = witness
         self._place = self._opened()
         self._decided: tuple[DecidedBlock, Finalized, tuple[Candidate, ...]] | None = None
         if self._place and self._place.last.app_hash == ledger.info().app_hash.hex():
@@ -232,6 +239,7 @@ class LedgerApplication:
 
     async def finalize_block(self, block: DecidedBlock) -> FinalizeAnswer:
         """Run a decided block; nothing is durable yet."""
+        self._witness(block)
         met = self._met(block)
         await self._bundles.verified(met)
         candidates = tuple([candidate for each in met for candidate in each.judged.candidates])

@@ -13,15 +13,16 @@ too much is refused at once instead of waiting for long; nothing but Commit make
 
 import asyncio
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
+from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.abci_server import AbciServer, Call
-from node.engine.cometbft.application import LedgerApplication, Snapshots
+from node.engine.cometbft.application import LedgerApplication, Snapshots, unwitnessed
 from node.engine.cometbft.bundler import Bundler, NodeSigner
 from node.engine.cometbft.bundles import Bundles
 from node.engine.cometbft.disagreement import (
@@ -38,7 +39,7 @@ from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
 from node.engine.cometbft.supervisor import Comet, wait_ready
 from node.engine.door import Entry
-from node.engine.errors import NodeError
+from node.engine.errors import Degraded, NodeError
 from node.engine.ports import DurableStore, Places, Workers
 from node.engine.running import RunningLedger, now_ms
 from node.keys.verify import CachedVerifier
@@ -99,10 +100,12 @@ class CometEngine(RunningLedger):
         index: Places | None = None,
         clock_ms: Callable[[], int] = now_ms,
         snapshots: Snapshots | None = None,
+        witness: Callable[[DecidedBlock], None] = unwitnessed,
         trace: Callable[[Call], None] | None = None,
     ) -> None:
         """signer: signs this node's bundles. home: CometBFT's directory. abci_socket: where CometBFT calls.
-        peers: kept connected. queue_max: transactions, however fast the network is. Raises RecordUnusable.
+        peers: kept connected. queue_max: transactions, however fast the network is. witness: sees every
+        decided block before it runs. Raises RecordUnusable.
         """
         super().__init__(
             ledger, store, verifier, workers, queue_max=queue_max, index=index, clock_ms=clock_ms
@@ -119,7 +122,7 @@ class CometEngine(RunningLedger):
         self._application = LedgerApplication(
             ledger, store, self._bundles, home,
             chain_id=comet_chain_id(ledger.chain.chain_id), version=version, on_decide=self._on_decide,
-            committed=self._committed, alarm=self.alarm, snapshots=snapshots,
+            committed=self._committed, alarm=self.alarm, snapshots=snapshots, witness=witness,
         )  # fmt: skip
         self._server = AbciServer(
             self._application, abci_socket, failed=self.halt, closed=self._lost, trace=trace
@@ -138,14 +141,22 @@ class CometEngine(RunningLedger):
 
     # --- life -----------------------------------------------------------------------------------------------
 
-    async def start(self, comet: Comet, certificates: Certificates | None = None) -> None:
-        """Serve CometBFT, start it, and go on once it answers. Raises SocketRefused, CometFailed, and
-        Disagreement where this ledger is the one that stopped by it.
+    async def start(
+        self,
+        comet: Comet,
+        certificates: Certificates | None = None,
+        vote: Coroutine[Any, Any, None] | None = None,
+    ) -> None:
+        """Serve CometBFT, start it, and go on once it answers. vote: answers for the validator's key, where
+        CometBFT does not hold it. Raises SocketRefused, CometFailed, and Disagreement where
+        this ledger is the one that stopped by it.
         """
         check_agreed(self._home, self._ledger.info().app_hash, self._store)
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
+        if vote:
+            self._run_beside(vote)
         await comet.start()
         await wait_ready(self._rpc, comet)
         if self.halted.is_set():
@@ -159,9 +170,12 @@ class CometEngine(RunningLedger):
         if certificates:
             followers.append(certificates.run())
         for follower in followers:
-            task = asyncio.ensure_future(follower)
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
+            self._run_beside(follower)
+
+    def _run_beside(self, follower: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(follower)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
 
     async def stop(self) -> None:
         """Take nothing new, wait a bounded time for what was accepted, end CometBFT, then the rest."""
@@ -171,12 +185,12 @@ class CometEngine(RunningLedger):
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await self._idle.wait()
+        if self._comet:
+            await self._comet.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._door.answer_all(self._bundler.give_up(), NodeError.UNKNOWN_OUTCOME)
-        if self._comet:
-            await self._comet.stop()
         await self._server.stop()
         await self._rpc.close()
         self._decide.shutdown()
@@ -304,6 +318,16 @@ class CometEngine(RunningLedger):
         else:
             log.info("the node takes transactions", height=self._durable.height)
         door.refusing = error
+
+    async def ask(self, method: str, parameters: Mapping[str, str]) -> bytes:
+        """What CometBFT says, unread, for another node's light client. Raises Degraded BLOCK_UNKNOWN,
+        STARTING.
+        """
+        try:
+            return await self._rpc.relay(method, parameters)
+        except RpcError as error:
+            code = NodeError.BLOCK_UNKNOWN if error.answered else NodeError.STARTING
+            raise Degraded(code, reason=str(error)) from error
 
     async def _keep_dialling(self) -> None:
         """Keep the configured peers connected: CometBFT itself gives up on one that was away for long."""
