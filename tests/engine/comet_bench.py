@@ -21,8 +21,10 @@ from node.client import signing
 from node.demo.child import free_port
 from node.engine.cometbft.abci_server import Call
 from node.engine.cometbft.application import LedgerApplication
+from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
 from node.engine.cometbft.home import (
+    Home,
     HomeConfig,
     Keys,
     Peer,
@@ -33,7 +35,8 @@ from node.engine.cometbft.home import (
     write_home,
 )
 from node.engine.cometbft.light import comet_chain_id
-from node.engine.cometbft.rpc import RpcClient
+from node.engine.cometbft.rpc import RpcClient, RpcError
+from node.engine.cometbft.signer import RemoteSigner, serve
 from node.engine.cometbft.supervisor import Restarts, Supervisor
 from node.engine.engine import Outcome
 from node.genesis_file import make_genesis
@@ -53,6 +56,7 @@ from node.ledger.types import (
     Node,
     Operation,
 )
+from node.storage.handovers import HandoverShelf
 from node.storage.sharded import Budget, ShardedStore
 from tests.comet_kit import binary
 from tests.kit import officer
@@ -88,11 +92,25 @@ class Validator:
     contracts: Contracts = assemble
     trace: list[Call] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
+    remote: Callable[["Validator"], RemoteSigner] | None = None
+    """Makes what holds the validator's key, where CometBFT does not."""
+    initial_height: int = 1
     engine: CometEngine = field(init=False)
     ledger: Ledger = field(init=False)
     store: ShardedStore = field(init=False)
     rpc: RpcClient = field(init=False)
     comet: Supervisor = field(init=False)
+    certificates: ValidatorCertificates = field(init=False)
+
+    @property
+    def home(self) -> Home:
+        """CometBFT's directory."""
+        return Home(self.folder / "comet")
+
+    @property
+    def comet_chain(self) -> str:
+        """CometBFT's name of the chain."""
+        return comet_chain_id(chain_id(self.genesis))
 
     @property
     def signer(self) -> Any:
@@ -140,8 +158,20 @@ class Validator:
             alarm=self.engine.alarm,
             sockets=[self.config.rpc],
             restarts=QUICK,
+            said=self.engine.hear,
         )
-        await self.engine.start(self.comet)
+        self.certificates = ValidatorCertificates(
+            self.rpc,
+            self.store,
+            HandoverShelf(data),
+            verifier,
+            self.genesis,
+            initial_height=self.initial_height,
+            alarm=self.engine.alarm,
+            rpc_errors=(RpcError,),
+        )
+        vote = serve(self.remote(self), self.config.signer) if self.remote and self.config.signer else None
+        await self.engine.start(self.comet, self.certificates, vote)
 
     async def serving(self) -> None:
         """Until it takes transactions."""
@@ -167,6 +197,22 @@ class Validator:
         self.application.close()
         self.store._close_parts()
         self.store._lock.release()
+
+    def lose_data(self) -> None:
+        """The ledger's disk is gone."""
+        shutil.rmtree(self.folder / "data")
+
+    def lose_blocks(self) -> None:
+        """CometBFT's blocks and state are gone; the record of the last vote is not."""
+        kept = self.home.validator_state.read_bytes() if self.home.validator_state.exists() else b""
+        shutil.rmtree(self.home.validator_state.parent)
+        if kept:
+            self.home.validator_state.parent.mkdir()
+            self.home.validator_state.write_bytes(kept)
+
+    def lose_home(self) -> None:
+        """All of CometBFT's directory is gone; keys and genesis come from their copies."""
+        shutil.rmtree(self.home.root)
 
     async def submit(self, *raws: bytes) -> list[Outcome]:
         """Hand in; the outcomes."""
@@ -247,10 +293,11 @@ async def until(true: Callable[[], bool], what: str, seconds: float = SECONDS) -
         await asyncio.sleep(0.01)
 
 
-def founding(count: int, keys: Sequence[Keys], limits: Limits) -> Genesis:
-    """A genesis of two banks and so many validators, all of them PA's and KB's in turn."""
+def founding(
+    count: int, keys: Sequence[Keys], limits: Limits, members: Sequence[str] = ("PA", "KB")
+) -> Genesis:
+    """A genesis of two banks or more and so many validators, each of theirs in turn."""
     validators = [public_key(each.validator or b"") for each in keys]
-    members = ("PA", "KB")
     founders = [
         Founder(
             member, f"Bank {member}", "", ("issuer", "participant", "voter"),
@@ -265,7 +312,7 @@ def founding(count: int, keys: Sequence[Keys], limits: Limits) -> Genesis:
         time_ms=time.time_ns() // 1_000_000,
         founders=founders,
         nodes=[
-            Node(members[at % 2], "ed25519", officer(f"node-{at}").public_key, validators[at])
+            Node(members[at % len(members)], "ed25519", officer(f"node-{at}").public_key, validators[at])
             for at in range(count)
         ],
         limits=limits,
@@ -274,12 +321,18 @@ def founding(count: int, keys: Sequence[Keys], limits: Limits) -> Genesis:
 
 @asynccontextmanager
 async def consortium(
-    count: int = 1, *, limits: Limits = LIMITS, contracts: Contracts = assemble, **options: Any
+    count: int = 1,
+    *,
+    limits: Limits = LIMITS,
+    contracts: Contracts = assemble,
+    members: Sequence[str] = ("PA", "KB"),
+    adjust: Callable[[Validator], None] = lambda _validator: None,
+    **options: Any,
 ) -> AsyncIterator[Consortium]:
-    """So many validators, started, with funded accounts."""
+    """So many validators, started, with funded accounts. adjust: changes each before it starts."""
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = [Keys(new_key(), new_key()) for _ in range(count)]
-    genesis = founding(count, keys, limits)
+    genesis = founding(count, keys, limits, members)
     document = genesis_json(genesis, comet_chain_id(chain_id(genesis)))
     peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
     made = Consortium(genesis, [], folder)
@@ -296,6 +349,7 @@ async def consortium(
             heartbeat_ms=limits.heartbeat_ms,
         )
         validator = Validator(place, root, genesis, keys[place], config, contracts, options=options)
+        adjust(validator)
         made.validators.append(validator)
     try:
         await asyncio.gather(*(each.start() for each in made.validators))

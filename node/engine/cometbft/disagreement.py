@@ -112,14 +112,14 @@ def report(height: int, complaint: Complaint, blocks: Headers) -> str:
         header: Header = _decode_header(found[0].header)
         roots = (
             f"this node's header there has state root {header.state_root.hex()}, receipts root "
-            f"{header.receipts_root.hex()}, transactions root {header.transactions_root.hex()}, authority root "
-            f"{header.authority_root.hex()}, history root {header.history_root.hex()}"
+            f"{header.receipts_root.hex()}, transactions root {header.transactions_root.hex()}, "
+            f"authority root {header.authority_root.hex()}, history root {header.history_root.hex()}"
         )
     else:
         roots = "this node has no header there: its block was quiet"
     return (
-        f"the first height that differs is {height}: this node comes to app hash {complaint.ours.hex()}, more "
-        f"than two thirds of the validators to {complaint.theirs.hex()}; {roots}. `vostro blocks compare "
+        f"the first height that differs is {height}: this node comes to app hash {complaint.ours.hex()}, "
+        f"more than two thirds of the validators to {complaint.theirs.hex()}; {roots}. `vostro blocks compare "
         "HOST:PORT --offline` names the root that differs; docs/operations.md has the way back"
     )
 

@@ -151,12 +151,12 @@ class CometEngine(RunningLedger):
         CometBFT does not hold it. Raises SocketRefused, CometFailed, and Disagreement where
         this ledger is the one that stopped by it.
         """
-        check_agreed(self._home, self._ledger.info().app_hash, self._store)
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
         if vote:
             self._run_beside(vote)
+        check_agreed(self._home, self._ledger.info().app_hash, self._store)
         await comet.start()
         await wait_ready(self._rpc, comet)
         if self.halted.is_set():
