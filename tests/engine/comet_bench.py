@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from node.engine.cometbft.supervisor import Restarts, Supervisor
 from node.engine.engine import Outcome
 from node.genesis_file import make_genesis
 from node.keys.verify import CachedVerifier, InternationalVerifier
+from node.ledger import codec
 from node.ledger.bundles import signed_bundle
 from node.ledger.genesis import chain_id
 from node.ledger.hashing import INTERNATIONAL
@@ -95,6 +96,7 @@ class Validator:
     remote: Callable[["Validator"], RemoteSigner] | None = None
     """Makes what holds the validator's key, where CometBFT does not."""
     initial_height: int = 1
+    budget: Budget = SMALL
     engine: CometEngine = field(init=False)
     ledger: Ledger = field(init=False)
     store: ShardedStore = field(init=False)
@@ -128,7 +130,7 @@ class Validator:
         if not data.exists():
             ShardedStore.create(data, INTERNATIONAL, shards=2).close()
         self.store = ShardedStore.open(
-            data, INTERNATIONAL, budget=SMALL, lifetime_ms=self.genesis.limits.lifetime_ms
+            data, INTERNATIONAL, budget=self.budget, lifetime_ms=self.genesis.limits.lifetime_ms
         )
         verifier = CachedVerifier(InternationalVerifier(), 10_000)
         self.ledger = Ledger(self.genesis, self.contracts, self.store, verifier, records=1_000)
@@ -269,6 +271,49 @@ class Consortium:
             self.make(op("assets", "open_accounts", ("KB/main",)), member="KB"),
         )
         assert all(applied(outcome) for outcome in outcomes), outcomes
+
+    async def decide(self, *operations: Operation, by: Sequence[str] = ("PA", "KB")) -> Outcome:
+        """The members decide: the first proposes, the others approve; the outcome of the last ballot."""
+        first = self.validators[0]
+        (last,) = await first.submit(
+            self.make(op("governance", "propose", operations, "as agreed"), member=by[0])
+        )
+        assert applied(last), last
+        proposed: Any = self.query("governance", "list_proposals", 0)[0]
+        ballot = op("governance", "approve", proposed.number, proposed.proposal.content_hash)
+        for member in by[1:]:
+            (last,) = await first.submit(self.make(ballot, member=member))
+            assert applied(last), last
+        return last
+
+    def query(self, contract: str, name: str, *arguments: Any, place: int = 0) -> Any:
+        """Ask a contract, on one node."""
+        return self.validators[place].ledger.query(contract, name, codec.encode(arguments))
+
+    async def join(self) -> Validator:
+        """Another node, with a validator's key that nobody has named yet, started from genesis."""
+        place = len(self.validators)
+        root = self.folder / f"n{place}"
+        root.mkdir()
+        first = self.validators[0]
+        (root / "genesis.json").write_bytes((first.folder / "genesis.json").read_bytes())
+        keys = Keys(new_key(), new_key())
+        others = tuple(
+            [Peer(node_id(public_key(each.keys.node)), each.config.listen) for each in self.validators]
+        )
+        config = replace(
+            first.config,
+            moniker=f"n{place}",
+            abci=root / "abci.sock",
+            rpc=root / "rpc.sock",
+            listen=f"127.0.0.1:{free_port()}",
+            peers=others,
+        )
+        validator = Validator(place, root, self.genesis, keys, config, first.contracts)
+        validator.initial_height = first.initial_height
+        self.validators.append(validator)
+        await validator.start()
+        return validator
 
     async def level(self, height: int = 0) -> None:
         """Until all validators have the same head, at a height or above."""

@@ -12,6 +12,7 @@ nothing, and Info says 0, so that a ledger can move here from the embedded engin
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -39,10 +40,11 @@ from node.engine.cometbft.abci import (
 from node.engine.cometbft.bundles import Bundles, Met
 from node.engine.ports import DurableStore
 from node.engine.record import RecordFile, RecordMissing
-from node.ledger.errors import InvariantViolated, Rejected
-from node.ledger.ledger import Finalized, Ledger
+from node.ledger.bundles import Judged
+from node.ledger.errors import InvariantViolated, LedgerError, Rejected
+from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.transactions import Candidate
-from node.ledger.types import Authority, Block, Evidence, Height, Record, TimeMs
+from node.ledger.types import Authority, Block, Evidence, Height, Receipt, Record, TimeMs
 
 NS_PER_MS: Final = 1_000_000
 PLACE_BYTES: Final = 256
@@ -204,9 +206,7 @@ class LedgerApplication:
     async def check_tx(self, tx: bytes, *, recheck: bool) -> CheckTxAnswer:
         """May this bundle wait in the mempool?"""
         try:
-            judged = self._bundles.meet(tx).judged
-            self._bundles.check_shunned(judged.node)
-            return CheckTxAnswer(gas_wanted=self._ledger.check_tx(judged))
+            return CheckTxAnswer(gas_wanted=self._bundles.admit(tx))
         except Rejected as rejected:
             error = rejected.error
             return CheckTxAnswer(error.code, log=str(rejected), codespace=error.codespace)
@@ -231,6 +231,7 @@ class LedgerApplication:
                 self._alarm(f"block {block.height} proposed by {block.proposer.hex()} is refused: {rejected}")
                 return False
         if self._ledger.process_proposal(judged):
+            self._bundles.begin_all(block.txs)
             return True
         self._alarm(f"block {block.height} proposed by {block.proposer.hex()} breaks a block's bounds")
         return False
@@ -241,17 +242,37 @@ class LedgerApplication:
         """Run a decided block; nothing is durable yet."""
         self._witness(block)
         met = self._met(block)
-        await self._bundles.verified(met)
-        candidates = tuple([candidate for each in met for candidate in each.judged.candidates])
+        judged = [each.judged for each in met]
+        silenced = await self._on_decide(self._ledger.silenced, judged)
+        await self._bundles.verified([each for each, is_out in zip(met, silenced, strict=True) if not is_out])
+        candidates = tuple([candidate for bundle in judged for candidate in bundle.candidates])
         evidence = tuple([_evidence(entry) for entry in block.misbehavior if entry.kind in KINDS])
-        finalized: Finalized = await self._on_decide(
-            self._ledger.finalize_block, Block(block.height, block.time_ms, candidates, evidence)
-        )
+        finalized: Finalized = await self._on_decide(self._run, block, judged, silenced, evidence)
         self._decided = block, finalized, candidates
         for text in finalized.alarms:
             self._alarm(text)
         updates = [ValidatorPower(change.public_key, change.power) for change in finalized.updates]
         return FinalizeAnswer(finalized.app_hash, (TxResult(),) * len(block.txs), tuple(updates))
+
+    def _run(
+        self,
+        block: DecidedBlock,
+        bundles: Sequence[Judged],
+        silenced: Sequence[bool],
+        evidence: tuple[Evidence, ...],
+    ) -> Finalized:
+        """Thread *decide*: the items of silenced bundles are discarded unseen, the others run."""
+        heard = [bundle for bundle, is_out in zip(bundles, silenced, strict=True) if not is_out]
+        items = tuple([candidate for bundle in heard for candidate in bundle.candidates])
+        finalized = self._ledger.finalize_block(Block(block.height, block.time_ms, items, evidence))
+        if len(heard) == len(bundles):
+            return finalized
+        ran = iter(finalized.outcomes)
+        outcomes: list[Receipt | Discarded] = []
+        for bundle, is_out in zip(bundles, silenced, strict=True):
+            inactive = Discarded(LedgerError.NODE_INACTIVE, {"key_id": bundle.node.hex()})
+            outcomes += [inactive if is_out else next(ran) for _ in bundle.candidates]
+        return replace(finalized, outcomes=tuple(outcomes))
 
     def _met(self, block: DecidedBlock) -> list[Met]:
         met: list[Met] = []

@@ -119,8 +119,8 @@ def report(height: int, complaint: Complaint, blocks: Headers) -> str:
         roots = "this node has no header there: its block was quiet"
     return (
         f"the first height that differs is {height}: this node comes to app hash {complaint.ours.hex()}, "
-        f"more than two thirds of the validators to {complaint.theirs.hex()}; {roots}. `vostro blocks compare "
-        "HOST:PORT --offline` names the root that differs; docs/operations.md has the way back"
+        f"more than two thirds of the validators to {complaint.theirs.hex()}; {roots}. `vostro blocks "
+        "compare HOST:PORT --offline` names the root that differs; docs/operations.md has the way back"
     )
 
 
