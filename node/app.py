@@ -64,7 +64,7 @@ log = structlog.get_logger("vostro.node")
 
 
 class NodeHalted(Exception):
-    """The node met what must never happen and has stopped; the text is its last alarm."""
+    """The node met what must never happen and has stopped; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,7 @@ async def run_node(config: NodeConfig) -> None:
         if stop_metrics:
             stop_metrics()
         if node.engine.halted.is_set():
-            raise NodeHalted(node.engine.status().alarms[-1])
+            raise NodeHalted(node.engine.halt_reason)
 
 
 def parts_of(node: Node) -> Parts:

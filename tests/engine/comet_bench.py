@@ -127,7 +127,7 @@ class Validator:
     async def start(self) -> None:
         """Open the directory and run. Raises what the engine raises."""
         data = self.folder / "data"
-        if not data.exists():
+        if not data.exists() or not any(data.iterdir()):
             ShardedStore.create(data, INTERNATIONAL, shards=2).close()
         self.store = ShardedStore.open(
             data, INTERNATIONAL, budget=self.budget, lifetime_ms=self.genesis.limits.lifetime_ms
@@ -190,9 +190,10 @@ class Validator:
             if self.comet.pid:
                 self.comet._process.kill()  # type: ignore[union-attr]
         await self.comet.stop()
-        for task in self.engine._tasks:
+        followers = [*self.engine._tasks, *self.engine._votes]
+        for task in followers:
             task.cancel()
-        await asyncio.gather(*self.engine._tasks, return_exceptions=True)
+        await asyncio.gather(*followers, return_exceptions=True)
         await self.engine._server.stop()
         await self.rpc.close()
         self.engine._decide.shutdown()

@@ -1,5 +1,5 @@
-"""Validators that misbehave with their key: they vote twice, at wrong times, or not at all. The chain goes on,
-what is proved of them stands on the ledger, and power is taken only where four others remain.
+"""Validators that misbehave with their key: they vote twice, at wrong times, or not at all. The chain goes
+on, what is proved of them stands on the ledger, and power is taken only where four others remain.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from node.ledger.types import Receipt
 from node.pb.cometbft.privval.v1 import privval_pb2 as wire
 from tests.byzantine import ByzantineSigner
 from tests.comet_checks import check_consortium
-from tests.engine.comet_bench import Consortium, Validator, applied, consortium, until
+from tests.engine.comet_bench import Validator, applied, consortium, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 
@@ -89,7 +89,12 @@ async def accuse(judge: Validator, pair: tuple[wire.Vote, wire.Vote], power: int
     await judge.rpc._call("broadcast_evidence", {"evidence": wrapped}, None)
 
 
-def facts(made: Consortium, height: int, node: Validator) -> list[str]:
+async def alarmed(node: Validator, text: str) -> None:
+    """Until a node's operators are told."""
+    await until(lambda: text in " ".join(node.engine.status().alarms), f"an alarm of {text}")
+
+
+def facts(height: int, node: Validator) -> list[str]:
     """What the system receipt of a block tells."""
     receipt: Receipt = codec.decoder(Receipt)((node.store.receipts(height) or [b""])[0])
     return [event.event for event in receipt.events]
@@ -103,23 +108,21 @@ async def test_a_double_vote_is_recorded_and_costs_power_only_where_four_others_
         await until(lambda: len(culprit.signer.equivocations) > 2, "it has voted twice")
         who = address(public_key(guilty.keys.validator or b""))
         tried = 0
-        with pytest.raises(RpcError, match="verif|invalid|mismatch|not match"):
-            pair = culprit.signer.equivocations[0]
+        pair = culprit.signer.equivocations[0]
+        with pytest.raises(RpcError, match="refused"):
             await accuse(honest[1], (pair[0], pair[0]), 10, 10 * count)
         for pair in culprit.signer.equivocations[:2]:
             await accuse(honest[1], pair, 10, 10 * count)
             tried += 1
         await until(lambda: len(made.query("validators", "list_offences", who)) == tried, "it is recorded")
         for place, node in enumerate(honest):
-            await until(
-                lambda node=node: "duplicate-vote" in " ".join(node.engine.status().alarms), "alarmed"
-            )
+            await alarmed(node, "duplicate-vote")
             recorded = made.query("validators", "list_offences", who, place=place)
             assert [entry.kind for entry in recorded] == ["duplicate-vote"] * tried
         first, second = made.query("validators", "list_offences", who)
         assert first.offence.taken + second.offence.taken == (count == 5)
         height = min(first.offence.recorded_height, second.offence.recorded_height)
-        told = facts(made, height, honest[0])
+        told = facts(height, honest[0])
         assert told[:2] == ["Misbehaved", "PowerSet" if count == 5 else "PowerKept"], told
         record = next(record for record in honest[0].store.blocks() if record.height == height)
         assert [entry.address for entry in contents(record)[1]][:1] == [who], "a replay has it too"

@@ -130,6 +130,7 @@ class CometEngine(RunningLedger):
         self._comet: Comet | None = None
         self._certificates: Certificates | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._votes: list[asyncio.Task[None]] = []
         self._rate = 0.0
         self._block_began = 0.0
         self._blocks = 0
@@ -155,12 +156,10 @@ class CometEngine(RunningLedger):
         self._certificates = certificates
         await self._server.start()
         if vote:
-            self._run_beside(vote)
+            self._votes.append(self._beside(vote))
         check_agreed(self._home, self._ledger.info().app_hash, self._store)
         await comet.start()
-        await wait_ready(self._rpc, comet)
-        if self.halted.is_set():
-            raise InvariantViolated(self.status().alarms[-1])
+        await self._handshake(comet)
         self._ledger.publish()
         self._open()
         self._door.refusing = NodeError.STARTING  # until the first block shows a quorum
@@ -170,12 +169,24 @@ class CometEngine(RunningLedger):
         if certificates:
             followers.append(certificates.run())
         for follower in followers:
-            self._run_beside(follower)
+            self._tasks.append(self._beside(follower))
 
-    def _run_beside(self, follower: Coroutine[Any, Any, None]) -> None:
+    async def _handshake(self, comet: Comet) -> None:
+        """Until CometBFT answers. Raises InvariantViolated at once where what it asked for halts the node."""
+        ready = asyncio.ensure_future(wait_ready(self._rpc, comet))
+        halted = asyncio.ensure_future(self.halted.wait())
+        try:
+            await asyncio.wait((ready, halted), return_when=asyncio.FIRST_COMPLETED)
+            if self.halted.is_set():
+                raise InvariantViolated(self.halt_reason)
+            await ready
+        finally:
+            await _end((ready, halted))
+
+    def _beside(self, follower: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.ensure_future(follower)
         task.add_done_callback(self._ended)
-        self._tasks.append(task)
+        return task
 
     async def stop(self) -> None:
         """Take nothing new, wait a bounded time for what was accepted, end CometBFT, then the rest."""
@@ -185,11 +196,10 @@ class CometEngine(RunningLedger):
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await self._idle.wait()
+        await _end(self._tasks)  # they ask CometBFT, and must not miss it
         if self._comet:
             await self._comet.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(self._votes)
         self._door.answer_all(self._bundler.give_up(), NodeError.UNKNOWN_OUTCOME)
         await self._server.stop()
         await self._rpc.close()
@@ -340,3 +350,9 @@ class CometEngine(RunningLedger):
                     await self._rpc.dial_peers(missing)
             except RpcError:  # it is starting; ``_look`` says so
                 continue
+
+
+async def _end(tasks: Sequence["asyncio.Future[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
