@@ -69,7 +69,7 @@ log = structlog.get_logger("vostro.node")
 
 
 class NodeHalted(Exception):
-    """The node met what must never happen and has stopped; the text is its last alarm."""
+    """The node met what must never happen and has stopped; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ async def consortium_start(
         binary = find_binary(config.cometbft)
         log_file = consortium.home / COMET_LOG
         sockets = [settings.rpc, *([settings.signer] if settings.signer else [])]
-        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets)
+        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets, said=engine.hear)
     certificates = ValidatorCertificates(
         rpc,
         store,
@@ -351,7 +351,7 @@ async def run_node(config: NodeConfig) -> None:
         if stop_metrics:
             stop_metrics()
         if node.engine.halted.is_set():
-            raise NodeHalted(node.engine.status().alarms[-1])
+            raise NodeHalted(node.engine.halt_reason)
 
 
 def parts_of(node: Node) -> Parts:
