@@ -5,7 +5,11 @@ come first, always.
 from contracts.assets import Assets
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.registration import Registration
 from contracts.scenarios.blacklist import Blacklist
+from contracts.servicing import Servicing
+from contracts.settlement import Settlement
+from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
 from node.ledger.contract import Contract
@@ -19,4 +23,19 @@ def assemble() -> tuple[Contract, ...]:
     assets = Assets(members)
     transfers = Transfers(assets)
     blacklist = Blacklist()
-    return members, validators, governance, assets, transfers, blacklist
+    registration = Registration(members, assets)
+    servicing = Servicing(assets)
+    settlement = Settlement(members, assets)
+    trading = Trading(members, assets, settlement)
+    return (
+        members,
+        validators,
+        governance,
+        assets,
+        transfers,
+        blacklist,
+        registration,
+        servicing,
+        settlement,
+        trading,
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from contracts.assets import ACCOUNTS_MAX
+from contracts.positions import ACCOUNTS_MAX
 from contracts.institutions import NewKey
 from node.cli.directory import NodeDirectory, make_directory, save_key, write_secret
 from node.client import Client, Outcome, load_key, operation
