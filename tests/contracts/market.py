@@ -9,7 +9,7 @@ from typing import Any, Final
 from contracts.deals import Accounts, Conditions
 from contracts.terms import Terms
 from node.ledger.types import Operation, Receipt
-from tests.kit import NO_TERMS, START_MS, Consortium, fields_of, op
+from tests.kit import START_MS, Consortium, fields_of, op
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
@@ -115,6 +115,8 @@ def announced(world: Consortium, kind: str = "coupon", record_ms: int = RECORD_M
 
 
 def fixing(world: Consortium, kind: str = "coupon") -> None:
+    """A market in which the record date of an action has come."""
+    open_market(world)
     announced(world, kind)
     world.block(time_ms=RECORD_MS)
 
@@ -122,5 +124,3 @@ def fixing(world: Consortium, kind: str = "coupon") -> None:
 def fixed(world: Consortium, kind: str = "coupon") -> None:
     fixing(world, kind)
     world.apply("PA", op("servicing", "fix", "BOND", 1, ("PA/main", "KB/main")))
-
-
