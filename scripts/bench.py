@@ -26,6 +26,7 @@ import uvloop
 
 import bench_consortium
 import bench_hsm
+import bench_trading
 from bench_load import (
     BANK,
     BenchNode,
@@ -407,6 +408,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "reads": reads,
     "shards": shards,
     **bench_consortium.CASES,
+    **bench_trading.CASES,
     "hsm": hsm,
 }
 
