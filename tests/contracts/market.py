@@ -90,8 +90,8 @@ def open_market(world: Consortium) -> None:
 def made(receipt: Receipt, name: str) -> bytes:
     """The id of what an operation made: the field that follows from the event of this name."""
     at = {"Offered": 1, "Agreed": 0, "Linked": 0}[name]
-    found: bytes = next(fields_of(event)[at] for event in receipt.events if event.event == name)
-    return found
+    found: list[bytes] = [fields_of(event)[at] for event in receipt.events if event.event == name]
+    return found[0]
 
 
 def offered(world: Consortium, maker: str = "PA", side: str = "sell", **changed: Any) -> bytes:

@@ -148,8 +148,8 @@ class Twin:
         self.world, self.pit = Market(), Pit()
         self.offers: list[tuple[str, bytes]] = []
         self.deals: list[bytes] = []
-        self.run("make_offer", "PA", "sell", 4, 20, False)
-        self.run("make_offer", "KB", "buy", 4, 30, True)
+        self.run("make_offer", "PA", "sell", 4, 20, False)  # noqa: FBT003 - unsecured
+        self.run("make_offer", "KB", "buy", 4, 30, True)  # noqa: FBT003 - secured
         self.run("take", "KB", 0, 2)
         self.run("take", "PA", 1, 1)
 
