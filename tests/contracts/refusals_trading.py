@@ -262,7 +262,10 @@ def _failing(world: Consortium) -> None:
     """The deal was due, and KB has bought as much from CNB."""
     world.block(time_ms=BUY_IN_MS)
     world.apply("PA", op("transfers", "send", "PA/main", "CNB/main", "BOND", 60, "", b"", ""))
-    at = {"expires_ms": BUY_IN_MS + HOUR_MS, "conditions": (0, BUY_IN_MS + 2 * HOUR_MS, 2 * BUY_IN_MS, 0, 1)}
+    at: dict[str, Any] = {
+        "expires_ms": BUY_IN_MS + HOUR_MS,
+        "conditions": (0, BUY_IN_MS + 2 * HOUR_MS, 2 * BUY_IN_MS, 0, 1),
+    }
     other = offered(world, "CNB", lots=4, least=1, price=25, **at)
     deal = made(world.apply("KB", take("CNB", other, 4, 100)), "Agreed")
     world.apply("CNB", op("settlement", "settle", deal))
