@@ -9,10 +9,18 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from node.ledger.types import AssetId, Record
+
 Isin = Annotated[str, Meta(max_length=12, pattern=r"\A([A-Z]{2}[A-Z0-9]{9}[0-9])?\Z")]
 """An ISIN, or empty."""
 Lei = Annotated[str, Meta(max_length=20, pattern=r"\A([A-Z0-9]{18}[0-9]{2})?\Z")]
 """An LEI, or empty."""
+
+
+class Taken(Record, frozen=True):
+    """For which asset an identifier or a terms document is used."""
+
+    asset: AssetId
 
 
 def is_isin(text: str) -> bool:

@@ -29,7 +29,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import ISSUER, PAGE_MAX, Assets
-from contracts.identifiers import Isin, Lei, is_isin, is_lei
+from contracts.identifiers import Isin, Lei, Taken, is_isin, is_lei
 from contracts.institutions import REGISTRAR
 from contracts.members import Members
 from contracts.positions import Asset, AssetClass, Decimals, NewAssetId, Reference, Stop
@@ -49,7 +49,6 @@ from contracts.terms import (
     OrderReference,
     Place,
     Retired,
-    Taken,
     Terms,
     accrued,
 )

@@ -79,12 +79,6 @@ class Entry(Record, frozen=True):
     registrar: MemberId
 
 
-class Taken(Record, frozen=True):
-    """For which asset an identifier or a terms document is used."""
-
-    asset: AssetId
-
-
 class Order(Record, frozen=True):
     """A legal order that stops an asset; ``lifter`` alone may lift it. document_hash: zero: none."""
 
