@@ -166,6 +166,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.ledger.v1.LedgerService/GetReceiptFile": Access(CONCERNED, _OWN_TRANSACTION, ask=_receipt),
     "/vostro.ledger.v1.LedgerService/StreamBackup": Access(OPERATORS, "everything"),
     "/vostro.consensus.v1.ConsensusService/Ask": Access(ANY_ROLE, _CHAIN),
+    "/vostro.consensus.v1.ConsensusService/ListHandovers": Access(ANY_ROLE, _CHAIN),
     "/vostro.contract.v1.ContractService/ListContracts": Access(ANY_ROLE, _SHARED),
     "/vostro.contract.v1.ContractService/GetSchema": Access(ANY_ROLE, _SHARED),
     "/vostro.contract.v1.ContractService/PrepareTransaction": Access(

@@ -49,6 +49,13 @@ QUERIES: Final[Mapping[str, str]] = {
     "assets.list_balances": OWN_ACCOUNT,
     "transfers.get_hold": OWN_ACCOUNT,
     "transfers.list_holds": OWN_ACCOUNT,
+    "registration.get_accrued": OWN_ACCOUNT,
+    "registration.*": SHARED,
+    "servicing.get_action": SHARED,
+    "servicing.list_actions": SHARED,
+    "servicing.*": OWN_ACCOUNT,
+    "settlement.*": OWN_MEMBER,
+    "trading.*": SHARED,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -62,6 +69,9 @@ TABLES: Final[Mapping[str, str]] = {
     "assets.account": OWN_ACCOUNT,
     "assets.balance": OWN_ACCOUNT,
     "transfers.hold": OWN_ACCOUNT,
+    "registration.*": SHARED,
+    "servicing.action": SHARED,
+    "trading.*": SHARED,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
 
@@ -75,6 +85,10 @@ EVENTS: Final[Mapping[str, str]] = {
     "assets.AssetStatusChanged": SHARED,
     "assets.*": OWN_ACCOUNT,
     "transfers.*": OWN_ACCOUNT,
+    "registration.*": SHARED,
+    "servicing.*": OWN_ACCOUNT,
+    "settlement.*": OWN_ACCOUNT,
+    "trading.*": SHARED,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name."""
 
