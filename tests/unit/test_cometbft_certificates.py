@@ -5,6 +5,7 @@ missing holds back what would be newer.
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -486,15 +487,9 @@ async def test_a_receipt_file_waits_for_the_next_height_and_then_verifies(tmp_pa
 
 @pytest.mark.asyncio
 async def test_after_a_move_an_early_receipt_is_certified_by_the_sequencer_until_validators_have() -> None:
-    file = golden.golden().receipt_file(4, 0, certificates=_None())
+    file = golden.golden().receipt_file(4, 0, certificates=SimpleNamespace(newest=None))
     assert file["certificate"]["kind"] == "embedded"
     assert golden_cometbft.moved_file()["certificate"]["kind"] == "cometbft"
-
-
-class _None:
-    """No certificate yet."""
-
-    newest = None
 
 
 def test_an_answer_reads_back_as_the_header_that_was_made() -> None:
