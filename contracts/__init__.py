@@ -2,6 +2,7 @@
 come first, always.
 """
 
+from contracts.anchors import Anchors
 from contracts.assets import Assets
 from contracts.governance import Governance
 from contracts.members import Members
@@ -19,4 +20,5 @@ def assemble() -> tuple[Contract, ...]:
     assets = Assets(members)
     transfers = Transfers(assets)
     blacklist = Blacklist()
-    return members, validators, governance, assets, transfers, blacklist
+    anchors = Anchors()
+    return members, validators, governance, assets, transfers, blacklist, anchors
