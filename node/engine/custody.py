@@ -364,6 +364,7 @@ class Desk:
 
     async def _send_until_decided(self, request: Request) -> None:
         """The same bytes, until the ledger has decided them or never will."""
+        await self._submit(request)
         while True:
             (answer,) = await self.engine.submit([request.signed])
             if receipt := answer.receipt:
@@ -375,6 +376,12 @@ class Desk:
                 break
             await asyncio.sleep(LOOK_SECONDS)
         await self._settle(request, status, outcome)
+
+    @_whole
+    async def _submit(self, request: Request) -> None:
+        async with self._turn:
+            known = self.books.requests[request.id]
+            await self._record("submission", self.clock_ms(), known, tx_id=request.tx_id.hex())
 
     @_whole
     async def _settle(self, request: Request, status: custody.Status, outcome: Outcome) -> None:

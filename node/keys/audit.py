@@ -108,6 +108,8 @@ class AuditLog:
         """Bytes of a torn line that were cut off at opening."""
         self.last_of: dict[str, int] = {}
         """Sequence of the last line of each request."""
+        self.before_last = 0
+        """Sequence of the line before, of the request that the last line is about; 0: there is none."""
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_MODE)
         try:
             self._open()
@@ -162,6 +164,8 @@ class AuditLog:
 
     def _note(self, told: Mapping[str, Any]) -> None:
         """Keep which line is the last of a request that the queue must know."""
+        before = self.last_of.get(str(told.get("request")), 0)
+        self.before_last = int(told["before"]) if told["kind"] == "void" else before
         gone = told.get("requests", ()) if told["kind"] == "forgotten" else ()
         for request in (*gone, *([told["request"]] if told.get("gone") else [])):
             self.last_of.pop(str(request), None)

@@ -3,7 +3,7 @@
 One decision at a time: a line of the log, synced; the request's file, synced; then the answer. So after a
 crash at most the last line tells of something that the queue does not know. A decision of a person is then
 carried out from its line, which says all of it; what the node itself was about to do is declared void and
-done again.
+done again. Bytes are sent only behind a line that says so: a signature that is declared void was never sent.
 
 What always holds: the file of a request carries the sequence of the last line about it, so that a file that
 is missing, or an old one that was put back, is found when the books are opened, and then they stay shut.
@@ -129,11 +129,13 @@ class Books:
         known = self.requests.get(request_id)
         if known and known.sequence >= line["sequence"]:
             return
+        if (known.sequence if known else 0) != self.audit.before_last:
+            return  # no crash leaves this behind: ``_compare`` tells
         done = self._carried_out(known, line) if known else None
         if known and done:
             self._put(replace(done, sequence=line["sequence"]))
             return
-        of = {"of": line["sequence"], "gone": known is None}
+        of = {"of": line["sequence"], "before": known.sequence if known else 0, "gone": known is None}
         sequence = self.audit.append("void", time_ms, request=request_id.hex(), **of)
         if known:
             self._put(replace(known, sequence=sequence))
@@ -158,7 +160,7 @@ class Books:
                     return cancelled(request, person, time_ms)
                 case "expiry":
                     return expired(request, time_ms)
-                case "void":
+                case "void" | "submission":
                     return request
                 case _:
                     return None
