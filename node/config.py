@@ -27,7 +27,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir and out of
     backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory.
     queue_max: transactions accepted and not yet decided. disk_reserve_mb: below this much free space new work
-    is refused. cometbft: the CometBFT binary; none: where `vostro engine install` puts it.
+    is refused. custody_policy: what the node may sign for its member, and who must approve (TOML); none: it
+    signs nothing. custody_keys: key files with which it signs; custody_passphrase_file: of them and of the
+    custody key. custody_dir: the queue and the audit log; custody_anchor_hours: how often the log's hash is put
+    on the ledger; 0: never. cometbft: the CometBFT binary; none: where `vostro engine install` puts it.
     """
 
     data_dir: Path
@@ -40,6 +43,11 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tls_key: Path | None = None
     tls_ca: Path | None = None
     cometbft: Path | None = None
+    custody_policy: Path | None = None
+    custody_keys: tuple[Path, ...] = ()
+    custody_passphrase_file: Path | None = None
+    custody_dir: Path = Path("custody")
+    custody_anchor_hours: int = 24
     metrics_listen: str = ""
     shards: int = 8
     verify_workers: int = 2
@@ -54,6 +62,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 SHARDS_MAX = 256
 WORKERS_MAX = 64
+ANCHOR_HOURS_MAX = 31 * 24
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PATHS = (
@@ -66,7 +75,11 @@ PATHS = (
     "tls_key",
     "tls_ca",
     "cometbft",
+    "custody_policy",
+    "custody_passphrase_file",
+    "custody_dir",
 )
+KEY_LISTS = ("custody_keys",)
 
 
 def load_config(
@@ -92,6 +105,12 @@ def load_config(
     for name in PATHS:
         if values.get(name):
             values[name] = str(base / Path(values[name]))
+    values.setdefault("custody_dir", str(base / "custody"))
+    for name in KEY_LISTS:
+        given = values.get(name, [])
+        listed = given.split(os.pathsep) if isinstance(given, str) else given  # the environment has no lists
+        if isinstance(listed, list) and all(isinstance(each, str) for each in listed):
+            values[name] = [str(base / each) for each in listed if each]
     try:
         config: NodeConfig = msgspec.convert(
             values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
@@ -126,6 +145,7 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: {config.listen} is not loopback: "
             "set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1"
         )
+    _check_custody(config, path, all(tls))
     if config.metrics_listen and host_of(config.metrics_listen) not in LOOPBACK:
         raise ConfigError(
             f"{path}: metrics are served on loopback only: set metrics_listen to 127.0.0.1:PORT"
@@ -135,4 +155,22 @@ def _check(config: NodeConfig, path: Path) -> None:
     if config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
+        )
+
+
+def _check_custody(config: NodeConfig, path: Path, is_mutual: bool) -> None:
+    if not 0 <= config.custody_anchor_hours <= ANCHOR_HOURS_MAX:
+        raise ConfigError(f"{path}: custody_anchor_hours must lie between 0 and {ANCHOR_HOURS_MAX}")
+    if config.custody_policy is None:
+        if config.custody_keys or config.custody_passphrase_file:
+            raise ConfigError(
+                f"{path}: custody keys are given and custody_policy is not: nothing may be signed"
+            )
+        return
+    if not config.custody_keys or not config.custody_passphrase_file:
+        raise ConfigError(f"{path}: custody_policy takes custody_keys and custody_passphrase_file")
+    if not is_mutual:
+        raise ConfigError(
+            f"{path}: custody tells makers and checkers by their certificates: it takes mutual TLS, so set "
+            "tls_certificate, tls_key and tls_ca"
         )
