@@ -7,24 +7,41 @@ their users declare; the ledger is used as it is.
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import structlog
 
 from contracts import assemble
-from node.config import NodeConfig
+from node.config import ConsortiumConfig, NodeConfig
+from node.engine.cometbft.abci import BlockVote, DecidedBlock
+from node.engine.cometbft.certificates import ValidatorCertificates
+from node.engine.cometbft.engine import CometEngine
+from node.engine.cometbft.home import HomeConfig, Peer, load_initial_height, renew_settings
+from node.engine.cometbft.install import find_binary
+from node.engine.cometbft.light import comet_chain_id
+from node.engine.cometbft.rpc import RpcClient, RpcError
+from node.engine.cometbft.signer import RemoteSigner, SeenVote, is_ours_unsigned, serve
+from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
+from node.engine.custody import Desk, now_ms
 from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
+from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
-from node.keys.keystore import load_signer, read_passphrase
+from node.keys.custody_books import Books
+from node.keys.custody_policy import load_policy
+from node.keys.custody_queue import load_root
+from node.keys.keystore import read_passphrase
+from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
 from node.ledger import codec
+from node.ledger.errors import InvariantViolated
 from node.ledger.genesis import suite_of
 from node.ledger.ledger import Ledger
 from node.ledger.types import Event, Genesis
@@ -34,6 +51,7 @@ from node.receipts.build import build_receipt_file
 from node.services.server import Parts, build_server
 from node.storage import layout
 from node.storage.backup import write_backup
+from node.storage.handovers import HandoverShelf
 from node.storage.index import Index, Movement
 from node.storage.sharded import Budget, ShardedStore
 
@@ -43,6 +61,7 @@ VERDICTS_MAX = 100_000
 
 
 VERSION = version("vostro")
+COMET_LOG = "comet.log"
 GRACE_SECONDS = 5.0
 """How long calls under way may take to finish when the node stops."""
 
@@ -73,7 +92,8 @@ class Node:
     """A running node, for whoever serves it."""
 
     opened: Opened
-    engine: EmbeddedEngine
+    engine: RunningLedger
+    certificates: ValidatorCertificates | None
     index: Index | None
     indexer: Indexer | None
     workers: VerifyWorkers | None
@@ -109,10 +129,10 @@ def open_offline(config: NodeConfig) -> Opened:
 
 @asynccontextmanager
 async def running(config: NodeConfig) -> AsyncIterator[Node]:
-    """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused and
-    KeystoreError.
+    """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused,
+    KeystoreError; and in a consortium HomeRefused, CometFailed, SocketRefused, InstallFailed.
     """
-    signer = load_signer(config.sequencer_key, read_passphrase(config.sequencer_passphrase_file))
+    start = consortium_start if config.consortium else sequencer_start
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
     index = (
@@ -122,20 +142,16 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     )
     workers = VerifyWorkers(ledger.suite.name, config.verify_workers) if config.verify_workers else None
     try:
-        sequencer = Sequencer(signer, ledger.chain.chain_id, config.last_signed)
-        engine = EmbeddedEngine(
-            ledger, store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
-        )
-        for report in [*store.reports, *(index.reports if index else [])]:
-            engine.alarm(report)
         if workers:
             await workers.start()
-        await engine.start()
+        engine, certificates = await start(opened, index, workers)
+        for report in [*store.reports, *(index.reports if index else [])]:
+            engine.alarm(report)
         indexer = Indexer(index, store, engine, engine.alarm) if index else None
         if indexer:
             indexer.start()
         try:
-            yield Node(opened, engine, index, indexer, workers)
+            yield Node(opened, engine, certificates, index, indexer, workers)
         finally:
             await engine.stop()
             if indexer:
@@ -146,6 +162,123 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
         if index:
             index.close()
         opened.close()
+
+
+async def sequencer_start(
+    opened: Opened, index: Index | None, workers: VerifyWorkers | None
+) -> tuple[RunningLedger, None]:
+    """Start the engine of a node by itself."""
+    config, ledger = opened.config, opened.ledger
+    files = config.sequencer
+    signer = load_signer(files.key, files.passphrase_file)
+    sequencer = Sequencer(signer, ledger.chain.chain_id, files.last_signed)
+    engine = EmbeddedEngine(
+        ledger, opened.store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
+    )
+    await engine.start()
+    return engine, None
+
+
+async def consortium_start(
+    opened: Opened, index: Index | None, workers: VerifyWorkers | None
+) -> tuple[RunningLedger, ValidatorCertificates]:
+    """Start the engine of a consortium's node, and its CometBFT."""
+    config, ledger, store = opened.config, opened.ledger, opened.store
+    consortium = config.consortium
+    if consortium is None:
+        raise InvariantViolated("a node without [consortium] has no CometBFT")
+    peers = tuple([Peer.parse(text) for text in consortium.peers])
+    settings = home_config(consortium, opened.genesis, peers)
+    home = renew_settings(consortium.home, settings)
+    rpc = RpcClient(settings.rpc)
+    witnesses: list[tuple[RemoteSigner, CometEngine]] = []
+    engine = CometEngine(
+        ledger,
+        store,
+        opened.verifier,
+        workers,
+        signer=load_signer(consortium.node_key, consortium.node_passphrase_file),
+        home=home.root,
+        abci_socket=settings.abci,
+        rpc=rpc,
+        version=VERSION,
+        queue_max=config.queue_max,
+        peers=peers,
+        index=index,
+        witness=partial(look_for_ourselves, witnesses),
+    )
+    remote = remote_signer(consortium, ledger, engine)
+    witnesses += [(remote, engine)] if remote else []
+    comet: Comet = ExternalComet()
+    if consortium.supervised:
+        binary = find_binary(config.cometbft)
+        log_file = consortium.home / COMET_LOG
+        sockets = [settings.rpc, *([settings.signer] if settings.signer else [])]
+        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets)
+    certificates = ValidatorCertificates(
+        rpc,
+        store,
+        HandoverShelf(config.data_dir),
+        opened.verifier,
+        opened.genesis,
+        initial_height=load_initial_height(home),
+        alarm=engine.alarm,
+        rpc_errors=(RpcError,),
+    )
+    vote = serve(remote, settings.signer) if remote and settings.signer else None
+    try:
+        await engine.start(comet, certificates, vote)
+    except BaseException:
+        await engine.stop()
+        raise
+    return engine, certificates
+
+
+def remote_signer(consortium: ConsortiumConfig, ledger: Ledger, engine: CometEngine) -> RemoteSigner | None:
+    """What votes for this node's validator where CometBFT's home does not hold the key. Raises GuardRefused,
+    KeystoreError.
+    """
+    key, passphrase, record = (
+        consortium.validator_key,
+        consortium.validator_passphrase_file,
+        consortium.validator_record,
+    )
+    if not (key and passphrase and record):
+        return None
+    loop = asyncio.get_running_loop()
+
+    def alarm(text: str) -> None:
+        loop.call_soon_threadsafe(engine.alarm, text)
+
+    return RemoteSigner(load_signer(key, passphrase), comet_chain_id(ledger.chain.chain_id), record, alarm)
+
+
+def look_for_ourselves(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
+    """Alarm where the chain shows a vote of our validator's key that was not given here."""
+    for remote, engine in witnesses:
+        own = remote.own_votes
+        for vote in block.last_commit.votes:
+            seen = SeenVote(vote.address, block.height - 1, block.last_commit.round)
+            if vote.vote in (BlockVote.COMMIT, BlockVote.NIL) and is_ours_unsigned(seen, own):
+                engine.alarm(
+                    f"height {seen.height} has a vote of this validator's key that was not given here: the "
+                    "same identity runs twice; stop one of the two"
+                )
+
+
+def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...]) -> HomeConfig:
+    """CometBFT's settings for a node."""
+    return HomeConfig(
+        moniker=consortium.moniker,
+        abci=consortium.home / "abci.sock",
+        rpc=consortium.home / "rpc.sock",
+        listen=consortium.listen,
+        signer=consortium.home / "signer.sock" if consortium.validator_key else None,
+        external=consortium.external,
+        peers=peers,
+        heartbeat_ms=genesis.limits.heartbeat_ms,
+        timeout_propose_ms=consortium.timeout_propose_ms,
+    )
 
 
 def movements_of(event: Event) -> Iterator[Movement]:
@@ -167,9 +300,12 @@ async def run_node(config: NodeConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(config) as node:
+        desk = open_custody(config, node)
+        if desk:
+            await desk.start()
         metrics = metrics_of(node)
         stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
-        face = build_server(config, parts_of(node), metrics.observe, node.engine.halt)
+        face = build_server(config, parts_of(node, desk), metrics.observe, node.engine.halt)
         await face.start()
         gc.freeze()  # what is open now stays; the engine collects between blocks
         gc.disable()
@@ -178,13 +314,34 @@ async def run_node(config: NodeConfig) -> None:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", height=node.engine.status().height)
         await face.stop(GRACE_SECONDS)
+        if desk:
+            await desk.stop()
         if stop_metrics:
             stop_metrics()
         if node.engine.halted.is_set():
             raise NodeHalted(node.engine.status().alarms[-1])
 
 
-def parts_of(node: Node) -> Parts:
+def open_custody(config: NodeConfig, node: Node) -> Desk | None:
+    """The node's custody desk, not started; None where the configuration has none. Raises PolicyRefused,
+    KeystoreError, AuditDamaged, QueueDamaged.
+    """
+    if not (config.custody_policy and config.custody_passphrase_file):
+        return None
+    ledger, passphrase = node.opened.ledger, config.custody_passphrase_file
+    policy = load_policy(config.custody_policy, known_methods())
+    signers = [load_signer(reference, passphrase) for reference in config.custody_keys]
+    root = load_root(config.custody_dir, read_passphrase(passphrase))
+    books = Books(config.custody_dir, root, ledger.chain.chain_id, now_ms())
+    return Desk(policy, books, ledger, node.engine, signers, config.custody_anchor_hours)
+
+
+def known_methods() -> list[str]:
+    """Every ``contract.method`` of this release."""
+    return [f"{contract.name}.{name}" for contract in assemble() for name in contract.methods]
+
+
+def parts_of(node: Node, custody: Desk | None = None) -> Parts:
     """What the services serve."""
     store, ledger = node.opened.store, node.opened.ledger
 
@@ -195,6 +352,7 @@ def parts_of(node: Node) -> Parts:
             "blocks": store,
             "keys": members.key,
             "history": ledger,
+            "certificates": node.certificates,
         }
         return build_receipt_file(height, index, **sources)
 
@@ -211,6 +369,8 @@ def parts_of(node: Node) -> Parts:
         receipt_file=receipt_file,
         backup=backup,
         version=VERSION,
+        custody=custody,
+        consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
     )
 
 

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,33 +18,70 @@ class ConfigError(Exception):
     """The configuration cannot be used; the text says what to change."""
 
 
+class SequencerFiles(NamedTuple):
+    """What a node by itself certifies headers with."""
+
+    key: Path
+    passphrase_file: Path
+    last_signed: Path
+
+
+class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The table ``[consortium]``: CometBFT decides the order, with the other members' nodes.
+
+    home: CometBFT's directory. node_key, node_passphrase_file: the key file, or ``pkcs11:`` URI, that signs
+    this node's bundles, and its passphrase or PIN. listen: host:port for the other nodes' CometBFT; external:
+    the one that they are told, where it differs. peers: ``id@host:port`` of each. moniker: what people call
+    this node. supervised: false where something else runs CometBFT over ``home``. timeout_propose_ms: what a
+    dead proposer costs. validator_key, validator_passphrase_file, validator_record: a key file or ``pkcs11:``
+    URI that votes through this node, and the record of what it signed last, outside data_dir and home;
+    without them CometBFT votes with the key in its home.
+    """
+
+    home: Path
+    node_key: Path
+    node_passphrase_file: Path
+    listen: str
+    external: str = ""
+    peers: tuple[str, ...] = ()
+    moniker: str = "vostro"
+    supervised: bool = True
+    timeout_propose_ms: int = 1_000
+    validator_key: Path | None = None
+    validator_passphrase_file: Path | None = None
+    validator_record: Path | None = None
+
+
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything an operator may set.
 
     data_dir: the ledger's directory. genesis: the genesis document (JSON). listen: host:port of the gRPC
     face; beyond loopback it needs the three TLS files. metrics_listen: host:port of the Prometheus page, on
-    loopback; empty: none. sequencer_key: the key file that certifies headers, sequencer_passphrase_file: its
-    passphrase. last_signed: the record of what the sequencer signed last; keep it outside data_dir and out of
-    backups. shards: only when the data directory is made. Budgets: records and bytes kept in memory.
-    queue_max: transactions accepted and not yet decided. disk_reserve_mb: below this much free space new work
-    is refused. custody_policy: what the node may sign for its member, and who must approve (TOML); none: it
-    signs nothing. custody_keys: key files with which it signs; custody_passphrase_file: of them and of the
-    custody key. custody_dir: the queue and the audit log; custody_anchor_hours: how often the log's hash is put
-    on the ledger; 0: never. cometbft: the CometBFT binary; none: where `vostro engine install` puts it.
+    loopback; empty: none. sequencer_key: the key file that certifies headers, or a ``pkcs11:`` URI;
+    sequencer_passphrase_file: its passphrase, or the token's PIN. last_signed: the record of what the
+    sequencer signed last; keep it outside data_dir and out of backups. shards: only when the data directory
+    is made. Budgets: records and bytes kept in memory. queue_max: transactions accepted and not yet
+    decided. disk_reserve_mb: below this much free space new work is refused. custody_policy: what the
+    node may sign for its member, and who must approve (TOML); none: it signs nothing. custody_keys: key files
+    or ``pkcs11:`` URIs with which it signs; custody_passphrase_file: of them and of the custody key.
+    custody_dir: the queue and the audit log; custody_anchor_hours: how often the log's hash is put on the
+    ledger; 0: never. cometbft: the CometBFT binary; none: where `vostro engine install` puts it. consortium:
+    with it the node is one of many; without, the three settings of its sequencer are needed.
     """
 
     data_dir: Path
     genesis: Path
-    sequencer_key: Path
-    sequencer_passphrase_file: Path
-    last_signed: Path
+    sequencer_key: Path | None = None
+    sequencer_passphrase_file: Path | None = None
+    last_signed: Path | None = None
+    consortium: ConsortiumConfig | None = None
     listen: str = "127.0.0.1:7600"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None
     cometbft: Path | None = None
     custody_policy: Path | None = None
-    custody_keys: tuple[Path, ...] = ()
+    custody_keys: tuple[str, ...] = ()
     custody_passphrase_file: Path | None = None
     custody_dir: Path = Path("custody")
     custody_anchor_hours: int = 24
@@ -59,11 +96,20 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     index: bool = True
     log_level: str = "info"
 
+    @property
+    def sequencer(self) -> SequencerFiles:
+        """The sequencer's files. Raises ConfigError for a node of a consortium, which has none."""
+        if not (self.sequencer_key and self.sequencer_passphrase_file and self.last_signed):
+            raise ConfigError("this node is one of a consortium: it has no sequencer")
+        return SequencerFiles(self.sequencer_key, self.sequencer_passphrase_file, self.last_signed)
+
 
 SHARDS_MAX = 256
 WORKERS_MAX = 64
 ANCHOR_HOURS_MAX = 31 * 24
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SCHEMES = ("pkcs11:",)
+"""How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PATHS = (
     "data_dir",
@@ -79,7 +125,14 @@ PATHS = (
     "custody_passphrase_file",
     "custody_dir",
 )
-KEY_LISTS = ("custody_keys",)
+CONSORTIUM_PATHS = (
+    "home",
+    "node_key",
+    "node_passphrase_file",
+    "validator_key",
+    "validator_passphrase_file",
+    "validator_record",
+)
 
 
 def load_config(
@@ -103,14 +156,13 @@ def load_config(
     if unknown := sorted(name for name in values if name not in known):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
-        if values.get(name):
+        if values.get(name) and not str(values[name]).startswith(SCHEMES):
             values[name] = str(base / Path(values[name]))
-    values.setdefault("custody_dir", str(base / "custody"))
-    for name in KEY_LISTS:
-        given = values.get(name, [])
-        listed = given.split(os.pathsep) if isinstance(given, str) else given  # the environment has no lists
-        if isinstance(listed, list) and all(isinstance(each, str) for each in listed):
-            values[name] = [str(base / each) for each in listed if each]
+    _place_custody(values, base)
+    if isinstance(consortium := values.get("consortium"), dict):
+        for name in CONSORTIUM_PATHS:
+            if name in consortium and not str(consortium[name]).startswith(SCHEMES):
+                consortium[name] = str(base / Path(consortium[name]))
     try:
         config: NodeConfig = msgspec.convert(
             values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
@@ -152,10 +204,38 @@ def _check(config: NodeConfig, path: Path) -> None:
         )
     if config.log_level not in LOG_LEVELS:
         raise ConfigError(f"{path}: log_level is one of {', '.join(LOG_LEVELS)}, not {config.log_level}")
-    if config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
+    if config.consortium is None and not (
+        config.sequencer_key and config.sequencer_passphrase_file and config.last_signed
+    ):
+        raise ConfigError(
+            f"{path}: a node by itself needs sequencer_key, sequencer_passphrase_file and last_signed; one "
+            "of a consortium needs the table [consortium]"
+        )
+    voting = config.consortium and (
+        config.consortium.validator_key,
+        config.consortium.validator_passphrase_file,
+        config.consortium.validator_record,
+    )
+    if voting and any(voting) and not all(voting):
+        raise ConfigError(
+            f"{path}: a validator's key beside CometBFT takes all three of validator_key, "
+            "validator_passphrase_file and validator_record"
+        )
+    if config.last_signed and config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
         )
+
+
+def _place_custody(values: dict[str, Any], base: Path) -> None:
+    """Custody's paths, relative to the file; the environment, which has no lists, divides keys by a colon."""
+    values.setdefault("custody_dir", str(base / "custody"))
+    given = values.get("custody_keys", [])
+    listed = given.split(os.pathsep) if isinstance(given, str) else given
+    if isinstance(listed, list) and all(isinstance(each, str) for each in listed):
+        values["custody_keys"] = [
+            each if each.startswith(SCHEMES) else str(base / each) for each in listed if each
+        ]
 
 
 def _check_custody(config: NodeConfig, path: Path, is_mutual: bool) -> None:

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from node.config import LOOPBACK, host_of
-from node.engine.embedded import EmbeddedEngine
+from node.engine.running import RunningLedger
 
 PREFIX: Final = "vostro_"
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -31,7 +31,7 @@ class NodeMetrics(Collector):
 
     def __init__(
         self,
-        engine: EmbeddedEngine,
+        engine: RunningLedger,
         *,
         free_bytes: Callable[[], int],
         index: Lagging | None,

@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import uvloop
 
+import bench_consortium
+import bench_hsm
 from bench_load import (
     BANK,
     BenchNode,
@@ -58,6 +60,7 @@ class Bench:
     """Runs cases and tells rows."""
 
     def __init__(self, *, as_json: bool, seconds: float, repeats: int) -> None:
+        self.home = HOME
         self.as_json = as_json
         self.seconds = seconds
         self.repeats = repeats
@@ -382,6 +385,17 @@ def shards(bench: Bench) -> None:
         )
 
 
+def hsm(bench: Bench) -> None:
+    """Transactions signed through one SoftHSM token with four sessions, by one thread and by four."""
+    with bench_hsm.one_token():
+        for algorithm in ("ed25519", "p256"):
+            signer = bench_hsm.token_signer(algorithm)
+            for threads in (4, 1):
+                done = bench_hsm.run(signer, threads, bench.seconds, bench.repeats)
+                told = {"sessions": bench_hsm.SESSIONS, "threads": threads}
+                bench.tell(f"hsm, {algorithm}", done.rate, "signed/s", done.p50, done.p99, **told)
+
+
 CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "embedded-batch": embedded_batch,
     "sm2-batch": sm2_batch,
@@ -392,6 +406,8 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "state-growth": state_growth,
     "reads": reads,
     "shards": shards,
+    **bench_consortium.CASES,
+    "hsm": hsm,
 }
 
 

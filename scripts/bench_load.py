@@ -104,6 +104,8 @@ class BenchNode:
         self.process: subprocess.Popen[bytes] | None = None
         self.target = ""
         self.metrics = ""
+        self.admits = True
+        """Whether the set-up admits its bank; in a consortium it is a founder."""
         self.chain: bytes
 
     @property
@@ -287,12 +289,14 @@ def batched(raws: Sequence[bytes], size: int) -> list[pb.SubmitBatchRequest]:
 
 
 class Load:
-    """Calls to one node from this process."""
+    """Calls from this process to one node, or to several in turn."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, *targets: str) -> None:
         # Separate connections: a subchannel pool of its own each, so that they are not one after all.
         options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
-        self.channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(CHANNELS)]
+        self.channels = [
+            grpc.aio.insecure_channel(targets[at % len(targets)], options=options) for at in range(CHANNELS)
+        ]
         self.stubs = [transaction_pb2_grpc.TransactionServiceStub(channel) for channel in self.channels]
 
     async def __aenter__(self) -> Self:
@@ -388,7 +392,8 @@ async def populate(node: BenchNode, accounts: int, tell: Callable[[str], None]) 
             if refused:
                 raise RuntimeError(f"set-up: {applied} applied, {refused} refused")
 
-        await must(node.transaction(administrator, "ADMIN", op(*issuer, (key,))))
+        if node.admits:
+            await must(node.transaction(administrator, "ADMIN", op(*issuer, (key,))))
         await must(
             node.transaction(
                 bank, "PA",

@@ -52,7 +52,7 @@ BUDGET_MINUTES: Final = {"logic": 5.0, "order": 5.0, "e2e": 6.0, "fault": 14.0}
 
 # What tests need of the operating system: the name in @pytest.mark.needs(name), which is also the program
 # looked for, and the Debian package that brings it. The one list of them.
-NEEDS: Final = {"mount": "mount", "strace": "strace"}
+NEEDS: Final = {"mount": "mount", "softhsm2-util": "softhsm2", "strace": "strace"}
 
 
 class Outcome(NamedTuple):

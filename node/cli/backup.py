@@ -128,11 +128,12 @@ def adopt(
     if head is None:
         raise local(f"{config.data_dir} holds no block")
     try:
-        Sequencer.create_record(config.last_signed, chain_id(genesis), head.height, head.app_hash)
+        Sequencer.create_record(config.sequencer.last_signed, chain_id(genesis), head.height, head.app_hash)
     except FileExistsError as error:
-        raise local(f"{config.last_signed} exists: the record is not lost") from error
+        raise local(f"{config.sequencer.last_signed} exists: the record is not lost") from error
     session.output.record(
-        "Adopted", {"height": head.height, "app_hash": head.app_hash, "last_signed": str(config.last_signed)}
+        "Adopted",
+        {"height": head.height, "app_hash": head.app_hash, "last_signed": str(config.sequencer.last_signed)},
     )
 
 

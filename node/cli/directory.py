@@ -5,7 +5,7 @@ signed last.
     genesis.json                  the chain
     last-signed                   outside data/, so that a restored copy of data/ cannot bring an old one back
     data/                         the ledger; made by the node
-    keys/sequencer.json           signs headers; encrypted
+    keys/sequencer.json           signs headers; encrypted; not made where a key of one's own is named
     keys/sequencer.passphrase     mode 0600; move it to a secret store and name it in node.toml
     keys/administrator-N.json     only where no keys of administrators were given
 """
@@ -32,6 +32,16 @@ DATA: Final = "data"
 KEYS: Final = "keys"
 SEQUENCER: Final = "sequencer"
 PASSPHRASE_BYTES: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerKey:
+    """The public half of the sequencer's key, and what node.toml says of it."""
+
+    algorithm: str
+    public_key: bytes
+    reference: str
+    passphrase_file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +74,18 @@ def make_directory(
     made_keys: Sequence[Path] = (),
     cost: int = keystore.COST_DEFAULT,
     suite: hashing.Suite = hashing.INTERNATIONAL,
+    sequencer: SequencerKey | None = None,
 ) -> NodeDirectory:
     """Make a node's directory for a new chain. settings: what node.toml is to say besides paths. cost: of
-    the sequencer's key file. suite: the chain's cryptography.
+    the sequencer's key file. suite: the chain's cryptography. sequencer: a key that is there already; None:
+    one is made.
 
     Raises: GenesisRefused, KeystoreError, OSError.
     """
     (path / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
-    passphrase = path / KEYS / f"{SEQUENCER}.passphrase"
-    write_secret(passphrase, secrets.token_urlsafe(PASSPHRASE_BYTES).encode())
-    signer = generate(suite.authority_algorithms[0])
-    save_key(path / KEYS / f"{SEQUENCER}.json", signer, passphrase, label="sequencer", cost=cost)
-    authority = (Authority(signer.algorithm, signer.public_key, 1),)
+    if sequencer is None:
+        sequencer = _made_sequencer(path / KEYS, suite.authority_algorithms[0], cost)
+    authority = (Authority(sequencer.algorithm, sequencer.public_key, 1),)
     genesis = make_genesis(
         name,
         administrators,
@@ -87,8 +97,18 @@ def make_directory(
     )
     save_genesis(path / GENESIS, genesis)
     Sequencer.create_record(path / LAST_SIGNED, chain_id(genesis))
-    (path / CONFIG).write_text(_configuration(settings or {}), encoding="utf-8")
+    (path / CONFIG).write_text(_configuration(sequencer, settings or {}), encoding="utf-8")
     return NodeDirectory(path, genesis, tuple(made_keys))
+
+
+def _made_sequencer(folder: Path, algorithm: str, cost: int) -> SequencerKey:
+    key, passphrase = folder / f"{SEQUENCER}.json", folder / f"{SEQUENCER}.passphrase"
+    write_secret(passphrase, secrets.token_urlsafe(PASSPHRASE_BYTES).encode())
+    signer = generate(algorithm)
+    save_key(key, signer, passphrase, label="sequencer", cost=cost)
+    return SequencerKey(
+        signer.algorithm, signer.public_key, f"{KEYS}/{key.name}", f"{KEYS}/{passphrase.name}"
+    )
 
 
 def save_key(
@@ -104,13 +124,13 @@ def write_secret(path: Path, secret: bytes) -> None:
     path.write_bytes(secret + b"\n")
 
 
-def _configuration(settings: Mapping[str, str | int | bool]) -> str:
+def _configuration(sequencer: SequencerKey, settings: Mapping[str, str | int | bool]) -> str:
     lines = [
         "# A Vostro node. Paths are relative to this file; `vostro doctor` checks what stands here.",
         f'data_dir = "{DATA}"',
         f'genesis = "{GENESIS}"',
-        f'sequencer_key = "{KEYS}/{SEQUENCER}.json"',
-        f'sequencer_passphrase_file = "{KEYS}/{SEQUENCER}.passphrase"',
+        f'sequencer_key = "{sequencer.reference}"',
+        f'sequencer_passphrase_file = "{sequencer.passphrase_file}"',
         "# Outside data_dir and out of backups: it keeps a restored copy from signing old heights again.",
         f'last_signed = "{LAST_SIGNED}"',
     ]

@@ -1,16 +1,21 @@
 """``vostro init``: a directory in which a node of a new chain can start."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.output import usage
-from node.cli.session import SuiteOption, session_of, suite_named
-from node.keys.keystore import read_metadata, save_signer
+from node.cli.output import Row, usage
+from node.cli.session import Session, SuiteOption, session_of, suite_named
+from node.keys.keystore import save_signer
+from node.keys.loader import read_public
 from node.keys.signer import generate
+from node.keys.token_uri import is_token_uri
 from node.ledger import hashing
 from node.ledger.types import AdministratorKey
+
+if TYPE_CHECKING:
+    from node.cli.directory import NodeDirectory, SequencerKey
 
 
 def init(
@@ -32,6 +37,12 @@ def init(
     ] = "127.0.0.1:7600",
     shards: Annotated[int, typer.Option(help="LevelDBs behind the state.", min=1, max=256)] = 8,
     suite: SuiteOption = hashing.INTERNATIONAL.name,
+    sequencer_key: Annotated[
+        str, typer.Option(help="A key of your own that signs headers: a key file, or a pkcs11: URI.")
+    ] = "",
+    sequencer_passphrase_file: Annotated[
+        Path | None, typer.Option(help="The file of its passphrase, or of the token's PIN.")
+    ] = None,
 ) -> None:
     """Make a node's directory: node.toml, genesis.json, the sequencer's key, and the administrators' keys.
 
@@ -51,14 +62,12 @@ def init(
     chosen = suite_named(suite)
     if directory.exists() and any(directory.iterdir()):
         raise usage(f"{directory} is not empty: name a directory that is new or empty")
+    sequencer = _sequencer(sequencer_key, sequencer_passphrase_file)
     made: list[Path] = []
     if administrator_key:
         entries = [_given(spec) for spec in administrator_key]
     else:
-        passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
-        (directory / KEYS).mkdir(parents=True, mode=0o700)
-        made = [directory / KEYS / f"administrator-{number}.json" for number in range(1, administrators + 1)]
-        entries = [_made(path, chosen.algorithms[0], passphrase) for path in made]
+        entries, made = _made_administrators(session, directory / KEYS, administrators, chosen)
     node = make_directory(
         directory,
         name=name,
@@ -67,33 +76,57 @@ def init(
         settings={"listen": listen, "shards": shards},
         made_keys=made,
         suite=chosen,
+        sequencer=sequencer,
     )
-    session.output.record(
-        "Made",
-        {
-            "directory": str(directory),
-            "config": str(node.config),
-            "chain_id": node.chain_id,
-            "chain_name": name,
-            "suite": chosen.name,
-            "administrators": [entry.holder for entry in entries],
-            "threshold": threshold,
-            "keys": [str(path) for path in made],
-        },
-    )
+    session.output.record("Made", _told(node, entries))
     session.output.say(f"Start it with: vostro --config {node.config} run")
 
 
+def _told(node: "NodeDirectory", administrators: list[AdministratorKey]) -> Row:
+    return {
+        "directory": str(node.path),
+        "config": str(node.config),
+        "chain_id": node.chain_id,
+        "chain_name": node.genesis.name,
+        "suite": node.genesis.suite,
+        "administrators": [entry.holder for entry in administrators],
+        "threshold": node.genesis.threshold,
+        "keys": [str(path) for path in node.made_keys],
+    }
+
+
+def _made_administrators(
+    session: Session, folder: Path, count: int, suite: hashing.Suite
+) -> tuple[list[AdministratorKey], list[Path]]:
+    """Keys made here, all under one passphrase, and their files, whose names are the holders'."""
+    passphrase = session.passphrase_bytes("Passphrase for the administrators' keys", confirm=True)
+    folder.mkdir(parents=True, mode=0o700)
+    made = [folder / f"administrator-{number}.json" for number in range(1, count + 1)]
+    return [_made(path, suite.algorithms[0], passphrase) for path in made], made
+
+
 def _made(path: Path, algorithm: str, passphrase: bytes) -> AdministratorKey:
-    """A new key in a new file, whose name is the holder's."""
     signer = generate(algorithm)
     save_signer(path, signer, passphrase, label=path.stem)
     return AdministratorKey(signer.algorithm, signer.public_key, path.stem)
+
+
+def _sequencer(reference: str, passphrase_file: Path | None) -> "SequencerKey | None":
+    """The sequencer's own key, by its public half; None where one is to be made."""
+    from node.cli.directory import SequencerKey
+
+    if not reference:
+        return None
+    if passphrase_file is None:
+        raise usage("--sequencer-key needs --sequencer-passphrase-file, whose name goes into node.toml")
+    known = read_public(reference)
+    where = reference if is_token_uri(reference) else str(Path(reference).resolve())
+    return SequencerKey(known.algorithm, known.public_key, where, str(passphrase_file.resolve()))
 
 
 def _given(spec: str) -> AdministratorKey:
     holder, _, path = spec.partition("=")
     if not holder or not path:
         raise usage(f"--administrator-key is HOLDER=KEYFILE, not {spec!r}")
-    known = read_metadata(Path(path))
+    known = read_public(path)
     return AdministratorKey(known.algorithm, known.public_key, holder)

@@ -17,6 +17,7 @@ from node.cli import (
     blocks,
     doctor,
     engine,
+    governance,
     holds,
     initialise,
     keys,
@@ -28,6 +29,8 @@ from node.cli import (
     status,
     support,
     transfer,
+    validator,
+    validators,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -185,7 +188,9 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("validator", validator),
     ("members", members),
+    ("governance", governance),
     ("assets", assets),
     ("accounts", accounts),
     ("transfer", transfer),
@@ -197,6 +202,7 @@ for name, noun in (
     ("engine", engine),
 ):
     app.add_typer(noun.app, name=name)
+app.command("validators")(validators.validators)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
 app.command("doctor")(doctor.doctor)

@@ -11,7 +11,7 @@ from node.cli.output import Row, hex_bytes, usage
 from node.cli.session import Session, session_of
 from node.client import BlockingClient
 from node.client.amounts import BadAmount, parse_amount
-from node.keys.keystore import read_metadata
+from node.keys.loader import read_public
 
 KEY_ID_BYTES: Final = 16
 
@@ -242,7 +242,7 @@ def all_members(client: BlockingClient) -> list[Member]:
 
 def new_key(path: Path, holder: str, scopes: Sequence[str] | None) -> NewKey:
     """A key to be registered, from its file's public half."""
-    known = read_metadata(path)
+    known = read_public(path)
     return NewKey(known.algorithm, known.public_key, holder, tuple(scopes or ["*"]))
 
 

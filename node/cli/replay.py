@@ -6,7 +6,7 @@ what the node says came of them; signatures, receipts, roots, the app hash and t
 of every block are made or checked anew.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,7 +20,7 @@ from node.ledger.hashing import SIGN_HEADER
 from node.ledger.ledger import Finalized, Ledger
 from node.ledger.ports import Check
 from node.ledger.running import contents
-from node.ledger.types import Block, BlockRecord, Genesis
+from node.ledger.types import Authority, Block, BlockRecord, Genesis
 from node.storage.sharded import ShardedStore
 
 SYNC_BLOCKS: Final = 64
@@ -62,7 +62,7 @@ def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, i
         ledger = Ledger(genesis, assemble, store, VERIFIERS[genesis.suite]())
         count = transactions = 0
         for record in log.blocks():
-            transactions += _again(ledger, record, genesis)
+            transactions += _again(ledger, record)
             count += 1
             if count % SYNC_BLOCKS == 0:
                 store.sync()
@@ -76,9 +76,13 @@ def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, i
     return Replayed(count, transactions, info.height, info.app_hash, info.state_root)
 
 
-def _again(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> int:
+def _again(ledger: Ledger, record: BlockRecord) -> int:
     """Run one block again and compare; how many transactions were in it."""
-    items, evidence = contents(record)
+    try:
+        items, evidence = contents(record)
+    except codec.NotCanonical as reason:
+        raise Disagreement(f"height {record.height}: the evidence is damaged: {reason}") from reason
+    authority = ledger.standing.authority
     if record.leaves and len(record.bodies) != len(record.leaves):
         raise Disagreement(
             f"height {record.height}: bodies were dropped from the log, so it cannot be recomputed"
@@ -88,7 +92,7 @@ def _again(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> int:
     else:
         finalized = ledger.finalize_block(Block(record.height, record.time_ms, items, evidence))
     _compare(record, finalized)
-    _check_certificate(ledger, record, genesis)
+    _check_certificate(ledger, record, authority)
     ledger.commit(record.certificate)
     return len(items)
 
@@ -109,11 +113,15 @@ def _compare(record: BlockRecord, finalized: Finalized) -> None:
             raise Disagreement(f"height {record.height}: {what} in the log and in the recomputation differ")
 
 
-def _check_certificate(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> None:
-    """One key of the authority signed the header. (A single sequencer; consensus certifies elsewhere.)"""
+def _check_certificate(ledger: Ledger, record: BlockRecord, authority: Sequence[Authority]) -> None:
+    """The key that had more than two thirds of the power before this block signed its header. Where there is
+    none, validators certify the block elsewhere.
+    """
+    total = sum([key.power for key in authority])
+    deciding = [key for key in authority if key.power * 3 > total * 2]
     message = SIGN_HEADER + ledger.chain.chain_id + record.app_hash
-    checks = [Check(key.algorithm, key.public_key, message, record.certificate) for key in genesis.authority]
-    if not any(VERIFIERS[genesis.suite]().verify(checks)):
+    checks = [Check(key.algorithm, key.public_key, message, record.certificate) for key in deciding]
+    if deciding and not all(VERIFIERS[ledger.suite.name]().verify(checks)):
         raise Disagreement(
             f"height {record.height}: the certificate is not the sequencer's signature of this header"
         )

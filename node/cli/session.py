@@ -15,12 +15,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from node.cli.output import Exit, Failure, Output, usage
-from node.client import BlockingClient, Outcome, Tls, load_key
+from node.client import BlockingClient, Outcome, Tls
 from node.client.amounts import BadAmount, format_amount, parse_amount
 from node.client.describe import event_fields
 from node.client.signing import operation
 from node.config import NodeConfig, load_config
 from node.keys.keystore import read_passphrase
+from node.keys.loader import load_signer
 from node.keys.signer import Signer
 from node.ledger.hashing import INTERNATIONAL, SUITES, Suite
 from node.ledger.types import Operation, Receipt
@@ -117,14 +118,22 @@ class Session:
         """The officers' keys of ``--key``; asks for a passphrase where no file gives it."""
         if not self.key_paths:
             raise usage("name the key that signs with --key FILE (several officers: --key FILE --key FILE)")
-        return [load_key(path, self.passphrase(f"Passphrase of {path}")) for path in self.key_paths]
+        return [self._signer(path) for path in self.key_paths]
+
+    def _signer(self, path: Path) -> Signer:
+        """A token with a ``pin-source`` asks nobody."""
+        return load_signer(path, lambda: self.passphrase_bytes(f"Passphrase of {path}"))
 
     def passphrase(self, prompt: str, *, confirm: bool = False) -> bytes | Path:
         """From ``--passphrase-file``, or typed. Raises Failure where nobody can type."""
-        if self.passphrase_file:
-            return self.passphrase_file
+        return self.passphrase_file or self.typed(prompt, confirm=confirm)
+
+    def typed(self, prompt: str, *, confirm: bool = False) -> bytes:
+        """A secret typed at the terminal. Raises Failure where nobody can type."""
         if not sys.stdin.isatty():
-            raise usage("there is no terminal to ask for a passphrase: name a file with --passphrase-file")
+            raise usage(
+                "there is no terminal to ask for a passphrase: name a file of mode 0600 that holds it"
+            )
         typed: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
         return typed.encode()
 

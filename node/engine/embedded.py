@@ -82,6 +82,7 @@ class EmbeddedEngine(RunningLedger):
         """Begin to decide: write genesis where there is no block yet, then open the door. Raises
         SequencerRefused, StoreFailed.
         """
+        self._sequencer.check_authority(self._ledger.standing.authority)
         info = self._ledger.info()
         if not info.height and not any(info.app_hash):
             self._sequencer.check_head(0, b"")
@@ -196,6 +197,7 @@ class EmbeddedEngine(RunningLedger):
     def _decide_block(self, entries: tuple[Entry, ...]) -> Finalized:
         """Thread *decide*: run a block, certify and commit it."""
         began = time.perf_counter()
+        self._sequencer.check_authority(self._ledger.standing.authority)
         block = Block(
             self._ledger.info().height + 1,
             self._now_ms(),

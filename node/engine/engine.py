@@ -51,9 +51,6 @@ class EngineStatus:
 class Engine(Protocol):
     """Orders transactions. All calls from the event loop's thread."""
 
-    async def start(self) -> None:
-        """Begin to decide."""
-
     async def stop(self) -> None:
         """Decide what was accepted, make it durable, end."""
 

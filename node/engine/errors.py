@@ -39,6 +39,12 @@ class NodeError:
     PROOF_PENDING = ErrorCode(
         13, Category.UNAVAILABLE, "The certificate of this height does not exist yet: ask again shortly."
     )
+    SYNCING = ErrorCode(
+        14, Category.UNAVAILABLE, "The node catches up with the others: try again, or ask another node."
+    )
+    NO_QUORUM = ErrorCode(
+        15, Category.UNAVAILABLE, "Too few validators are there to decide anything: try again later."
+    )
 
 
 class Degraded(Exception):

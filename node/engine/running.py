@@ -85,6 +85,10 @@ class RunningLedger(ABC):
     # --- what an engine adds --------------------------------------------------------------------------------
 
     @abstractmethod
+    async def stop(self) -> None:
+        """Take nothing new, decide what was accepted, make it durable, end."""
+
+    @abstractmethod
     def _enter(self, entries: list[Entry]) -> None:
         """Take entries that the door let in."""
 

@@ -5,18 +5,15 @@ old one back. It is written, synced, after a block is durable and before anybody
 that left this process is on record. A crash in between leaves a certificate that nobody saw.
 """
 
-import hashlib
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
-
+from node.engine.record import RecordFile, RecordMissing, RecordUnusable
 from node.ledger.hashing import SIGN_HEADER
-from node.ledger.types import Height, Record
+from node.ledger.types import Authority, Height, Record
 
 SLOT_BYTES: Final = 512
-CHECK_DIGITS: Final = 16
 
 
 class Signer(Protocol):
@@ -52,20 +49,19 @@ class Sequencer:
         self._signer = signer
         self._chain_id = chain_id
         self._path = record
-        self._file = _opened(record)
-        self._turn = 0
-        self.last = self._load()
+        self._record = _opened(record)
+        if self.last.chain != chain_id.hex():
+            raise SequencerRefused(f"{record} is the record of another chain")
 
     @staticmethod
     def create_record(path: Path, chain_id: bytes, height: int = 0, app_hash: bytes = b"") -> None:
         """Write the record of a sequencer that signed nothing above ``height``. Raises FileExistsError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(file, _sealed(LastSigned(chain_id.hex(), height, app_hash.hex())))
-            os.fsync(file)
-        finally:
-            os.close(file)
+        RecordFile.create(path, LastSigned(chain_id.hex(), height, app_hash.hex()), SLOT_BYTES)
+
+    @property
+    def last(self) -> LastSigned:
+        """What was signed last."""
+        return self._record.last
 
     def check_head(self, height: int, app_hash: bytes) -> None:
         """May this sequencer go on above a ledger that ends here? Raises SequencerRefused."""
@@ -80,6 +76,15 @@ class Sequencer:
             raise SequencerRefused(
                 f"at height {height} the ledger has app hash {app_hash.hex()}, but this sequencer certified "
                 f"{self.last.app_hash}. This is another history: restore the log that belongs to the record."
+            )
+
+    def check_authority(self, authority: Sequence[Authority]) -> None:
+        """May this key still certify alone? Raises SequencerRefused once the chain was handed over."""
+        own = sum([entry.power for entry in authority if entry.public_key == self._signer.public_key])
+        if own * 3 <= 2 * sum([entry.power for entry in authority]):
+            raise SequencerRefused(
+                "this sequencer no longer certifies alone: the chain was handed over to other validators. Go "
+                "on with the engine that was decided; nothing is lost."
             )
 
     def certify(self, height: int, app_hash: bytes) -> bytes:
@@ -98,46 +103,21 @@ class Sequencer:
 
     def record(self, height: int, app_hash: bytes) -> None:
         """Put on record, synced, what is about to be told; the two slots are written in turn."""
-        self.last = LastSigned(self._chain_id.hex(), height, app_hash.hex())
-        self._turn ^= 1
-        os.pwrite(self._file, _sealed(self.last), self._turn * SLOT_BYTES)
+        self._record.write(LastSigned(self._chain_id.hex(), height, app_hash.hex()))
 
     def close(self) -> None:
         """Close the record."""
-        os.close(self._file)
-
-    def _load(self) -> LastSigned:
-        """The newer of the two slots that is intact: a write that a crash tore leaves the one before it."""
-        slots = [(_unsealed(os.pread(self._file, SLOT_BYTES, turn * SLOT_BYTES)), turn) for turn in (0, 1)]
-        known = [(last, turn) for last, turn in slots if last is not None]
-        if not known:
-            raise SequencerRefused(f"{self._path} is damaged: bring back an intact copy")
-        last, self._turn = max(known, key=lambda slot: slot[0].height)
-        if last.chain != self._chain_id.hex():
-            raise SequencerRefused(f"{self._path} is the record of another chain")
-        return last
+        self._record.close()
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path) -> RecordFile[LastSigned]:
     try:
-        return os.open(path, os.O_RDWR | os.O_DSYNC)
-    except FileNotFoundError as error:
+        return RecordFile(path, LastSigned, SLOT_BYTES, lambda last: last.height)
+    except RecordMissing as error:
         raise SequencerRefused(
             f"{path} is missing: without the record of what this sequencer certified it must not sign. "
             "Bring the record back, or, if the old node is lost for good, say where it ended with "
             "`vostro backup adopt`."
         ) from error
-    except OSError as error:
-        raise SequencerRefused(f"{path} cannot be opened: {error.strerror}") from error
-
-
-def _sealed(last: LastSigned) -> bytes:
-    content = msgspec.json.encode(last)
-    return (hashlib.sha256(content).hexdigest()[:CHECK_DIGITS].encode() + content).ljust(SLOT_BYTES)
-
-
-def _unsealed(slot: bytes) -> LastSigned | None:
-    check, content = slot[:CHECK_DIGITS], slot[CHECK_DIGITS:].rstrip()
-    if hashlib.sha256(content).hexdigest()[:CHECK_DIGITS].encode() != check:
-        return None
-    return msgspec.json.decode(content, type=LastSigned)
+    except RecordUnusable as error:
+        raise SequencerRefused(str(error)) from error

@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from msgspec import Meta
 
-from node.keys.signer import SIGNERS, Signer, Sm2Signer, SoftwareSigner, from_secret
+from node.keys.signer import SIGNERS, Sm2Signer, SoftwareSigner, from_secret
 from node.keys.sm4 import KEY_BYTES as SM4_KEY_BYTES
 from node.keys.sm4 import Sm4Gcm
 from node.ledger.codec import encode
@@ -180,14 +180,15 @@ def save_signer(
     label: str = "",
     cost: int = COST_DEFAULT,
     overwrite: bool = False,
+    created: str = "",
 ) -> KeyMetadata:
     """Write a signer's secret to ``path``, encrypted.
 
     label: for people; up to 64 characters, none of them a control character. cost: scrypt's n, a power of
-    two.
+    two. created: when the key was made, where the file is written anew; empty: now.
     Raises: KeyFileExists, KeyFileInaccessible, LabelRefused, CostRefused, PassphraseRefused.
     """
-    with _told(path):
+    with told_by_system(path):
         if path.exists() and not overwrite:
             raise _exists(path)
     if len(label) > LABEL_CHARACTERS_MAX or not re.search(LABEL_PATTERN, label):
@@ -201,7 +202,7 @@ def save_signer(
         public_key=signer.public_key.hex(),
         key_id=signer.key_id.hex(),
         label=label,
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        created=created or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         kdf=_Kdf("scrypt", cost, BLOCK_SIZE_DEFAULT, PARALLEL_DEFAULT, secrets.token_hex(SALT_BYTES)),
         cipher=_Cipher(_cipher_function(signer.algorithm), secrets.token_hex(NONCE_BYTES)),
         ciphertext="",
@@ -212,12 +213,12 @@ def save_signer(
     written = msgspec.structs.replace(document, ciphertext=ciphertext.hex())
     data = msgspec.json.format(msgspec.json.encode(written), indent=2) + b"\n"
     _parse(path, data)  # what cannot be read again is not written
-    with _told(path):
-        _write_whole(path, data, overwrite=overwrite)
+    with told_by_system(path):
+        write_whole(path, data, overwrite=overwrite)
     return _metadata(path, written)
 
 
-def load_signer(path: Path, passphrase: bytes) -> Signer:
+def load_signer(path: Path, passphrase: bytes) -> SoftwareSigner:
     """The signer whose secret is in the key file.
 
     Raises: KeyFileMissing, KeyFileInaccessible, KeyFileMalformed, CostRefused, PassphraseRefused.
@@ -237,12 +238,35 @@ def load_signer(path: Path, passphrase: bytes) -> Signer:
     return _signer(path, document, secret)
 
 
+def change_passphrase(path: Path, old: bytes, new: bytes, *, cost: int = COST_DEFAULT) -> KeyMetadata:
+    """Encrypt a key file anew, at the cost of today, and replace it whole; label and date stay. Copies of the
+    old file still open with the old passphrase.
+
+    Raises: what load_signer and save_signer raise.
+    """
+    signer, before = load_signer(path, old), read_metadata(path)
+    return save_signer(
+        path, signer, new, label=before.label, cost=cost, overwrite=True, created=before.created
+    )
+
+
+def relabel(path: Path, passphrase: bytes, label: str, *, cost: int = COST_DEFAULT) -> KeyMetadata:
+    """Give a key file another label. It is authenticated, so the passphrase is needed.
+
+    Raises: what load_signer and save_signer raise.
+    """
+    signer, before = load_signer(path, passphrase), read_metadata(path)
+    return save_signer(
+        path, signer, passphrase, label=label, cost=cost, overwrite=True, created=before.created
+    )
+
+
 def list_keys(directory: Path) -> Listing:
     """What the key files (``*.json``) of a directory say, without a passphrase.
 
     Raises: KeyFileMissing where there is no such directory, KeyFileInaccessible.
     """
-    with _told(directory):
+    with told_by_system(directory):
         paths = sorted(path for path in directory.iterdir() if path.suffix == KEY_FILE_SUFFIX)
     if len(paths) > KEY_FILES_MAX:
         raise KeyFileInaccessible(f"{directory}: more than {KEY_FILES_MAX} files: keep keys apart")
@@ -269,7 +293,7 @@ def read_passphrase(path: Path) -> bytes:
 
     Raises: KeyFileMissing, KeyFileInaccessible, PassphraseExposed, PassphraseRefused (empty or too long).
     """
-    with _told(path), path.open("rb") as file:
+    with told_by_system(path), path.open("rb") as file:
         if os.fstat(file.fileno()).st_mode & OTHERS:
             raise PassphraseExposed(f"{path}: others than its owner can read it: run chmod 600 {path}")
         passphrase = file.read(PASSPHRASE_BYTES_MAX + 2).removesuffix(b"\n")
@@ -277,7 +301,7 @@ def read_passphrase(path: Path) -> bytes:
     return passphrase
 
 
-def _signer(path: Path, document: _Document, secret: bytes) -> Signer:
+def _signer(path: Path, document: _Document, secret: bytes) -> SoftwareSigner:
     """The signer, if it is the one that the file names: authentic is what the writer wrote, true or not."""
     with suppress(ValueError):  # 32 bytes that are no scalar
         signer = from_secret(document.algorithm, secret)
@@ -287,7 +311,7 @@ def _signer(path: Path, document: _Document, secret: bytes) -> Signer:
 
 
 def _read(path: Path) -> _Document:
-    with _told(path), path.open("rb") as file:
+    with told_by_system(path), path.open("rb") as file:
         data = file.read(KEY_FILE_BYTES_MAX + 1)
     return _parse(path, data)
 
@@ -362,9 +386,9 @@ def _associated_data(document: _Document) -> bytes:
     ))  # fmt: skip
 
 
-def _write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Durable under its name, or absent: through a file beside it that is renamed, or linked where nothing
-    may be replaced.
+def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """A file that only its owner reads, durable under its name, or absent: through a file beside it that is
+    renamed, or linked where nothing may be replaced.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
@@ -389,7 +413,7 @@ def _write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told_by_system(path: Path) -> Iterator[None]:
     """The operating system's refusals as ours, with what to do."""
     try:
         yield

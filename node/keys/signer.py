@@ -26,6 +26,12 @@ SECRET_BYTES: Final = 32
 _DETERMINISTIC_ECDSA: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
 
+class SignerUnavailable(Exception):
+    """The key is there, but cannot sign now: a token is gone or its session lost. The text says what to
+    do.
+    """
+
+
 class Signer(Protocol):
     """Whatever can sign under one public key."""
 
@@ -42,7 +48,9 @@ class Signer(Protocol):
         """The 16 bytes that name the public key."""
 
     def sign(self, message: bytes) -> bytes:
-        """The 64 bytes of a signature of the message."""
+        """The 64 bytes of a signature of the message. Raises SignerUnavailable where the key is not in this
+        process and cannot be reached.
+        """
 
 
 class SoftwareSigner(Signer, Protocol):

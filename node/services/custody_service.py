@@ -1,5 +1,5 @@
-"""CustodyService: the desk's face (node/engine/custody.py). Who calls is what the doors read from the client's
-certificate; without one nobody is let near.
+"""CustodyService: the desk's face (node/engine/custody.py). Who calls is what the doors read from the
+client's certificate; without one nobody is let near.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ Callers = Callable[[Any], Caller]
 NOBODY: Final = KnownCaller("", "", ())
 
 
-def nobody(call: Any) -> Caller:
+def nobody(_call: Any) -> Caller:
     """A node without doors knows nobody."""
     return NOBODY
 
@@ -107,7 +107,9 @@ class CustodyService(custody_pb2_grpc.CustodyServiceServicer):
         return pb.ListRequestsResponse(requests=map(self._told, shown[: page_size(request.page_size)]))
 
     async def ExplainPolicy(self, request: pb.ExplainPolicyRequest, call: Call) -> pb.ExplainPolicyResponse:
-        """A dry run. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER, REQUEST_UNKNOWN; Degraded BAD_REQUEST."""
+        """A dry run. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER, REQUEST_UNKNOWN; Degraded
+        BAD_REQUEST.
+        """
         desk, caller = self._desk, self._callers(call)
         if request.id:
             ruling = desk.ruling(desk.get(caller, _checked_id(request.id)))

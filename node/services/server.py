@@ -15,6 +15,7 @@ from node.engine.engine import Engine
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
 from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceServicer_to_server
 from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
 from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceServicer_to_server
 from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
@@ -22,6 +23,7 @@ from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_t
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.services.account_service import AccountService
+from node.services.consensus_service import AskConsensus, ConsensusService
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
 from node.services.custody_service import Callers, CustodyService, nobody
@@ -110,6 +112,7 @@ RPCS: Final = {
     "/vostro.custody.v1.CustodyService/GetRequest": _READS,
     "/vostro.custody.v1.CustodyService/ListRequests": _READS,
     "/vostro.custody.v1.CustodyService/ExplainPolicy": _READS,
+    "/vostro.consensus.v1.ConsensusService/Ask": _READS,
     "/grpc.health.v1.Health/Check": _READS,
     "/grpc.health.v1.Health/Watch": _READS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
@@ -134,6 +137,7 @@ class Parts:
     version: str
     custody: Desk | None = None
     callers: Callers = nobody
+    consensus: AskConsensus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,7 @@ def register_services(registrar: Any, parts: Parts) -> None:
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
     add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)
+    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus), registrar)
 
 
 def _bind(server: grpc.aio.Server, config: NodeConfig) -> int:

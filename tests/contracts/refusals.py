@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import contracts.governance as governance_module
 import contracts.scenarios.blacklist as blacklist_module
 import contracts.transfers as transfers_module
 from contracts.scenarios.blacklist import Blacklist
@@ -17,8 +18,10 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_validators import VALIDATORS
 from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- blacklist ----------------------------------------------------------------------------------------------
@@ -92,5 +95,5 @@ BLACKLIST: Final = (
     Case("blacklist", "look_up", "PA", {"party": PARTY, "purpose": "lending"}),
 )
 
-ALL: Final = (*MEMBERS, *ASSETS, *TRANSFERS, *BLACKLIST)
-SWEEPERS: Final = (transfers_module, blacklist_module)
+ALL: Final = (*MEMBERS, *VALIDATORS, *GOVERNANCE, *ASSETS, *TRANSFERS, *BLACKLIST)
+SWEEPERS: Final = (transfers_module, blacklist_module, governance_module)

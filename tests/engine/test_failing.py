@@ -335,7 +335,7 @@ async def test_a_block_keeps_its_bounds_of_work_and_bytes(
     limits = structs.replace(LIMITS, block_work_max=work_max, block_bytes_max=bytes_max)
     async with running(factory, tmp_path) as bench:
         monkeypatch.setattr(bench.ledger, "genesis", structs.replace(world.genesis, limits=limits))
-        monkeypatch.setattr(bench.ledger, "chain", bench.ledger.chain._replace(limits=limits))
+        monkeypatch.setattr(bench.ledger._runner, "chain", bench.ledger.chain._replace(limits=limits))
         gate = bench.faults.gate = Event()
         calls = [asyncio.create_task(bench.submit(*big[at : at + 5])) for at in range(0, 40, 5)]
         await until(lambda: bench.engine.status().pending == 40)

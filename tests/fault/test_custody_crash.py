@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ WRITE, SYNC, REPLACE = os.write, os.fsync, Path.replace
 @contextmanager
 def burning(fuse: Fuse, patch: pytest.MonkeyPatch) -> Iterator[None]:
     with patch.context() as patched:
-        patched.setattr(audit.os, "write", lambda *given: fuse.step(WRITE, *given))
+        patched.setattr(os, "write", lambda *given: fuse.step(WRITE, *given))
         patched.setattr(os, "fsync", lambda *given: fuse.step(SYNC, *given))
         patched.setattr(Path, "replace", lambda *given: fuse.step(REPLACE, *given))
         yield
@@ -71,7 +72,7 @@ async def live(bank: Bank, fuse: Fuse, answered: dict[str, None]) -> bool:
         assert {each.by for each in known.approvals} >= set(answered), "an approval that was answered is lost"
         for who in (BOB, CAROL):
             done = (CustodyError.APPROVED_ALREADY, CustodyError.NOT_WAITING)
-            await try_until_done(lambda w=who: desk.approve(w, ID, known.content_hash), *done)
+            await try_until_done(partial(desk.approve, who, ID, known.content_hash), *done)
             answered[who.name] = None
         waiting = asyncio.create_task(desk.wait(MARY, ID, WAIT_SECONDS))
         burnt = asyncio.create_task(_until_burnt(fuse))
@@ -167,7 +168,7 @@ async def test_a_full_disk_stops_custody_and_a_restart_goes_on(
     async with bank.open() as desk:
         asked = await bank.ask(desk)
         with monkeypatch.context() as patch:
-            patch.setattr(audit.os, "write", lambda *_: 3)
+            patch.setattr(os, "write", lambda *_: 3)
             with pytest.raises(Degraded) as told:
                 await desk.approve(BOB, asked.id, asked.content_hash)
         assert told.value.error is NodeError.STOPPED

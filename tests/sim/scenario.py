@@ -25,6 +25,7 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_governance import govern
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -93,6 +94,7 @@ def play() -> Day:
         _listings,
         _work,
         _rest,
+        govern,
     ):
         part(day)
     return day

@@ -39,9 +39,11 @@ GOLDEN_SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703
 Document = dict[str, Any]
 
 
-def save(path: Path, algorithm: str = "ed25519", label: str = "", **options: bool) -> SoftwareSigner:
+def save(
+    path: Path, algorithm: str = "ed25519", label: str = "", *, overwrite: bool = False
+) -> SoftwareSigner:
     signer = generate(algorithm)
-    save_signer(path, signer, PASSPHRASE, label=label, cost=COST_MIN, **options)
+    save_signer(path, signer, PASSPHRASE, label=label, cost=COST_MIN, overwrite=overwrite)
     return signer
 
 

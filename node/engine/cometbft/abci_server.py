@@ -111,6 +111,11 @@ class AbciServer:
         self._connection_count = 0
         self._current: _Run | None = None
 
+    @property
+    def run_count(self) -> int:
+        """How many CometBFT processes have come so far."""
+        return self._run_count
+
     async def start(self) -> None:
         """Listen. A socket file that a crash left is replaced. Raises SocketRefused."""
         if len(os.fsencode(self._path)) > SOCKET_PATH_BYTES_MAX:

@@ -27,6 +27,8 @@ SCAN_MAX: Final = 1_000
 MARK_EVERY: Final = 10_000
 """Headers between two marks of how far the log was searched."""
 RETRY_SECONDS: Final = 1.0
+PACE_SECONDS: Final = 0.5
+"""Between two certificates: receipts do not need one of every height, and each costs CometBFT two answers."""
 
 _VALIDATORS: Final = b"v"
 _SEQUENCER: Final = b"s"
@@ -133,6 +135,7 @@ class ValidatorCertificates:
             try:
                 await self.advance(self._height)
                 self._alarmed = ""
+                await asyncio.sleep(PACE_SECONDS)
             except self._failures as error:
                 if str(error) != self._alarmed:
                     self._alarmed = str(error)

@@ -203,6 +203,25 @@ def write_home(root: Path, config: HomeConfig, genesis: bytes, keys: Keys) -> Ho
     return home
 
 
+def renew_settings(root: Path, config: HomeConfig) -> Home:
+    """Write a home's settings again, as the node that starts has them. Raises HomeRefused where there is no
+    home.
+    """
+    home = Home(root)
+    if not home.genesis.exists():
+        raise HomeRefused(f"{root} is no home of CometBFT: make it with `vostro consortium home`")
+    _write(home.config, config_toml(config))
+    return home
+
+
+def load_initial_height(home: Home) -> int:
+    """The first height that CometBFT decides under this home. Raises HomeRefused."""
+    try:
+        return int(msgspec.json.decode(home.genesis.read_bytes())["initial_height"])
+    except (OSError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise HomeRefused(f"{home.genesis} cannot be read: {error}") from error
+
+
 def load_node_id(home: Home) -> str:
     """The id of the node whose home this is. Raises HomeRefused."""
     try:

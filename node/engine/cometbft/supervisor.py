@@ -68,6 +68,9 @@ class Comet(Protocol):
     async def stop(self) -> None:
         """End it."""
 
+    def expect_end(self, pid: int) -> None:
+        """A process has lost a connection to the application."""
+
     @property
     def is_running(self) -> bool:
         """Whether there is a process now, as far as is known."""
@@ -81,6 +84,9 @@ class ExternalComet:
 
     async def stop(self) -> None:
         """Nothing: it ends itself when the node's socket goes away, and its supervisor starts it again."""
+
+    def expect_end(self, pid: int) -> None:
+        """Nothing: its supervisor must end it."""
 
     @property
     def is_running(self) -> bool:

@@ -1,0 +1,322 @@
+"""The ledger as CometBFT sees it: its calls become verbs of the ledger, on the one thread that decides.
+
+A bundle becomes a block here: CometBFT hands in the bundles that more than two thirds decided, their
+transactions are taken out in order, the ledger discards or decides each, and ``commit`` makes it durable.
+What always holds: persisted is what Commit persisted, nothing before; what CometBFT may ask again (a crash
+came between) gets the same answer; every result of a bundle is code 0, because each transaction inside has
+its own receipt.
+
+Heights. Most blocks of an idle network are quiet: they leave no header of ours, so the ledger's own head does
+not tell how far CometBFT came. The place record in CometBFT's home does. A home without one has committed
+nothing, and Info says 0, so that a ledger can move here from the embedded engine.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+
+from node.engine.cometbft.abci import (
+    ApplyAnswer,
+    CheckTxAnswer,
+    DecidedBlock,
+    FinalizeAnswer,
+    InfoAnswer,
+    InfoRequest,
+    InitChainAnswer,
+    InitChainRequest,
+    Misbehavior,
+    MisbehaviorKind,
+    OfferResult,
+    Proposal,
+    QueryAnswer,
+    QueryRequest,
+    Snapshot,
+    TxResult,
+    ValidatorPower,
+)
+from node.engine.cometbft.bundles import Bundles, Met
+from node.engine.ports import DurableStore
+from node.engine.record import RecordFile, RecordMissing
+from node.ledger.errors import InvariantViolated, Rejected
+from node.ledger.ledger import Finalized, Ledger
+from node.ledger.transactions import Candidate
+from node.ledger.types import Authority, Block, Evidence, Height, Record, TimeMs
+
+NS_PER_MS: Final = 1_000_000
+PLACE_BYTES: Final = 256
+PLACE: Final = "vostro-place"
+KINDS: Final = {
+    MisbehaviorKind.DUPLICATE_VOTE: "duplicate-vote",
+    MisbehaviorKind.LIGHT_CLIENT_ATTACK: "light-client-attack",
+}
+ED25519: Final = "ed25519"
+
+OnDecide = Callable[..., Awaitable[Any]]
+
+log = structlog.get_logger("vostro.engine")
+
+
+class CometPlace(Record, frozen=True):
+    """The last height that was committed under a CometBFT home, quiet ones included, and our app hash there
+    (in hexadecimal digits).
+    """
+
+    height: Height
+    time_ms: TimeMs
+    app_hash: str
+
+
+class Snapshots(Protocol):
+    """Makes and takes snapshots (state sync)."""
+
+    async def list(self) -> Sequence[Snapshot]:
+        """Those that are whole."""
+
+    async def offer(self, snapshot: Snapshot, app_hash: bytes) -> OfferResult:
+        """Shall it be restored?"""
+
+    async def load(self, height: int, format_: int, chunk: int) -> bytes:
+        """One chunk; empty if there is none."""
+
+    async def apply(self, index: int, chunk: bytes, sender: str) -> ApplyAnswer:
+        """Take one chunk."""
+
+    def retain_height(self) -> int:
+        """The height below which CometBFT may forget blocks; 0: keep all."""
+
+
+def unwitnessed(block: DecidedBlock) -> None:
+    """Nobody looks at decided blocks."""
+
+
+class LedgerApplication:
+    """Implements abci.Application. Calls come on the event loop; blocks run by ``on_decide``."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: DurableStore,
+        bundles: Bundles,
+        home: Path,
+        *,
+        chain_id: str,
+        version: str,
+        on_decide: OnDecide,
+        committed: Callable[[int, Finalized, Sequence[Candidate]], None],
+        alarm: Callable[[str], None],
+        snapshots: Snapshots | None = None,
+        witness: Callable[[DecidedBlock], None] = unwitnessed,
+    ) -> None:
+        """home: CometBFT's directory. chain_id: as CometBFT has it. committed: told of every durable block
+        (height, result, its transactions in order) on the event loop. witness: sees every decided block.
+        Raises RecordUnusable.
+        """
+        self._ledger = ledger
+        self._store = store
+        self._bundles = bundles
+        self._place_path = home / PLACE
+        self._chain_id = chain_id
+        self._version = version
+        self._on_decide = on_decide
+        self._committed = committed
+        self._alarm = alarm
+        self._snapshots = snapshots
+        self._witness = witness
+        self._place = self._opened()
+        self._decided: tuple[DecidedBlock, Finalized, tuple[Candidate, ...]] | None = None
+        if self._place and self._place.last.app_hash == ledger.info().app_hash.hex():
+            ledger.time_ms = max(ledger.time_ms, self._place.last.time_ms)
+
+    def close(self) -> None:
+        """Close the place record."""
+        if self._place:
+            self._place.close()
+
+    # --- where the ledger stands ----------------------------------------------------------------------------
+
+    async def info(self, request: InfoRequest) -> InfoAnswer:
+        """Where the application stands under this home."""
+        info = self._ledger.info()
+        height = self._height()
+        protocol = self._ledger.standing.protocol(max(info.height, height))
+        return InfoAnswer(height, info.app_hash if height else b"", protocol, self._version)
+
+    def _height(self) -> int:
+        """The last height committed under this home: the ledger's head, or a quiet block behind it. A place
+        that names another app hash belongs to a newer copy of the ledger, and CometBFT replays what this one
+        lacks.
+        """
+        if self._place is None:
+            return 0
+        info, last = self._ledger.info(), self._place.last
+        return max(info.height, last.height) if last.app_hash == info.app_hash.hex() else info.height
+
+    def _opened(self) -> RecordFile[CometPlace] | None:
+        try:
+            return RecordFile(self._place_path, CometPlace, PLACE_BYTES, lambda place: place.height)
+        except RecordMissing:
+            return None
+
+    def _note(self, height: int, time_ms: int, app_hash: bytes) -> None:
+        """Thread *decide*: put on record how far this home came. A record that lags only costs a replay."""
+        place = CometPlace(height, time_ms, app_hash.hex())
+        if self._place is None:
+            RecordFile.create(self._place_path, place, PLACE_BYTES)
+            self._place = self._opened()
+        else:
+            self._place.write(place)
+
+    async def init_chain(self, request: InitChainRequest) -> InitChainAnswer:
+        """Begin under this home: with genesis, or where a sequencer left the ledger. Raises
+        InvariantViolated where this home is another chain's, or begins elsewhere than the ledger ends.
+        """
+        if request.chain_id != self._chain_id:
+            raise InvariantViolated(
+                f"CometBFT's home is of chain {request.chain_id}, this ledger of {self._chain_id}"
+            )
+        info = self._ledger.info()
+        if not any(info.app_hash):
+            await self._on_decide(self._begin)
+            info = self._ledger.info()
+        if request.initial_height != info.height + 1:
+            raise InvariantViolated(
+                f"CometBFT begins at height {request.initial_height} and the ledger ends at {info.height}: "
+                "give this home a ledger that ends there, or let an empty data directory catch up"
+            )
+        wanted = powers_of(self._ledger.standing.authority)
+        given = {entry.public_key: entry.power for entry in request.validators}
+        if given != wanted:
+            raise InvariantViolated(
+                "CometBFT's genesis has other validators than the ledger: make it anew from genesis.json"
+            )
+        return InitChainAnswer(info.app_hash)
+
+    def _begin(self) -> None:
+        self._ledger.init_chain()
+        self._ledger.commit()
+        self._store.sync()
+
+    # --- the mempool and proposals --------------------------------------------------------------------------
+
+    async def check_tx(self, tx: bytes, *, recheck: bool) -> CheckTxAnswer:
+        """May this bundle wait in the mempool?"""
+        try:
+            judged = self._bundles.meet(tx).judged
+            self._bundles.check_shunned(judged.node)
+            return CheckTxAnswer(gas_wanted=self._ledger.check_tx(judged))
+        except Rejected as rejected:
+            error = rejected.error
+            return CheckTxAnswer(error.code, log=str(rejected), codespace=error.codespace)
+
+    async def prepare_proposal(self, proposal: Proposal) -> Sequence[bytes]:
+        """The bundles to propose, in the mempool's order."""
+        judged = []
+        for raw in proposal.txs:
+            try:
+                judged.append(self._bundles.meet(raw).judged)
+            except Rejected:  # it was let in before this release; it stays out of blocks
+                continue
+        return self._ledger.prepare_proposal(judged, proposal.bytes_max)
+
+    async def process_proposal(self, block: DecidedBlock) -> bool:
+        """Is this a block to vote for: every bundle passes the predicate, their sums are within bounds?"""
+        judged = []
+        for raw in block.txs:
+            try:
+                judged.append(self._bundles.meet(raw).judged)
+            except Rejected as rejected:
+                self._alarm(f"block {block.height} proposed by {block.proposer.hex()} is refused: {rejected}")
+                return False
+        if self._ledger.process_proposal(judged):
+            return True
+        self._alarm(f"block {block.height} proposed by {block.proposer.hex()} breaks a block's bounds")
+        return False
+
+    # --- blocks ---------------------------------------------------------------------------------------------
+
+    async def finalize_block(self, block: DecidedBlock) -> FinalizeAnswer:
+        """Run a decided block; nothing is durable yet."""
+        self._witness(block)
+        met = self._met(block)
+        await self._bundles.verified(met)
+        candidates = tuple([candidate for each in met for candidate in each.judged.candidates])
+        evidence = tuple([_evidence(entry) for entry in block.misbehavior if entry.kind in KINDS])
+        finalized: Finalized = await self._on_decide(
+            self._ledger.finalize_block, Block(block.height, block.time_ms, candidates, evidence)
+        )
+        self._decided = block, finalized, candidates
+        for text in finalized.alarms:
+            self._alarm(text)
+        updates = [ValidatorPower(change.public_key, change.power) for change in finalized.updates]
+        return FinalizeAnswer(finalized.app_hash, (TxResult(),) * len(block.txs), tuple(updates))
+
+    def _met(self, block: DecidedBlock) -> list[Met]:
+        met: list[Met] = []
+        for raw in block.txs:
+            try:
+                met.append(self._bundles.meet(raw))
+            except Rejected as rejected:  # more than two thirds voted for it: nothing in it can be read
+                self._alarm(f"a bundle of decided block {block.height} counts for nothing: {rejected}")
+        return met
+
+    async def commit(self) -> int:
+        """Make the last finalized block durable."""
+        if self._decided is None:
+            raise InvariantViolated("CometBFT commits a block that it did not finalize")
+        (block, finalized, candidates), self._decided = self._decided, None
+        await self._on_decide(self._persist, block, finalized)
+        self._bundles.forget(block.txs)
+        self._committed(block.height, finalized, candidates)
+        return self._snapshots.retain_height() if self._snapshots else 0
+
+    def _persist(self, block: DecidedBlock, finalized: Finalized) -> None:
+        """Thread *decide*: the ledger, then the log (the commit point), then the place."""
+        self._ledger.commit()
+        if finalized.record:
+            self._store.sync()
+        if finalized.record is None or self._place is None:
+            self._note(block.height, finalized.time_ms, finalized.app_hash)
+
+    # --- snapshots and questions ----------------------------------------------------------------------------
+
+    async def list_snapshots(self) -> Sequence[Snapshot]:
+        """The snapshots to offer to peers."""
+        return await self._snapshots.list() if self._snapshots else ()
+
+    async def offer_snapshot(self, snapshot: Snapshot, app_hash: bytes) -> OfferResult:
+        """Shall this snapshot be restored?"""
+        return await self._snapshots.offer(snapshot, app_hash) if self._snapshots else OfferResult.ABORT
+
+    async def load_snapshot_chunk(self, height: int, format_: int, chunk: int) -> bytes:
+        """One chunk of an offered snapshot."""
+        return await self._snapshots.load(height, format_, chunk) if self._snapshots else b""
+
+    async def apply_snapshot_chunk(self, index: int, chunk: bytes, sender: str) -> ApplyAnswer:
+        """Take one chunk of the accepted snapshot."""
+        if self._snapshots is None:
+            raise InvariantViolated("a chunk of a snapshot that was not accepted")
+        return await self._snapshots.apply(index, chunk, sender)
+
+    async def query(self, request: QueryRequest) -> QueryAnswer:
+        """Nothing is read here: the node's own API answers questions."""
+        return QueryAnswer(1, log="ask the node's gRPC API")
+
+
+def powers_of(authority: Sequence[Authority]) -> dict[bytes, int]:
+    """CometBFT's form of an authority. Raises InvariantViolated for keys that cannot be validators'."""
+    if others := [entry.algorithm for entry in authority if entry.algorithm != ED25519]:
+        raise InvariantViolated(f"CometBFT's validators sign with {ED25519}, not with {others[0]}")
+    return {entry.public_key: entry.power for entry in authority}
+
+
+def _evidence(entry: Misbehavior) -> Evidence:
+    return Evidence(
+        KINDS[entry.kind],  # type: ignore[arg-type]  # the two texts that the type names
+        entry.address,
+        entry.height,
+        entry.time_ns // NS_PER_MS,
+        entry.power,
+        entry.total_power,
+    )

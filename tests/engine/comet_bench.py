@@ -1,0 +1,307 @@
+"""Engines under real CometBFT in this process: one validator or several, each with its ledger on disk.
+
+A ``Validator`` is what a node is made of below the services; it can be stopped in order, crash (its parts are
+dropped without a last word) and come back over the same directory. Clients are founders whose keys come from
+their names; times are the machine's, because CometBFT's blocks have them.
+"""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from contracts import assemble
+from node.client import signing
+from node.demo.child import free_port
+from node.engine.cometbft.abci_server import Call
+from node.engine.cometbft.application import LedgerApplication
+from node.engine.cometbft.engine import CometEngine
+from node.engine.cometbft.home import (
+    HomeConfig,
+    Keys,
+    Peer,
+    genesis_json,
+    new_key,
+    node_id,
+    public_key,
+    write_home,
+)
+from node.engine.cometbft.light import comet_chain_id
+from node.engine.cometbft.rpc import RpcClient
+from node.engine.cometbft.supervisor import Restarts, Supervisor
+from node.engine.engine import Outcome
+from node.genesis_file import make_genesis
+from node.keys.verify import CachedVerifier, InternationalVerifier
+from node.ledger.bundles import signed_bundle
+from node.ledger.genesis import chain_id
+from node.ledger.hashing import INTERNATIONAL
+from node.ledger.ledger import Ledger
+from node.ledger.ports import Check
+from node.ledger.types import (
+    AdministratorKey,
+    Authority,
+    BundleBody,
+    Founder,
+    Genesis,
+    Limits,
+    Node,
+    Operation,
+)
+from node.storage.sharded import Budget, ShardedStore
+from tests.comet_kit import binary
+from tests.kit import officer
+
+SECONDS: Final = 30.0
+LIMITS: Final = Limits(600_000, 500, 1_000_000, 4 * 1024 * 1024)
+SMALL: Final = Budget(1 << 20, 1 << 20, log_write_buffer_bytes=1 << 18, reserve_bytes=0)
+QUICK: Final = Restarts(first_s=0.05, longest_s=0.2)
+op = signing.operation
+
+Contracts = Callable[[], tuple[Any, ...]]
+
+
+class HereWorkers:
+    """Implements engine.ports.Workers in this process, at the loop's next turn."""
+
+    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[bool]] = loop.create_future()
+        loop.call_soon(lambda: answers.set_result(InternationalVerifier().verify(checks)))
+        return answers
+
+
+@dataclass
+class Validator:
+    """One node of a consortium."""
+
+    place: int
+    folder: Path
+    genesis: Genesis
+    keys: Keys
+    config: HomeConfig
+    contracts: Contracts = assemble
+    trace: list[Call] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    engine: CometEngine = field(init=False)
+    ledger: Ledger = field(init=False)
+    store: ShardedStore = field(init=False)
+    rpc: RpcClient = field(init=False)
+    comet: Supervisor = field(init=False)
+
+    @property
+    def signer(self) -> Any:
+        """The key of its bundles."""
+        return officer(f"node-{self.place}")
+
+    @property
+    def application(self) -> LedgerApplication:
+        """What CometBFT calls."""
+        return self.engine._application
+
+    async def start(self) -> None:
+        """Open the directory and run. Raises what the engine raises."""
+        data = self.folder / "data"
+        if not data.exists():
+            ShardedStore.create(data, INTERNATIONAL, shards=2).close()
+        self.store = ShardedStore.open(
+            data, INTERNATIONAL, budget=SMALL, lifetime_ms=self.genesis.limits.lifetime_ms
+        )
+        verifier = CachedVerifier(InternationalVerifier(), 10_000)
+        self.ledger = Ledger(self.genesis, self.contracts, self.store, verifier, records=1_000)
+        self.rpc = RpcClient(self.config.rpc)
+        self.trace.clear()
+        self.engine = CometEngine(
+            self.ledger,
+            self.store,
+            verifier,
+            HereWorkers(),
+            signer=self.signer,
+            home=self.folder / "comet",
+            abci_socket=self.config.abci,
+            rpc=self.rpc,
+            version="test",
+            peers=self.config.peers,
+            trace=self.trace.append,
+            **{"queue_max": 10_000, **self.options},
+        )
+        home = write_home(
+            self.folder / "comet", self.config, (self.folder / "genesis.json").read_bytes(), self.keys
+        )
+        self.comet = Supervisor(
+            binary(),
+            home,
+            self.folder / "comet.log",
+            alarm=self.engine.alarm,
+            sockets=[self.config.rpc],
+            restarts=QUICK,
+        )
+        await self.engine.start(self.comet)
+
+    async def serving(self) -> None:
+        """Until it takes transactions."""
+        await until(lambda: self.engine.status().serving, f"validator {self.place} serves")
+
+    async def stop(self) -> None:
+        """End in order."""
+        await self.engine.stop()
+        self.store.close()
+
+    async def crash(self) -> None:
+        """End as kill -9 of the node would: CometBFT goes with its parent, nothing is flushed or answered."""
+        with suppress(ProcessLookupError):
+            if self.comet.pid:
+                self.comet._process.kill()  # type: ignore[union-attr]
+        await self.comet.stop()
+        for task in self.engine._tasks:
+            task.cancel()
+        await asyncio.gather(*self.engine._tasks, return_exceptions=True)
+        await self.engine._server.stop()
+        await self.rpc.close()
+        self.engine._decide.shutdown()
+        self.application.close()
+        self.store._close_parts()
+        self.store._lock.release()
+
+    async def submit(self, *raws: bytes) -> list[Outcome]:
+        """Hand in; the outcomes."""
+        return await asyncio.wait_for(self.engine.submit(raws), SECONDS)
+
+    def balance(self, account: str, asset: str = "CZK") -> int:
+        """Posted, in the published state."""
+        assets: Any = self.ledger.readers["assets"]
+        position = assets.balance.get(account, asset)
+        return position.posted if position else 0
+
+
+@dataclass
+class Consortium:
+    """Validators of one chain, and who signs."""
+
+    genesis: Genesis
+    validators: list[Validator]
+    folder: Path
+    numbers: Any = field(default_factory=itertools.count)
+
+    @property
+    def chain(self) -> bytes:
+        """The chain's id."""
+        return chain_id(self.genesis)
+
+    def make(self, *operations: Operation, member: str = "PA", **options: Any) -> bytes:
+        """A transaction signed by the member's officer."""
+        body = signing.transaction(self.chain, member, operations, **options)
+        return signing.sign(INTERNATIONAL, self.chain, body, [officer(member)])
+
+    def pay(self, amount: int = 1, **options: Any) -> bytes:
+        """A payment of PA to KB."""
+        reference = f"n{next(self.numbers)}"
+        return self.make(
+            op("transfers", "send", "PA/main", "KB/main", "CZK", amount, reference, b"", ""), **options
+        )
+
+    def bundle(self, *items: bytes, node: int = 0, sequence: int = 0) -> bytes:
+        """A bundle signed by a validator's node."""
+        signer = officer(f"node-{node}")
+        body = BundleBody(1, signer.key_id, sequence, items)
+        return signed_bundle(self.validators[0].ledger.chain, body, signer.sign)
+
+    async def fund(self) -> None:
+        """An asset, accounts, and money in PA's."""
+        first = self.validators[0]
+        outcomes = await first.submit(
+            self.make(
+                op("assets", "register", "CZK", "currency", 2, 10**18, bytes(32)),
+                op("assets", "open_accounts", ("PA/main",)),
+                op("assets", "issue", "CZK", "PA/main", 10**12, "funds"),
+            ),
+            self.make(op("assets", "open_accounts", ("KB/main",)), member="KB"),
+        )
+        assert all(applied(outcome) for outcome in outcomes), outcomes
+
+    async def level(self, height: int = 0) -> None:
+        """Until all validators have the same head, at a height or above."""
+
+        def same() -> bool:
+            infos = [each.ledger.info() for each in self.validators]
+            return len({info.app_hash for info in infos}) == 1 and infos[0].height >= height
+
+        await until(same, "all validators are level")
+
+
+def applied(outcome: Outcome) -> bool:
+    """Decided and applied."""
+    return outcome.receipt is not None and outcome.receipt.code == 0
+
+
+async def until(true: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
+    """Return once ``true()``; fail when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+def founding(count: int, keys: Sequence[Keys], limits: Limits) -> Genesis:
+    """A genesis of two banks and so many validators, all of them PA's and KB's in turn."""
+    validators = [public_key(each.validator or b"") for each in keys]
+    members = ("PA", "KB")
+    founders = [
+        Founder(
+            member, f"Bank {member}", "", ("issuer", "participant", "voter"),
+            (AdministratorKey("ed25519", officer(member).public_key, "chief"),),
+        )
+        for member in members
+    ]  # fmt: skip
+    return make_genesis(
+        "comet",
+        [],
+        [Authority("ed25519", each, 10) for each in validators],
+        time_ms=time.time_ns() // 1_000_000,
+        founders=founders,
+        nodes=[
+            Node(members[at % 2], "ed25519", officer(f"node-{at}").public_key, validators[at])
+            for at in range(count)
+        ],
+        limits=limits,
+    )
+
+
+@asynccontextmanager
+async def consortium(
+    count: int = 1, *, limits: Limits = LIMITS, contracts: Contracts = assemble, **options: Any
+) -> AsyncIterator[Consortium]:
+    """So many validators, started, with funded accounts."""
+    folder = Path(tempfile.mkdtemp(prefix="vc-"))
+    keys = [Keys(new_key(), new_key()) for _ in range(count)]
+    genesis = founding(count, keys, limits)
+    document = genesis_json(genesis, comet_chain_id(chain_id(genesis)))
+    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
+    made = Consortium(genesis, [], folder)
+    for place in range(count):
+        root = folder / f"n{place}"
+        root.mkdir()
+        (root / "genesis.json").write_bytes(document)
+        config = HomeConfig(
+            moniker=f"n{place}",
+            abci=root / "abci.sock",
+            rpc=root / "rpc.sock",
+            listen=peers[place].address,
+            peers=tuple([peer for peer in peers if peer is not peers[place]]),
+            heartbeat_ms=limits.heartbeat_ms,
+        )
+        validator = Validator(place, root, genesis, keys[place], config, contracts, options=options)
+        made.validators.append(validator)
+    try:
+        await asyncio.gather(*(each.start() for each in made.validators))
+        await asyncio.gather(*(each.serving() for each in made.validators))
+        await made.fund()
+        yield made
+    finally:
+        await asyncio.gather(*(each.stop() for each in made.validators), return_exceptions=True)
+        shutil.rmtree(folder, ignore_errors=True)
