@@ -5,7 +5,9 @@ from typing import Final
 import contracts.governance as governance_module
 import contracts.scenarios.blacklist as blacklist_module
 import contracts.transfers as transfers_module
+from contracts.anchors import Anchors
 from contracts.scenarios.blacklist import Blacklist
+from node.ledger.errors import LedgerError
 from tests.contracts.cases import (
     DAY_MS,
     LATER_MS,
@@ -95,5 +97,23 @@ BLACKLIST: Final = (
     Case("blacklist", "look_up", "PA", {"party": PARTY, "purpose": "lending"}),
 )
 
-ALL: Final = (*MEMBERS, *VALIDATORS, *GOVERNANCE, *ASSETS, *TRANSFERS, *BLACKLIST)
+# --- anchors ------------------------------------------------------------------------------------------------
+
+ANCHORS: Final = (
+    Case(
+        "anchors",
+        "anchor",
+        "PA",
+        {"purpose": "audit", "position": 7, "digest": NO_TERMS},
+        (
+            Flaw(LedgerError.BAD_ARGUMENTS, purpose="Not a purpose"),
+            Flaw(LedgerError.BAD_ARGUMENTS, digest=bytes(31)),
+            Flaw(Anchors.NOT_LATER, position=6),
+            Flaw(Anchors.NOT_LATER, position=5),
+        ),
+        given=lambda world: world.apply("PA", op("anchors", "anchor", "audit", 6, NO_TERMS)),
+    ),
+)
+
+ALL: Final = (*MEMBERS, *VALIDATORS, *GOVERNANCE, *ASSETS, *TRANSFERS, *BLACKLIST, *ANCHORS)
 SWEEPERS: Final = (transfers_module, blacklist_module, governance_module)
