@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from contracts import assemble
-from node.config import ConsortiumConfig, NodeConfig
+from node.config import ConfigError, ConsortiumConfig, NodeConfig
 from node.engine.cometbft.abci import BlockVote, DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
@@ -36,6 +36,7 @@ from node.genesis_file import load_genesis
 from node.keys.custody_books import Books
 from node.keys.custody_policy import load_policy
 from node.keys.custody_queue import load_root
+from node.keys.files import check_private
 from node.keys.keystore import read_passphrase
 from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
@@ -102,7 +103,7 @@ class Node:
 def open_offline(config: NodeConfig) -> Opened:
     """Open the data directory, made first if there is none, and the ledger above it.
 
-    Raises GenesisRefused, StorageError, InvariantViolated.
+    Raises GenesisRefused, StorageError, InvariantViolated, FileExposed where others can use the directory.
     """
     genesis = load_genesis(config.genesis)
     suite = suite_of(genesis)
@@ -114,6 +115,7 @@ def open_offline(config: NodeConfig) -> Opened:
     if not config.data_dir.exists() or not any(config.data_dir.iterdir()):
         document = codec.encode(genesis)
         ShardedStore.create(config.data_dir, suite, shards=config.shards, genesis=document).close()
+    check_private(config.data_dir)
     store = ShardedStore.open(config.data_dir, suite, budget=budget, lifetime_ms=genesis.limits.lifetime_ms)
     try:
         verifier = CachedVerifier(VERIFIERS[genesis.suite](), VERDICTS_MAX)
@@ -132,6 +134,9 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused,
     KeystoreError; and in a consortium HomeRefused, CometFailed, SocketRefused, InstallFailed.
     """
+    for path in config.private_files:
+        if path.exists():  # a missing one is told where it is needed
+            check_private(path)
     start = consortium_start if config.consortium else sequencer_start
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
@@ -304,8 +309,9 @@ async def run_node(config: NodeConfig) -> None:
         if desk:
             await desk.start()
         metrics = metrics_of(node)
-        stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         face = build_server(config, parts_of(node, desk), metrics.observe, node.engine.halt)
+        metrics.doors = face.doors
+        stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         await face.start()
         gc.freeze()  # what is open now stays; the engine collects between blocks
         gc.disable()
@@ -323,13 +329,15 @@ async def run_node(config: NodeConfig) -> None:
 
 
 def open_custody(config: NodeConfig, node: Node) -> Desk | None:
-    """The node's custody desk, not started; None where the configuration has none. Raises PolicyRefused,
-    KeystoreError, AuditDamaged, QueueDamaged.
+    """The node's custody desk, not started; None where the configuration has none. Raises ConfigError,
+    PolicyRefused, KeystoreError, AuditDamaged, QueueDamaged.
     """
     if not (config.custody_policy and config.custody_passphrase_file):
         return None
     ledger, passphrase = node.opened.ledger, config.custody_passphrase_file
     policy = load_policy(config.custody_policy, known_methods())
+    if config.member and config.member != policy.member:
+        raise ConfigError(f"the custody policy is of {policy.member}, but {config.member} runs this node")
     signers = [load_signer(reference, passphrase) for reference in config.custody_keys]
     root = load_root(config.custody_dir, read_passphrase(passphrase))
     books = Books(config.custody_dir, root, ledger.chain.chain_id, now_ms())

@@ -16,6 +16,8 @@ from node.cli import (
     backup,
     blacklist,
     blocks,
+    ca,
+    consortium,
     custody,
     doctor,
     engine,
@@ -24,11 +26,13 @@ from node.cli import (
     initialise,
     keys,
     members,
+    network,
     payday,
     policy,
     receipt,
     reshard,
     run,
+    snapshot,
     status,
     support,
     transfer,
@@ -195,6 +199,7 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("ca", ca),
     ("validator", validator),
     ("members", members),
     ("governance", governance),
@@ -210,10 +215,14 @@ for name, noun in (
     ("receipt", receipt),
     ("backup", backup),
     ("engine", engine),
+    ("consortium", consortium),
+    ("network", network),
+    ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)
 app.command("validators")(validators.validators)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
+app.command("prune")(snapshot.prune)
 app.command("doctor")(doctor.doctor)
 app.command("support-bundle")(support.support_bundle)

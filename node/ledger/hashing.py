@@ -27,11 +27,15 @@ STATE_LEAF: Final = b"vostro/state-leaf/1\0"
 STATE_NODE: Final = b"vostro/state-node/1\0"
 UNIQUE_ID: Final = b"vostro/unique-id/1\0"
 CONTENT: Final = b"vostro/content/1\0"
+ENTRY: Final = b"vostro/entry/1\0"
+SNAPSHOT: Final = b"vostro/snapshot/1\0"
+SNAPSHOT_CHUNK: Final = b"vostro/snapshot-chunk/1\0"
 
 # What a signature covers begins with its context; it is signed, not hashed, by the algorithms of the suite.
 SIGN_TX: Final = b"vostro/sign/tx/1\0"
 SIGN_BUNDLE: Final = b"vostro/sign/bundle/1\0"
 SIGN_HEADER: Final = b"vostro/sign/header/1\0"
+SIGN_ENTRY: Final = b"vostro/sign/entry/1\0"
 
 
 @dataclass(frozen=True, slots=True)

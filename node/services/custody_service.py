@@ -13,7 +13,6 @@ from node.keys.custody import (
     TEXT_CHARACTERS_MAX,
     Caller,
     CustodyError,
-    KnownCaller,
     Request,
 )
 from node.keys.custody_policy import Ruling
@@ -25,26 +24,25 @@ from node.pb.vostro.custody.v1 import custody_pb2 as pb
 from node.pb.vostro.custody.v1 import custody_pb2_grpc
 from node.services.contract_service import read_operation, require_method
 from node.services.convert import json_text
+from node.services.identity import CALLER
 from node.services.paging import page_size
 from node.services.ports import Call
 
 WAIT_MS_MAX: Final = 55_000
 
 Callers = Callable[[Any], Caller]
-"""Who makes a call. The doors plug it in."""
-
-NOBODY: Final = KnownCaller("", "", ())
+"""Who makes a call."""
 
 
-def nobody(_call: Any) -> Caller:
-    """A node without doors knows nobody."""
-    return NOBODY
+def identified(_call: Any) -> Caller:
+    """Whom the doors let in; a caller without a certificate is of no member, and so nobody here."""
+    return CALLER.get()
 
 
 class CustodyService(custody_pb2_grpc.CustodyServiceServicer):
     """See proto/vostro/custody/v1."""
 
-    def __init__(self, desk: Desk | None, callers: Callers = nobody) -> None:
+    def __init__(self, desk: Desk | None, callers: Callers = identified) -> None:
         """desk: None where the node keeps no custody; then everything is refused with CUSTODY_OFF."""
         self._found = desk
         self._callers = callers

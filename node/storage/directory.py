@@ -31,6 +31,7 @@ from node.storage.errors import StorageCode, StorageError
 HEAD_BYTES: Final = CRC_BYTES + 64
 FILES_A_SHARD: Final = 12
 FILES_BESIDE_SHARDS: Final = 1_024
+REMADE: Final = (layout.LOG, layout.STATE, layout.SPENT, layout.INDEX, layout.HANDOVERS)
 
 _decode_head: Final = trusted_decoder(tuple[int, bytes])
 
@@ -101,7 +102,7 @@ def creating(path: Path) -> Iterator[None]:
         names = {entry.name for entry in path.iterdir()} - {layout.LOCK}
         if names and (layout.VERSION in names or layout.VERSION_PENDING not in names):
             raise StorageError(StorageCode.NOT_EMPTY, path=str(path))
-        for name in (layout.LOG, layout.STATE, layout.SPENT, layout.INDEX, layout.HANDOVERS):
+        for name in (*REMADE, layout.SNAPSHOTS, layout.INSTALLING):
             remove_tree(path / name)
         (path / layout.HEAD).unlink(missing_ok=True)
         (path / layout.VERSION_PENDING).write_bytes(layout.STORAGE_VERSION)

@@ -14,8 +14,8 @@ from node.demo.child import NodeProcess, free_port
 from node.keys.loader import read_public
 from node.keys.pkcs11 import start_library
 from tests import hsm_kit
-from tests.cometbft_kit import Chain
 from tests.hsm_kit import MODULE, Hsm
+from tests.lone_validator import Chain
 from tests.processes import vostro, write_key, write_passphrase
 
 pytestmark = pytest.mark.needs("softhsm2-util")

@@ -16,7 +16,7 @@ import pytest
 from node.engine.cometbft.guard import Guard, Step
 from node.keys.signer import Ed25519Signer
 from node.ledger.hashing import validator_address
-from tests.cometbft_kit import Chain
+from tests.lone_validator import Chain
 
 CHILD = Path(__file__).with_name("signer_child.py")
 SEED = bytes(range(1, 33))

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 import contracts.governance as governance_module
+import contracts.powers as powers_module
 import contracts.validators as validators_module
 import node.ledger.ledger as ledger_module
 from contracts.governance import Governance
 from contracts.members import Members
-from contracts.powers import moved
 from contracts.proposals import Tally
 from contracts.validators import Validators
 from node.ledger.running import Runner
@@ -70,7 +70,7 @@ def changes_come_into_force_a_block_early(patch: pytest.MonkeyPatch) -> None:
 
 @canary
 def half_of_the_power_may_move(patch: pytest.MonkeyPatch) -> None:
-    original = moved
+    original = powers_module.moved
     patch.setattr(validators_module, "moved", lambda weights: tuple(p * 2 // 3 for p in original(weights)))
 
 

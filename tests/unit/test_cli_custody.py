@@ -1,4 +1,4 @@
-"""``vostro policy`` and ``vostro audit`` as people use them: exit codes, what is told, and with which line."""
+"""``vostro policy`` and ``vostro audit`` as people use them: exit codes, and what is told of which line."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,8 @@ def test_a_request_in_a_file_is_explained_without_a_node(policy: Path, tmp_path:
     assert (told["rules"], told["would_be_signed"]) == (["large: 2 of @desk (1 missing)"], False)
     request.write_text(json.dumps({**given, "approvals": ["bob", "carol", "Bob"]}))
     assert run("policy", "explain", request, "--policy", policy)[1]["would_be_signed"] is True
-    for wrong in ({"operations": []}, {**given, "at": "noon"}, {**given, "colour": 1}):
+    wrongs: list[dict[str, Any]] = [{"operations": []}, {**given, "at": "noon"}, {**given, "colour": 1}]
+    for wrong in wrongs:
         request.write_text(json.dumps(wrong))
         assert run("policy", "explain", request, "--policy", policy)[0] == 2
 
@@ -73,7 +74,8 @@ def test_a_log_is_verified_and_a_changed_line_is_told_with_its_number(tmp_path: 
 
 
 def test_custody_is_configured_whole_or_not_at_all(tmp_path: Path) -> None:
-    base = 'data_dir = "d"\ngenesis = "g"\nsequencer_key = "k"\nsequencer_passphrase_file = "p"\nlast_signed = "l"\n'
+    base = 'data_dir = "d"\ngenesis = "g"\nlast_signed = "l"\n'
+    base += 'sequencer_key = "k"\nsequencer_passphrase_file = "p"\n'
     tls = 'tls_certificate = "c"\ntls_key = "t"\ntls_ca = "a"\n'
     keys = 'custody_keys = ["one.json", "pkcs11:token=x"]\ncustody_passphrase_file = "s"\n'
     whole = f'{base}{tls}{keys}custody_policy = "policy.toml"\n'

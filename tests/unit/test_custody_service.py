@@ -45,7 +45,11 @@ class Doors:
 async def served(bank: Bank, folder: Path) -> AsyncIterator[tuple[Custody, Doors, Desk, grpc.aio.Channel]]:
     doors = Doors()
     async with bank.open() as desk:
-        parts = {"engine": bank.engine, "ledger": bank.world.ledger, "blocks": bank.world.store}
+        parts: dict[str, Any] = {
+            "engine": bank.engine,
+            "ledger": bank.world.ledger,
+            "blocks": bank.world.store,
+        }
         async with serving(folder, **parts, custody=desk, callers=doors) as face:
             yield Custody(face.channel, "node", WAIT_SECONDS), doors, desk, face.channel
 

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from node.ledger import codec, hashing
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ledger import Discarded
-from node.ledger.transactions import CREATED_AHEAD_MS, OPERATION_WORK, SIGNATURE_WORK, TRANSACTION_WORK, parse
+from node.ledger.transactions import OPERATION_WORK, SIGNATURE_WORK, TRANSACTION_WORK, parse
 from node.ledger.types import (
+    CREATED_AHEAD_MS,
     TRANSACTION_BYTES_MAX,
     Operation,
     Receipt,
