@@ -2,6 +2,7 @@
 come first, always.
 """
 
+from contracts.anchors import Anchors
 from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
@@ -29,6 +30,7 @@ def assemble() -> tuple[Contract, ...]:
     servicing = Servicing(assets)
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
+    anchors = Anchors()
     return (
         members,
         validators,
@@ -41,4 +43,5 @@ def assemble() -> tuple[Contract, ...]:
         servicing,
         settlement,
         trading,
+        anchors,
     )

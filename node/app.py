@@ -18,7 +18,7 @@ import grpc
 import structlog
 
 from contracts import assemble
-from node.config import ConsortiumConfig, NodeConfig
+from node.config import ConfigError, ConsortiumConfig, NodeConfig
 from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
@@ -31,12 +31,17 @@ from node.engine.cometbft.signer import RemoteSigner, serve
 from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
 from node.engine.cometbft.tunnel import PeerDoor, RpcTunnel, TunnelFailed, hold
+from node.engine.custody import Desk, now_ms
 from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
 from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
+from node.keys.custody_books import Books
+from node.keys.custody_policy import load_policy
+from node.keys.custody_queue import load_root
 from node.keys.files import check_private
+from node.keys.keystore import read_passphrase
 from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
@@ -336,8 +341,11 @@ async def run_node(config: NodeConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(config) as node:
+        desk = open_custody(config, node)
+        if desk:
+            await desk.start()
         metrics = metrics_of(node)
-        face = build_server(config, parts_of(node), metrics.observe, node.engine.halt)
+        face = build_server(config, parts_of(node, desk), metrics.observe, node.engine.halt)
         metrics.doors = face.doors
         stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         await face.start()
@@ -348,13 +356,36 @@ async def run_node(config: NodeConfig) -> None:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", height=node.engine.status().height)
         await face.stop(GRACE_SECONDS)
+        if desk:
+            await desk.stop()
         if stop_metrics:
             stop_metrics()
         if node.engine.halted.is_set():
             raise NodeHalted(node.engine.halt_reason)
 
 
-def parts_of(node: Node) -> Parts:
+def open_custody(config: NodeConfig, node: Node) -> Desk | None:
+    """The node's custody desk, not started; None where the configuration has none. Raises ConfigError,
+    PolicyRefused, KeystoreError, AuditDamaged, QueueDamaged.
+    """
+    if not (config.custody_policy and config.custody_passphrase_file):
+        return None
+    ledger, passphrase = node.opened.ledger, config.custody_passphrase_file
+    policy = load_policy(config.custody_policy, known_methods())
+    if config.member and config.member != policy.member:
+        raise ConfigError(f"the custody policy is of {policy.member}, but {config.member} runs this node")
+    signers = [load_signer(reference, passphrase) for reference in config.custody_keys]
+    root = load_root(config.custody_dir, read_passphrase(passphrase))
+    books = Books(config.custody_dir, root, ledger.chain.chain_id, now_ms())
+    return Desk(policy, books, ledger, node.engine, signers, config.custody_anchor_hours)
+
+
+def known_methods() -> list[str]:
+    """Every ``contract.method`` of this release."""
+    return [f"{contract.name}.{name}" for contract in assemble() for name in contract.methods]
+
+
+def parts_of(node: Node, custody: Desk | None = None) -> Parts:
     """What the services serve."""
     store, ledger = node.opened.store, node.opened.ledger
 
@@ -382,6 +413,7 @@ def parts_of(node: Node) -> Parts:
         receipt_file=receipt_file,
         backup=backup,
         version=VERSION,
+        custody=custody,
         consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
         handovers=HandoverShelf(node.opened.config.data_dir).load if node.certificates else None,
     )

@@ -103,6 +103,7 @@ def make_genesis(
         ("servicing", 0),
         ("settlement", 0),
         ("trading", 0),
+        ("anchors", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

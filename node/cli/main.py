@@ -12,11 +12,13 @@ from typer.core import TyperGroup
 from node.cli import (
     accounts,
     assets,
+    audit,
     backup,
     blacklist,
     blocks,
     ca,
     consortium,
+    custody,
     deals,
     doctor,
     engine,
@@ -28,6 +30,7 @@ from node.cli import (
     network,
     offers,
     payday,
+    policy,
     receipt,
     reshard,
     run,
@@ -45,6 +48,9 @@ from node.cli.session import SECONDS_DEFAULT, Session
 from node.client import Declined, Refused, Unknown, Unreachable, WrongChain
 from node.config import ConfigError
 from node.genesis_file import GenesisRefused
+from node.keys.audit import AuditDamaged
+from node.keys.custody_policy import PolicyRefused
+from node.keys.custody_queue import QueueDamaged
 from node.keys.keystore import KeystoreError
 from node.keys.unsound import UnsoundLibrary
 from node.ledger.errors import InvariantViolated, StoreFailed
@@ -102,12 +108,13 @@ class Root(TyperGroup):
         except (Unknown, Unreachable) as error:
             fields = {"tx_id": error.tx_id} if isinstance(error, Unknown) else {}
             _output(ctx).fail(Failure(Exit.UNAVAILABLE, str(error), **fields))
-        except InvariantViolated as error:
+        except (InvariantViolated, AuditDamaged, QueueDamaged) as error:
             _output(ctx).fail(Failure(Exit.UNVERIFIED, str(error)))
         except (
             ConfigError,
             GenesisRefused,
             KeystoreError,
+            PolicyRefused,
             StoreFailed,
             UnsoundLibrary,
             WrongChain,
@@ -199,6 +206,9 @@ for name, noun in (
     ("validator", validator),
     ("members", members),
     ("governance", governance),
+    ("custody", custody),
+    ("policy", policy),
+    ("audit", audit),
     ("assets", assets),
     ("accounts", accounts),
     ("transfer", transfer),

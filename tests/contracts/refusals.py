@@ -8,7 +8,9 @@ import contracts.servicing as servicing_module
 import contracts.settlement as settlement_module
 import contracts.trading as trading_module
 import contracts.transfers as transfers_module
+from contracts.anchors import Anchors
 from contracts.scenarios.blacklist import Blacklist
+from node.ledger.errors import LedgerError
 from tests.contracts.cases import (
     DAY_MS,
     LATER_MS,
@@ -101,6 +103,24 @@ BLACKLIST: Final = (
     Case("blacklist", "look_up", "PA", {"party": PARTY, "purpose": "lending"}),
 )
 
+# --- anchors ------------------------------------------------------------------------------------------------
+
+ANCHORS: Final = (
+    Case(
+        "anchors",
+        "anchor",
+        "PA",
+        {"purpose": "audit", "position": 7, "digest": NO_TERMS},
+        (
+            Flaw(LedgerError.BAD_ARGUMENTS, purpose="Not a purpose"),
+            Flaw(LedgerError.BAD_ARGUMENTS, digest=bytes(31)),
+            Flaw(Anchors.NOT_LATER, position=6),
+            Flaw(Anchors.NOT_LATER, position=5),
+        ),
+        given=lambda world: world.apply("PA", op("anchors", "anchor", "audit", 6, NO_TERMS)),
+    ),
+)
+
 ALL: Final = (
     *MEMBERS,
     *VALIDATORS,
@@ -113,6 +133,7 @@ ALL: Final = (
     *SERVICING,
     *SETTLEMENT,
     *TRADING,
+    *ANCHORS,
 )
 SWEEPERS: Final = (
     transfers_module,
