@@ -120,14 +120,14 @@ def gap(before: Link, statement: Statement) -> tuple[Reason, str] | None:
 def check_chain(problems: Problems, statements: Iterable[Statement]) -> None:
     """Note gaps between the statements of one file, account by account."""
     links: dict[tuple[str, str], Link] = {}
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str, Balance | None], int] = {}
     for statement in statements:
         key = statement.account, statement.currency
         wrong = gap(links[key], statement) if key in links else None
         if wrong:
             problems.add(statement.line, *wrong)
         links[key] = link_of(statement)
-        name = statement.statement_id, statement.account
+        name = statement.statement_id, statement.account, statement.opening
         if statement.statement_id and seen.setdefault(name, statement.line) != statement.line:
             detail = f"statement {statement.statement_id} stands at line {seen[name]} too"
             problems.add(statement.line, Reason.DUPLICATE_ID, detail)
