@@ -1,4 +1,5 @@
-"""CSV with a mapping file (TOML): payments or a statement's entries, in the columns and spellings of whoever made them.
+"""CSV with a mapping file (TOML): payments or a statement's entries, in the columns and spellings of
+whoever made them.
 
     kind = "payments"            # or "statement"
     delimiter = ";"
@@ -12,10 +13,11 @@
     [constants]                  # what the file does not say
     currency = "EUR"
 
-Fields of payments: debtor_account, debtor_name, creditor_account, creditor_name, amount, currency, end_to_end_id, uetr,
-requested, purpose, remittance, message_id. Of statements: account, currency, booked, valued, amount (signed, or ``debit``
-and ``credit``), reference, end_to_end_id, counterparty_name, counterparty_account, information, opening, closing.
-Columns that the mapping does not name are kept as unmapped.
+Fields of payments: debtor_account, debtor_name, creditor_account, creditor_name, amount, currency,
+end_to_end_id, uetr, requested, purpose, remittance, message_id. Of statements: account, currency, booked,
+valued, amount (signed, or ``debit`` and ``credit``), reference, end_to_end_id, counterparty_name,
+counterparty_account, information, opening, closing. Columns that the mapping does not name are kept as
+unmapped.
 """
 
 import csv

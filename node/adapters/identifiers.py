@@ -1,5 +1,5 @@
-"""Identifiers with check digits or a fixed shape: IBAN, BIC, LEI, ISIN, UETR. Each check returns the identifier as it is
-written in messages, or raises Bad.
+"""Identifiers with check digits or a fixed shape: IBAN, BIC, LEI, ISIN, UETR. Each check returns the
+identifier as it is written in messages, or raises Bad.
 """
 
 import re
@@ -56,7 +56,9 @@ def check_lei(text: str) -> str:
 
 
 def check_isin(text: str) -> str:
-    """An ISIN: letters as two digits each, then the check digit by doubling (ISO 6166). Raises Bad BAD_ISIN."""
+    """An ISIN: letters as two digits each, then the check digit by doubling (ISO 6166). Raises Bad
+    BAD_ISIN.
+    """
     if not _ISIN.fullmatch(text):
         raise Bad(Reason.BAD_ISIN, repr(text[:TEXT_MAX]))
     digits = "".join(str(int(sign, 36)) for sign in text)

@@ -1,9 +1,9 @@
-"""ISO 20022 answers in: pacs.002 (from .03), pacs.004 (from .02), and recalls with their answers, camt.056 and camt.029
-(from .01). Every record says which payment it speaks of.
+"""ISO 20022 answers in: pacs.002 (from .03), pacs.004 (from .02), and recalls with their answers, camt.056
+and camt.029 (from .01). Every record says which payment it speaks of.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from node.adapters.iso_payments import Envelope, Places, agent
@@ -47,7 +47,7 @@ CONFIRMATIONS: Final = {"CNCL": "ACCR", "RJCR": "RJCR", "PDCR": "PDCR", "ACCR": 
 class Shared:
     """What the records of one message share."""
 
-    original: Original = Original()
+    original: Original = field(default_factory=Original)
     case_id: str = ""
     status: str = ""
 
@@ -160,7 +160,7 @@ def _return(fields: Fields, envelope: Envelope, shared: Shared, **more: object) 
     )
 
 
-# --- recalls ---------------------------------------------------------------------------------------------------
+# --- recalls ------------------------------------------------------------------------------------
 
 
 def _assignment(element: Element, envelope: Envelope) -> Message:

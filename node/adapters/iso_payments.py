@@ -1,7 +1,7 @@
 """ISO 20022 payments in: pain.001 (from .03), pacs.008 (from .02) and pacs.009 (from .02).
 
-One instruction a credit transfer. Counts and control sums of the message and of each payment information are held
-against what was read; a transaction id or UETR stands once in a message.
+One instruction a credit transfer. Counts and control sums of the message and of each payment information
+are held against what was read; a transaction id or UETR stands once in a message.
 """
 
 from collections.abc import Collection, Iterator
@@ -170,7 +170,7 @@ def _instruction(
     )
 
 
-# --- pain.001 --------------------------------------------------------------------------------------------------
+# --- pain.001 -----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -266,7 +266,7 @@ def _positive(amount: Money, fields: Fields) -> Money:
     return amount
 
 
-# --- pacs.008 and pacs.009 -------------------------------------------------------------------------------------
+# --- pacs.008 and pacs.009 ----------------------------------------------------------------------
 
 
 @dataclass(slots=True)

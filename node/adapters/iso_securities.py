@@ -1,8 +1,10 @@
-"""ISO 20022 securities settlement: sese.023 instructions and sese.025 confirmations, in and out, the mapped subset.
+"""ISO 20022 securities settlement: sese.023 instructions and sese.025 confirmations, in and out, the mapped
+subset.
 
-Mapped: transaction id, delivery or receipt, against or free of payment, ISIN, quantity in units or face amount, amount,
-trade and settlement dates, safekeeping account, both sides' first parties by BIC, links. All else is kept as unmapped
-when read and never written. No public package carries these schemas, so what is written is not checked against one.
+Mapped: transaction id, delivery or receipt, against or free of payment, ISIN, quantity in units or face
+amount, amount, trade and settlement dates, safekeeping account, both sides' first parties by BIC, links.
+All else is kept as unmapped when read and never written. No public package carries these schemas, so what
+is written is not checked against one.
 """
 
 from collections.abc import Iterator

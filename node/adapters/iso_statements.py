@@ -1,7 +1,7 @@
 """ISO 20022 statements in: camt.052 reports, camt.053 statements, camt.054 notifications (each from .02).
 
-Entries are yielded as they are read, their statement after them. A counterparty's account is kept as the bank wrote it:
-a bank's statement is not refused for what its customer's debtor typed.
+Entries are yielded as they are read, their statement after them. A counterparty's account is kept as the
+bank wrote it: a bank's statement is not refused for what its customer's debtor typed.
 """
 
 from collections.abc import Iterator
@@ -124,7 +124,9 @@ def _balance(fields: Fields) -> Balance:
 
 
 def _check_summary(fields: Fields, problems: Problems, tally: Tally, line: int) -> None:
-    """Hold a statement's summary of its entries against what was read; a summary may leave out what it will."""
+    """Hold a statement's summary of its entries against what was read; a summary may leave out what it
+    will.
+    """
     if tally.refused:
         return
     read = (

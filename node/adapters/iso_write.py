@@ -1,7 +1,7 @@
 """ISO 20022 payments and answers out, one stated version each. What a record does not say is not written.
 
-Versions: pain.001.001.09, pacs.008.001.08, pacs.009.001.08, pacs.002.001.10, pacs.004.001.09, camt.056.001.08,
-camt.029.001.09.
+Versions: pain.001.001.09, pacs.008.001.08, pacs.009.001.08, pacs.002.001.10, pacs.004.001.09,
+camt.056.001.08, camt.029.001.09.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Envelope:
     name: str = ""
 
 
-# --- parts -----------------------------------------------------------------------------------------------------
+# --- parts --------------------------------------------------------------------------------------
 
 
 def write_account(out: XmlOut, name: str, account: str) -> None:
@@ -123,11 +123,12 @@ def _sum(amounts: Sequence[Money]) -> ControlSum:
     return total
 
 
-# --- payments --------------------------------------------------------------------------------------------------
+# --- payments -----------------------------------------------------------------------------------
 
 
 def write_pain001(file: BinaryIO, envelope: Envelope, instructions: Sequence[PaymentInstruction]) -> None:
-    """A payment initiation; instructions that follow one another with the same payment information are one block.
+    """A payment initiation; instructions that follow one another with the same payment information are one
+    block.
 
     Raises Bad.
     """
@@ -208,7 +209,7 @@ def _parties(out: XmlOut, one: PaymentInstruction) -> None:
     write_account(out, "CdtrAcct", one.creditor.account)
 
 
-# --- answers ---------------------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------------------------
 
 
 def _reason(out: XmlOut, name: str, reason: str, information: Sequence[str]) -> None:

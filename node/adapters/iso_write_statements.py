@@ -1,7 +1,7 @@
 """ISO 20022 statements out: camt.052.001.08, camt.053.001.08 and camt.054.001.08, one statement a message.
 
-Entries are written as they come; what was written is held against the statement's own counts and sums, so a statement
-that does not add up is never completed.
+Entries are written as they come; what was written is held against the statement's own counts and sums, so a
+statement that does not add up is never completed.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,9 @@ def write_camt(file: BinaryIO, statement: Statement, entries: Iterable[Entry]) -
 
 
 def check_written(statement: Statement, tally: Tally) -> None:
-    """Raises Bad where the entries are not those that the statement counts, or do not lead to its closing balance."""
+    """Raises Bad where the entries are not those that the statement counts, or do not lead to its closing
+    balance.
+    """
     if (tally.credit_count, tally.debit_count) != (statement.credit_count, statement.debit_count):
         raise Bad(Reason.COUNT_DIFFERS, f"{statement.entry_count:,} stated, {tally.count:,} written")
     opening, closing = statement.opening, statement.closing

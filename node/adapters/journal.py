@@ -1,13 +1,14 @@
-"""The import journal: what was imported, so that nothing is imported twice and a run that was cut is completed.
+"""The import journal: what was imported, so that nothing is imported twice and a run that was cut is
+completed.
 
-One append-only file, one JSON object a line, synced before anything that it announces is sent. A torn last line does
-not count. Only one process writes it at a time.
+One append-only file, one JSON object a line, synced before anything that it announces is sent. A torn last
+line does not count. Only one process writes it at a time.
 
-    {"begun": name, "digest": ...}                              a file passed all checks
-    {"item": key, "of": name, "request": hex, ...}              a payment is about to be sent under this request id
-    {"item": key, "outcome": "applied" | "refused", "code": ..} its receipt
-    {"ended": name, "digest": ..., "state": "complete" | "partial"}
-    {"statement": account, ...}                                 a statement was taken: where the next must begin
+    {"begun": name, "digest": ...}                  a file passed all checks
+    {"item": key, "of": name, "request": hex, ...}  a payment is about to be sent under this request id
+    {"item": key, "outcome": "applied", ...}        its receipt; or "refused" with its code
+    {"ended": name, "digest": ..., "state": ...}    "complete" or "partial"
+    {"statement": account, ...}                     a statement was taken: where the next must begin
 """
 
 import fcntl
@@ -42,7 +43,7 @@ class Item:
     key: str
     message: str
     message_id: str = ""
-    references: References = References()
+    references: References = field(default_factory=References)
     source: str = ""
     destination: str = ""
     asset: str = ""
@@ -68,7 +69,7 @@ class Journal:
         self._files: dict[str, _File] = {}
         self._digests: dict[str, str] = {}
         self._items: dict[str, Item] = {}
-        self._links: dict[tuple[str, str], Link] = {}
+        self._links: dict[tuple[str, str, str], Link] = {}
 
     def __enter__(self) -> Self:
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -85,7 +86,7 @@ class Journal:
     ) -> None:
         os.close(self._handle)
 
-    # --- files ---------------------------------------------------------------------------------------------------
+    # --- files -----------------------------------------------------------------------------------
 
     def check(self, name: str, digest: str) -> None:
         """A file may be imported: it is new, or was not completed. Raises Bad FED_TWICE, DUPLICATE_MESSAGE."""
@@ -103,7 +104,7 @@ class Journal:
         """All that could be done with a file is done; a partial one may be fed again."""
         self._write([{"ended": name, "digest": digest, "state": COMPLETE if complete else PARTIAL}])
 
-    # --- payments ------------------------------------------------------------------------------------------------
+    # --- payments --------------------------------------------------------------------------------
 
     def item(self, key: str) -> Item | None:
         """What is known of a payment."""
@@ -118,7 +119,9 @@ class Journal:
         self._write([{"item": key, "outcome": outcome, "code": code, "tx": tx_id}], sync=False)
 
     def find(self, message_id: str, references: References) -> Item | None:
-        """The applied payment that an answer speaks of: by UETR, else by message and transaction or end-to-end id."""
+        """The applied payment that an answer speaks of: by UETR, else by message and transaction or
+        end-to-end id.
+        """
         for item in self._items.values():
             if item.outcome != APPLIED:
                 continue
@@ -139,16 +142,18 @@ class Journal:
                 return item
         return None
 
-    # --- statements ----------------------------------------------------------------------------------------------
+    # --- statements ------------------------------------------------------------------------------
 
-    def check_statement(self, statement: Statement) -> None:
-        """A statement follows the last one of its account. Raises Bad STATEMENT_GAP, DATES_OUT_OF_ORDER."""
-        last = self._links.get((statement.account, statement.currency))
+    def check_statement(self, form: str, statement: Statement) -> None:
+        """A statement follows the last one of its account in the same format. Raises Bad STATEMENT_GAP,
+        DATES_OUT_OF_ORDER.
+        """
+        last = self._links.get((form, statement.account, statement.currency))
         wrong = gap(last, statement) if last else None
         if wrong:
             raise Bad(*wrong, line=statement.line)
 
-    def take_statement(self, statement: Statement) -> None:
+    def take_statement(self, form: str, statement: Statement) -> None:
         """A statement is taken."""
         link = link_of(statement)
         closing = link.closing
@@ -157,12 +162,12 @@ class Journal:
             "currency": link.currency,
             "sequence": link.sequence,
         }
-        told |= {"ends": link.ends}
+        told |= {"ends": link.ends, "form": form}
         if closing:
             told |= {"closing": closing.amount.minor, "code": closing.code, "day": closing.day.isoformat()}
         self._write([told])
 
-    # --- the file ------------------------------------------------------------------------------------------------
+    # --- the file --------------------------------------------------------------------------------
 
     def _load(self) -> None:
         size = os.fstat(self._handle).st_size
@@ -187,7 +192,7 @@ class Journal:
             money = Money(told.get("closing", 0), told["currency"])
             closing = Balance(told.get("code", ""), money, day) if day else None
             link = Link(told["statement"], told["currency"], told["sequence"], closing, told["ends"])
-            self._links[link.account, link.currency] = link
+            self._links[told["form"], link.account, link.currency] = link
         elif "outcome" in told:
             item = self._items[told["item"]]
             self._items[item.key] = replace(
@@ -195,8 +200,17 @@ class Journal:
             )
         else:
             references = References(*told["refs"])
+            source, destination, asset, minor = told["move"]
             self._items[told["item"]] = Item(
-                told["item"], told["of"], told["message"], references, *told["move"], told["request"]
+                told["item"],
+                told["of"],
+                told["message"],
+                references,
+                source,
+                destination,
+                asset,
+                minor,
+                told["request"],
             )
 
     def _write(self, lines: list[dict[str, Any]], *, sync: bool = True) -> None:

@@ -1,4 +1,6 @@
-"""A ledger account's movements as a statement's entries. The ledger is known here only as a stream of movements."""
+"""A ledger account's movements as a statement's entries. The ledger is known here only as a stream of
+movements.
+"""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -31,21 +33,36 @@ class Movement(Protocol):
     """A change of an account's posted balance, as the client tells it."""
 
     @property
-    def tx_id(self) -> bytes: ...
+    def tx_id(self) -> bytes:
+        """The transaction that made it."""
+
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Of its block."""
+
     @property
-    def index(self) -> int: ...
+    def index(self) -> int:
+        """The transaction's place in the block."""
+
     @property
-    def time_ms(self) -> int: ...
+    def time_ms(self) -> int:
+        """Of its block, in ms since 1970."""
+
     @property
-    def asset(self) -> str: ...
+    def asset(self) -> str:
+        """What moved."""
+
     @property
-    def amount(self) -> int: ...
+    def amount(self) -> int:
+        """In minor units: positive a credit, negative a debit."""
+
     @property
-    def counterparty(self) -> str: ...
+    def counterparty(self) -> str:
+        """The other account; empty for an issue or a redemption."""
+
     @property
-    def reference(self) -> str: ...
+    def reference(self) -> str:
+        """The end-to-end id."""
 
 
 @dataclass(slots=True)
@@ -73,7 +90,9 @@ class Sums:
 
 
 def check_currency(asset: str, decimals: int) -> None:
-    """Only an asset that is a currency of ISO 4217, with its decimals, can stand in a bank statement. Raises Bad."""
+    """Only an asset that is a currency of ISO 4217, with its decimals, can stand in a bank statement.
+    Raises Bad.
+    """
     if decimals_of(asset) != decimals:
         raise Bad(
             Reason.CURRENCY_UNKNOWN, f"{asset} has {decimals} decimals here, {decimals_of(asset)} in ISO 4217"
@@ -127,7 +146,9 @@ def statement_of(
 
 
 def statement_name(account: str, asset: str, begins_ms: int, ends_ms: int) -> str:
-    """16 characters that follow from account, asset and period: the same statement has the same id for ever."""
+    """16 characters that follow from account, asset and period: the same statement has the same id for
+    ever.
+    """
     told = f"{account}\0{asset}\0{begins_ms}\0{ends_ms}"
     return f"VS{hashlib.sha256(told.encode()).hexdigest()[:14].upper()}"
 

@@ -1,6 +1,7 @@
 """SWIFT MT messages as fields: ``:61:`` and what follows it, with the line where it stands.
 
-A file holds one message or many, bare or in SWIFT blocks ({1:..}{2:..}{3:..}{4: ... -}). It is read a line at a time.
+A file holds one message or many, bare or in SWIFT blocks ({1:..}{2:..}{3:..}{4: ... -}). It is read a line
+at a time.
 """
 
 import re
@@ -118,8 +119,8 @@ def lines_of(file: BinaryIO, problems: Problems, encoding: str) -> Iterator[tupl
 def messages_of(
     file: BinaryIO, problems: Problems, encoding: str
 ) -> "Iterator[tuple[MtMessage, Field | None]]":
-    """Every message, a field at a time: (message, field), and (message, None) when it ends. A field is not yet
-    in ``message.fields``: the caller keeps there what it needs. Raises FileRefused.
+    """Every message, a field at a time: (message, field), and (message, None) when it ends. A field is not
+    yet in ``message.fields``: the caller keeps there what it needs. Raises FileRefused.
     """
     message = MtMessage()
     open_field: list[str] = []
@@ -163,8 +164,8 @@ def messages_of(
 
 
 def day_of(text: str, line: int) -> date:
-    """A date YYMMDD. A day past the end of its month is taken for the month's last, as banks with months of 30 days
-    write it. Raises Bad BAD_DATE.
+    """A date YYMMDD. A day past the end of its month is taken for the month's last, as banks with months of
+    30 days write it. Raises Bad BAD_DATE.
     """
     if not (len(text) == 6 and text.isdecimal() and text.isascii()):  # noqa: PLR2004 - YYMMDD
         raise Bad(Reason.BAD_DATE, repr(text[:10]), line)

@@ -1,7 +1,7 @@
 """SWIFT MT statements in: MT940 and MT950 statements, MT942 interim reports.
 
-An entry is a ``:61:`` with the ``:86:`` behind it. Of ``:86:`` the text is kept as it stands; of its structured forms
-(``?20`` sub-fields, ``/EREF/`` words) the end-to-end reference is understood.
+An entry is a ``:61:`` with the ``:86:`` behind it. Of ``:86:`` the text is kept as it stands; of its
+structured forms (``?20`` sub-fields, ``/EREF/`` words) the end-to-end reference is understood.
 """
 
 import re
@@ -165,7 +165,9 @@ def _balance(one: Field) -> Balance:
 
 
 def account_of(text: str) -> str:
-    """The account of ``:25:``: an IBAN in any part of it, else the text; ``BIC/account`` and ``account CCY`` occur."""
+    """The account of ``:25:``: an IBAN in any part of it, else the text; ``BIC/account`` and ``account
+    CCY`` occur.
+    """
     for part in (*text.split("/"), text):
         bare = part.strip().replace(" ", "")
         for candidate in (bare, bare[:-3]):

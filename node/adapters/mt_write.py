@@ -1,7 +1,8 @@
-"""SWIFT MT out: MT940, MT942, MT950 statements, MT103 and MT202 payments, with bare text blocks or in SWIFT blocks.
+"""SWIFT MT out: MT940, MT942, MT950 statements, MT103 and MT202 payments, with bare text blocks or in SWIFT
+blocks.
 
-Text is held to SWIFT's character set x: what it lacks is written as a full stop, so that nothing in a reference can
-begin a field. Lines and fields keep the lengths of the standard.
+Text is held to SWIFT's character set x: what it lacks is written as a full stop, so that nothing in a
+reference can begin a field. Lines and fields keep the lengths of the standard.
 """
 
 import re
@@ -130,7 +131,7 @@ def _described(entry: Entry) -> list[str]:
     return [line if not line.startswith((":", "-")) else f".{line[1:]}" for line in lines]
 
 
-# --- payments --------------------------------------------------------------------------------------------------
+# --- payments -----------------------------------------------------------------------------------
 
 
 def write_mt103(

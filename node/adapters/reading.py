@@ -1,8 +1,8 @@
 """One door for every file: what it is, whether all of it is right, and then its records as a stream.
 
-A file is read twice. The first reading checks everything and keeps only what a decision needs (the plan); the second
-hands the records on, and refuses the file if it is not the same any more. So nothing of a bad file is ever handed on,
-and a file of any size needs the memory of one record.
+A file is read twice. The first reading checks everything and keeps only what a decision needs (the plan);
+the second hands the records on, and refuses the file if it is not the same any more. So nothing of a bad
+file is ever handed on, and a file of any size needs the memory of one record.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from node.adapters.iso_statements import read_camt
 from node.adapters.mt_fields import messages_of
 from node.adapters.mt_payments import read_mt_payments
 from node.adapters.mt_statements import read_mt9
-from node.adapters.records import Entry, Message, Record, Statement
+from node.adapters.records import Entry, Message, PaymentInstruction, Record, Return, Statement
 from node.adapters.refusals import Problems, Reason
 from node.adapters.xml_in import probe
 
@@ -75,6 +75,7 @@ class Plan:
     messages: tuple[Message, ...]
     statements: tuple[Statement, ...]
     counts: dict[str, int]
+    currencies: tuple[str, ...] = ()
 
     @property
     def message_id(self) -> str:
@@ -83,7 +84,9 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What the messages are, who sent them and how they call them: the same name twice is the same message."""
+        """What the messages are, who sent them and how they call them: the same name twice is the same
+        message.
+        """
         parts = [f"{one.family}|{one.sender}|{one.message_id}" for one in self.messages]
         if len(parts) == 1 and self.form != "csv":
             return parts[0]
@@ -104,6 +107,7 @@ def check_file(source: Source, *, bytes_max: int = IMPORT_BYTES_MAX) -> Plan:
         messages: list[Message] = []
         statements: list[Statement] = []
         counts: dict[str, int] = {}
+        currencies: dict[str, None] = {}
         for record in _records(file, source, form, version, problems):
             kind = type(record).__name__
             counts[kind] = counts.get(kind, 0) + 1
@@ -113,15 +117,19 @@ def check_file(source: Source, *, bytes_max: int = IMPORT_BYTES_MAX) -> Plan:
                     raise problems.stop(record.line, Reason.TOO_LARGE, f"more than {MESSAGES_MAX:,} messages")
             elif isinstance(record, Statement):
                 statements.append(record)
+            elif isinstance(record, PaymentInstruction | Return):
+                currencies[record.amount.currency] = None
         problems.refuse()
         if sum(counts.values()) <= len(messages):
             raise problems.stop(0, Reason.EMPTY)
-    return Plan(source, form, version, digest, size, tuple(messages), tuple(statements), counts)
+    return Plan(
+        source, form, version, digest, size, tuple(messages), tuple(statements), counts, tuple(currencies)
+    )
 
 
 def records_of(plan: Plan) -> Iterator[Record]:
-    """The records of a plan, read again. Raises FileRefused CHANGED_WHILE_READ before the first one where the file
-    is another now, and after the last one where it was changed meanwhile.
+    """The records of a plan, read again. Raises FileRefused CHANGED_WHILE_READ before the first one where
+    the file is another now, and after the last one where it was changed meanwhile.
     """
     problems = Problems(plan.source.path.name)
     with plan.source.path.open("rb") as file:

@@ -1,8 +1,8 @@
 """The one set of records that every format is read into and written from.
 
-Amounts are integers of the currency's minor units (ISO 4217 says how many decimals), dates are ISO 8601 calendar dates
-(``date``), times are texts as they stood in the file. Texts that a file does not say are empty. What a reader did not
-understand is kept in ``unmapped``: ordered pairs (path, text), never dropped.
+Amounts are integers of the currency's minor units (ISO 4217 says how many decimals), dates are ISO 8601
+calendar dates (``date``), times are texts as they stood in the file. Texts that a file does not say are
+empty. What a reader did not understand is kept in ``unmapped``: ordered pairs (path, text), never dropped.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ Unmapped = tuple[tuple[str, str], ...]
 class Party:
     """Somebody in a payment: a customer, or a bank where only ``bic`` is said.
 
-    account: an IBAN, or the bank's own number (``MEMBER/local`` on our side). agent: BIC of the bank that keeps it.
+    account: an IBAN, or the bank's own number (``MEMBER/local`` on our side). agent: BIC of the bank that
+    keeps it.
     """
 
     name: str = ""
@@ -46,7 +47,9 @@ class References:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A file's envelope: one a message. count and total (text as written) are 0 and empty where the format has none."""
+    """A file's envelope: one a message. count and total (text as written) are 0 and empty where the format
+    has none.
+    """
 
     family: str
     version: str
@@ -97,7 +100,9 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Money of a settled payment goes back (pacs.004). reason: an ISO 20022 external code, or the bank's own word."""
+    """Money of a settled payment goes back (pacs.004). reason: an ISO 20022 external code, or the bank's
+    own word.
+    """
 
     message_id: str
     return_id: str
@@ -170,7 +175,9 @@ class StatementKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What an account had. code: ``OPBD`` opening, ``CLBD`` closing, ``ITBD`` interim, ``CLAV`` available ..."""
+    """What an account had. code: ``OPBD`` opening, ``CLBD`` closing, ``ITBD`` interim, ``CLAV`` available
+    ...
+    """
 
     code: str
     amount: Money
@@ -179,7 +186,9 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An account over a period, without its entries. entry_count and the sums are what was read, or will be written."""
+    """An account over a period, without its entries. entry_count and the sums are what was read, or will be
+    written.
+    """
 
     message_id: str
     statement_id: str
@@ -203,7 +212,9 @@ class Statement:
 
     @property
     def opening(self) -> Balance | None:
-        """What the account had before the first entry. A statement in pages may begin with an interim balance."""
+        """What the account had before the first entry. A statement in pages may begin with an interim
+        balance.
+        """
         return self._first("OPBD", "PRCD") or (self._interim[0] if self._pages else None)
 
     @property
@@ -240,8 +251,8 @@ class EntryDetail:
 class Entry:
     """A movement on a statement. amount: positive a credit, negative a debit, in minor units.
 
-    statement: place of its statement in the file, from 0. reference: the servicer's own. status: ``BOOK``, ``PDNG``,
-    ``INFO``, ``FUTR``. code: the bank transaction code. reversal: it takes an earlier entry back.
+    statement: place of its statement in the file, from 0. reference: the servicer's own. status: ``BOOK``,
+    ``PDNG``, ``INFO``, ``FUTR``. code: the bank transaction code. reversal: it takes an earlier entry back.
     """
 
     statement: int
@@ -268,7 +279,8 @@ class Entry:
 class Settlement:
     """A delivery of securities instructed (sese.023) or confirmed (sese.025): the mapped subset.
 
-    quantity: units of the security times 10 to the power ``decimals``. delivers, against_payment: as instructed.
+    quantity: units of the security times 10 to the power ``decimals``. delivers, against_payment: as
+    instructed.
     """
 
     transaction_id: str

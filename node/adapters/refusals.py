@@ -1,7 +1,7 @@
 """Why a file is refused: a line, a reason code for programs, and a sentence for people.
 
-The codes are permanent. A reader collects what it finds and goes on, so that one run tells everything that is to be
-repaired; only what makes the rest unreadable ends it at once.
+The codes are permanent. A reader collects what it finds and goes on, so that one run tells everything that
+is to be repaired; only what makes the rest unreadable ends it at once.
 """
 
 from dataclasses import dataclass
@@ -107,7 +107,9 @@ class FileRefused(ValueError):
 
 
 class Bad(ValueError):
-    """A value of a record is wrong; the reader gives it the file and, where ``line`` is 0, the record's line."""
+    """A value of a record is wrong; the reader gives it the file and, where ``line`` is 0, the record's
+    line.
+    """
 
     def __init__(self, reason: Reason, detail: str = "", line: int = 0) -> None:
         super().__init__(f"{reason.value}: {detail}")

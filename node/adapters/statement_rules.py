@@ -1,5 +1,5 @@
-"""What every statement must keep, whatever its format: one currency, opening plus entries is closing, dates ascend, and
-no statement is missing between two of the same account.
+"""What every statement must keep, whatever its format: one currency, opening plus entries is closing, dates
+ascend, and no statement is missing between two of the same account.
 """
 
 from collections.abc import Iterable
@@ -98,7 +98,8 @@ def link_of(statement: Statement) -> Link:
 def gap(before: Link, statement: Statement) -> tuple[Reason, str] | None:
     """What is wrong between two statements that follow one another, or None.
 
-    Balances decide where both are stated, sequence numbers elsewhere: banks number by day, or begin anew each year.
+    Balances decide where both are stated, sequence numbers elsewhere: banks number by day, or begin anew
+    each year.
     """
     opening = statement.opening
     begins = opening.day.isoformat() if opening else statement.begins[:10]

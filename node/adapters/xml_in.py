@@ -1,7 +1,8 @@
-"""XML in: the one place that touches lxml. A file of any size is read a record at a time, in bounded memory.
+"""XML in: the one place that touches lxml. A file of any size is read a record at a time, in bounded
+memory.
 
-What always holds: no document type, no entity, no network; a chunk is parsed, its records are handed out and taken out
-of the tree, and a record that does not end within RECORD_BYTES_MAX ends the reading.
+What always holds: no document type, no entity, no network; a chunk is parsed, its records are handed out
+and taken out of the tree, and a record that does not end within RECORD_BYTES_MAX ends the reading.
 """
 
 import re
@@ -43,8 +44,8 @@ _DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T.*|Z|[+-][0-9]{2}
 
 
 def probe(file: BinaryIO, problems: Problems) -> tuple[str, str]:
-    """The family (``camt.053``) and version (``camt.053.001.08``) of an ISO 20022 message; empty texts where the XML
-    is something else. The file is read from its beginning. Raises FileRefused.
+    """The family (``camt.053``) and version (``camt.053.001.08``) of an ISO 20022 message; empty texts
+    where the XML is something else. The file is read from its beginning. Raises FileRefused.
     """
     parser = etree.XMLPullParser(events=("start",), **OPTIONS)
     file.seek(0)
@@ -128,7 +129,9 @@ class Element:
 
 
 class Fields:
-    """The leaves of one element in document order, each taken at most once; what is left is what nobody understood."""
+    """The leaves of one element in document order, each taken at most once; what is left is what nobody
+    understood.
+    """
 
     __slots__ = ("_places", "_rows", "line")
 
@@ -272,8 +275,8 @@ def parse_day(text: str, line: int = 0) -> date:
 
 
 def elements(file: BinaryIO, problems: Problems, places: dict[str, Collection[str]]) -> Iterator[Element]:
-    """Walk a file and yield every element named in ``places`` that ends below a parent named there; each is taken out
-    of the tree afterwards. places: name -> names of its parents, or ANY. Raises FileRefused.
+    """Walk a file and yield every element named in ``places`` that ends below a parent named there; each is
+    taken out of the tree afterwards. places: name -> names of its parents, or ANY. Raises FileRefused.
     """
     parser = etree.XMLPullParser(events=("end",), tag=[f"{{*}}{name}" for name in places], **OPTIONS)
     file.seek(0)

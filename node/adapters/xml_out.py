@@ -25,7 +25,9 @@ def escaped(text: str) -> str:
 
 
 class XmlOut:
-    """Writes one document: ``with XmlOut(file, "camt.053.001.08") as out``. A document is complete when left well."""
+    """Writes one document: ``with XmlOut(file, "camt.053.001.08") as out``. A document is complete when
+    left well.
+    """
 
     def __init__(self, file: BinaryIO, version: str) -> None:
         self._file = file
@@ -56,7 +58,8 @@ class XmlOut:
             self._put(f"{' ' * len(self._open)}</{name}>\n")
 
     def leaf(self, path: str, text: str, longest: int = 0) -> None:
-        """An element with a text; a path ``a/b/c`` makes those around it. longest: characters at most, 0: any.
+        """An element with a text; a path ``a/b/c`` makes those around it. longest: characters at most, 0:
+        any.
 
         Raises Bad BAD_VALUE.
         """

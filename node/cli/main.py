@@ -17,6 +17,7 @@ from node.cli import (
     blocks,
     doctor,
     engine,
+    files,
     holds,
     initialise,
     keys,
@@ -199,6 +200,8 @@ for name, noun in (
     ("engine", engine),
 ):
     app.add_typer(noun.app, name=name)
+app.command("import")(files.import_)
+app.command("export")(files.export)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
 app.command("doctor")(doctor.doctor)
