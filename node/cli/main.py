@@ -22,6 +22,7 @@ from node.cli import (
     deals,
     doctor,
     engine,
+    files,
     governance,
     holds,
     initialise,
@@ -227,6 +228,8 @@ for name, noun in (
     app.add_typer(noun.app, name=name)
 app.command("validators")(validators.validators)
 app.command("trust")(trust.trust)
+app.command("import")(files.import_)
+app.command("export")(files.export)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
 app.command("prune")(snapshot.prune)

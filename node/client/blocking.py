@@ -20,7 +20,16 @@ from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
 from node.client.outcome import Outcome
-from node.client.reads import BlockContent, Cursor, EventAt, Head, Movement, NodeStatus, TransactionRecord
+from node.client.reads import (
+    BalanceAt,
+    BlockContent,
+    Cursor,
+    EventAt,
+    Head,
+    Movement,
+    NodeStatus,
+    TransactionRecord,
+)
 from node.client.signing import Signer
 from node.client.submission import BATCH_MAX, WINDOW_DEFAULT
 from node.ledger.hashing import Suite
@@ -199,6 +208,10 @@ class BlockingClient:
     def query(self, contract: str, name: str, *arguments: Any) -> Any:
         """As Client.query."""
         return self._loop.run(self._client.query(contract, name, *arguments))
+
+    def balance(self, account: str, asset: str) -> BalanceAt:
+        """As Client.balance."""
+        return self._loop.run(self._client.balance(account, asset))
 
     def positions(self, member: str) -> dict[str, tuple[int, int]]:
         """As Client.positions."""
