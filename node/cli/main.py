@@ -15,6 +15,7 @@ from node.cli import (
     backup,
     blacklist,
     blocks,
+    ca,
     consortium,
     doctor,
     engine,
@@ -32,6 +33,7 @@ from node.cli import (
     status,
     support,
     transfer,
+    trust,
     validator,
     validators,
     verify,
@@ -191,6 +193,7 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("ca", ca),
     ("validator", validator),
     ("members", members),
     ("governance", governance),
@@ -209,6 +212,7 @@ for name, noun in (
 ):
     app.add_typer(noun.app, name=name)
 app.command("validators")(validators.validators)
+app.command("trust")(trust.trust)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
 app.command("prune")(snapshot.prune)

@@ -44,13 +44,14 @@ class Suite:
 
     name: as genesis spells it. digest: bytes -> 32 bytes. algorithms: the signature algorithms that the keys
     of its members and their nodes may have, the usual one first. authority_only: what the keys that certify
-    headers may have besides.
+    headers may have besides. encryption: what the keys may be with which others encrypt for a member.
     """
 
     name: str
     digest: Callable[[bytes], bytes]
     algorithms: tuple[str, ...]
     authority_only: tuple[str, ...] = ()
+    encryption: tuple[str, ...] = ()
 
     @property
     def authority_algorithms(self) -> tuple[str, ...]:
@@ -87,8 +88,8 @@ def _no_sm3(_data: bytes) -> bytes:
     )
 
 
-INTERNATIONAL: Final = Suite("international", _sha256, ("ed25519", "p256"))
-GUOMI: Final = Suite("guomi", _sm3_function(), ("sm2",), ("ed25519",))
+INTERNATIONAL: Final = Suite("international", _sha256, ("ed25519", "p256"), encryption=("x25519",))
+GUOMI: Final = Suite("guomi", _sm3_function(), ("sm2",), ("ed25519",), ("sm2",))
 
 SUITES: Final = {INTERNATIONAL.name: INTERNATIONAL, GUOMI.name: GUOMI}
 

@@ -220,6 +220,13 @@ class Ledger(SnapshotVerbs):
         outcomes = tuple([self._decide(run, candidate, block.height, time_ms) for candidate in candidates])
         return self._seal(block.height, time_ms, run, outcomes)
 
+    def next_protocol(self) -> int:
+        """The number of the rules that hold one height above the block finalized last."""
+        pending = self._pending
+        if pending is None:
+            return self.standing.protocol(self._info.height + 1)
+        return pending.standing.protocol(pending.finalized.height + 1)
+
     def commit(self, certificate: bytes = b"") -> Info:
         """Hand the finalized block to the store: the next block sees it; it is durable once synced."""
         if self._pending is None:

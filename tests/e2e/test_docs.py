@@ -30,10 +30,12 @@ from node.engine.counters import Counters
 from node.engine.embedded import EmbeddedEngine
 from node.engine.engine import EngineStatus
 from node.engine.errors import NodeError
+from node.keys.certificates import Role
 from node.ledger.errors import ErrorCode
 from node.metrics import NodeMetrics
 from node.network.local import free_ports, read_network
 from node.network.processes import stop
+from node.services.access import ACCESS
 from node.services.server import RPCS
 from node.services.status import CODES
 from node.storage.errors import StorageCode
@@ -179,6 +181,9 @@ def samples() -> set[str]:
         restarts=lambda: 0,
     )
     metrics.observe("method", "OK", 0.1)
+    metrics.doors = cast(
+        "Any", SimpleNamespace(refusals={"NOT_PERMITTED": 1}, ends=lambda: {"node certificate": 1.0})
+    )
     page = generate_latest(metrics.registry).decode()
     found = {
         line.partition("{")[0].partition(" ")[0] for line in page.splitlines() if not line.startswith("#")
@@ -200,6 +205,16 @@ def test_every_metric_is_documented_and_alert_rules_use_no_other() -> None:
 def test_every_rpc_is_documented() -> None:
     known = {re.sub(r"^/(vostro\.\w+\.v1\.)?", "", method) for method in RPCS}
     assert set(first_cells(read("docs/api.md"), "RPC")) == known
+
+
+def test_every_row_of_the_access_matrix_is_documented() -> None:
+    told = first_cells(read("docs/api.md"), "call")
+    known = {}
+    for method, row in ACCESS.items():
+        roles = ", ".join(f"`{role}`" for role in sorted(row.roles or ()))
+        opened = "anybody" if row.roles is None else "any role" if row.roles == frozenset(Role) else roles
+        known[re.sub(r"^/(vostro\.\w+\.v1\.)?", "", method)] = [opened, row.reads]
+    assert told == known
 
 
 def codes_of(space: type) -> dict[str, str]:
@@ -364,4 +379,4 @@ def test_every_runnable_block_is_in_a_document_that_is_run() -> None:
     }
     assert runnable == set(EXECUTED)
     tags = {block.tag.partition("=")[0] for name in EXECUTED for block in blocks(read(name))}
-    assert tags <= {"console", "console run", "python", "python file", "text", "yaml", "ini"}
+    assert tags <= {"console", "console run", "python", "python file", "text", "yaml", "ini", "toml"}

@@ -142,6 +142,12 @@ def changed(value: Any) -> Any:
     return value[:-1] + (other if last.isalnum() else "x")
 
 
+@pytest.mark.evidence(
+    "VAL5",
+    asset="consensus",
+    threat="a false entry to a network",
+    mitigation="entries are signed and compared",
+)
 def test_an_entry_with_anything_changed_is_refused(four: list[SignedEntry]) -> None:
     tried: dict[str, int] = {}
     document = json.loads(format_entry(four[0]))
@@ -166,6 +172,12 @@ def test_an_entry_with_anything_changed_is_refused(four: list[SignedEntry]) -> N
     print(f"{sum(tried.values())} changed values, {len(document)} missing fields refused: {tried}")
 
 
+@pytest.mark.evidence(
+    "VAL5",
+    asset="consensus",
+    threat="a false entry to a network",
+    mitigation="entries are signed and compared",
+)
 def test_nobody_enters_a_key_that_another_holds() -> None:
     mine, theirs = Bank("a"), Bank("b")
     tried = 0

@@ -56,6 +56,9 @@ COLLECT_ALL_EVERY: Final = 1_000
 log = structlog.get_logger("vostro.engine")
 
 
+MakeSnapshots = Callable[[Callable[[str], None]], Snapshots]
+
+
 class Certificates(Protocol):
     """Keeps what proves receipts (certificates.py)."""
 
@@ -87,13 +90,14 @@ class CometEngine(RunningLedger):
         peers: Sequence[Peer] = (),
         index: Places | None = None,
         clock_ms: Callable[[], int] = now_ms,
-        snapshots: Snapshots | None = None,
+        snapshots: MakeSnapshots | None = None,
         witness: Callable[[DecidedBlock], None] = unwitnessed,
         trace: Callable[[Call], None] | None = None,
     ) -> None:
         """signer: signs this node's bundles. home: CometBFT's directory. abci_socket: where CometBFT calls.
-        peers: kept connected. queue_max: transactions, however fast the network is. witness: sees every
-        decided block before it runs. Raises RecordUnusable.
+        peers: kept connected. queue_max: transactions, however fast the network is. snapshots: gives the part
+        that makes and takes them, told where its alarms go from any thread. witness: sees every decided block
+        before it runs. Raises RecordUnusable.
         """
         super().__init__(
             ledger, store, verifier, workers, queue_max=queue_max, index=index, clock_ms=clock_ms
@@ -106,10 +110,12 @@ class CometEngine(RunningLedger):
             ledger, self._bundles, signer, rpc,
             sequence=clock_ms() * 1_000_000, refused=self._door.answer_all,
         )  # fmt: skip
+        self._snapshots = snapshots(self._alarm_soon) if snapshots else None
         self._application = LedgerApplication(
             ledger, store, self._bundles, home,
             chain_id=comet_chain_id(ledger.chain.chain_id), version=version, on_decide=self._on_decide,
-            committed=self._committed, alarm=self.alarm, snapshots=snapshots, witness=witness,
+            committed=self._committed, alarm=self.alarm, restored=self._restored, snapshots=self._snapshots,
+            witness=witness,
         )  # fmt: skip
         self._server = AbciServer(
             self._application, abci_socket, failed=self.halt, closed=self._lost, trace=trace
@@ -131,16 +137,17 @@ class CometEngine(RunningLedger):
         self,
         comet: Comet,
         certificates: Certificates | None = None,
-        vote: Coroutine[Any, Any, None] | None = None,
+        *beside: Coroutine[Any, Any, None],
     ) -> None:
-        """Serve CometBFT, start it, and go on once it answers. vote: answers for the validator's key, where
-        CometBFT does not hold it. Raises SocketRefused, CometFailed.
+        """Serve CometBFT, start it, and go on once it answers. beside: what CometBFT needs while it runs: who
+        answers for the validator's key, ways to peers. Raises SocketRefused, CometFailed.
         """
+        self._loop = asyncio.get_running_loop()
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
-        if vote:
-            self._run_beside(vote)
+        for follower in beside:
+            self._run_beside(follower)
         await comet.start()
         await self._ready(comet)
         self._ledger.publish()
@@ -151,6 +158,8 @@ class CometEngine(RunningLedger):
         followers = [self._follow(), self._bundler.run(), self._keep_dialling()]
         if certificates:
             followers.append(certificates.run())
+        if self._snapshots:
+            followers.append(self._snapshots.run(self._on_decide))
         for follower in followers:
             self._run_beside(follower)
 
@@ -167,6 +176,10 @@ class CometEngine(RunningLedger):
             for task in (ready, halted):
                 task.cancel()
             await asyncio.gather(ready, halted, return_exceptions=True)
+
+    def _alarm_soon(self, text: str) -> None:
+        """An alarm from any thread."""
+        self._loop.call_soon_threadsafe(self.alarm, text)
 
     def _run_beside(self, follower: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(follower)
@@ -223,6 +236,15 @@ class CometEngine(RunningLedger):
             self._certificates.notice(height)
         self._blocks += 1
         gc.collect(2 if self._blocks % COLLECT_ALL_EVERY == 0 else 0)
+
+    def _restored(self) -> None:
+        """A snapshot was taken in: readers and the door see it, and wait until CometBFT is level."""
+        info = self._ledger.info()
+        self._ledger.publish()
+        self.comet_height = self._begun_at = info.height
+        self._durable, self._door.height, self._time_ms = info, info.height, info.time_ms
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
     def _admit(self, decided: int) -> None:
         """Bound what may wait by what was decided lately."""
