@@ -197,6 +197,8 @@ def test_nodes_in_the_foreground_end_with_their_parent(
         assert code == (0 if number is signal.SIGTERM else -signal.SIGKILL)
         assert "serving" in log.read_text()
         assert [processes.pid_of(small, bank) for bank in small.banks] == [None, None]
+        gently = ["stopping" in bank.log.read_text() for bank in small.banks]
+        assert gently == [number is signal.SIGTERM] * 2
     finally:
         parent.kill()
         parent.wait(SECONDS)
