@@ -68,7 +68,7 @@ log = structlog.get_logger("vostro.node")
 
 
 class NodeHalted(Exception):
-    """The node met what must never happen and has stopped; the text is its last alarm."""
+    """The node met what must never happen and has stopped; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +345,7 @@ async def run_node(config: NodeConfig) -> None:
         if stop_metrics:
             stop_metrics()
         if node.engine.halted.is_set():
-            raise NodeHalted(node.engine.status().alarms[-1])
+            raise NodeHalted(node.engine.why_halted)
 
 
 def parts_of(node: Node) -> Parts:

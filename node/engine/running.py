@@ -82,7 +82,8 @@ class RunningLedger(ABC):
         self._turn = asyncio.Lock()
         self._decide = ThreadPoolExecutor(1, "decide")
         self.halted = asyncio.Event()
-        """Set when the engine has stopped for good; the last alarm says why."""
+        """Set when the engine has stopped for good; ``why_halted`` says why."""
+        self.why_halted = ""
 
     # --- what an engine adds --------------------------------------------------------------------------------
 
@@ -136,8 +137,9 @@ class RunningLedger(ABC):
         if self.halted.is_set():
             return
         self._door.refusing = NodeError.STOPPED
+        self.why_halted = f"the node halts: {type(error).__name__}: {error}"
         self.halted.set()
-        self.alarm(f"the node halts: {type(error).__name__}: {error}")
+        self.alarm(self.why_halted)
         self._door.answer_all(self._waiting(), NodeError.STOPPED)
 
     async def heights(self, after: int) -> AsyncIterator[int]:

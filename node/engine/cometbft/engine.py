@@ -170,7 +170,7 @@ class CometEngine(RunningLedger):
         try:
             await asyncio.wait((ready, halted), return_when=asyncio.FIRST_COMPLETED)
             if self.halted.is_set():
-                raise InvariantViolated(self.status().alarms[-1])
+                raise InvariantViolated(self.why_halted)
             ready.result()
         finally:
             for task in (ready, halted):
