@@ -36,6 +36,7 @@ from node.engine.indexer import Indexer
 from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
+from node.keys.files import check_private
 from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
@@ -68,7 +69,7 @@ log = structlog.get_logger("vostro.node")
 
 
 class NodeHalted(Exception):
-    """The node met what must never happen and has stopped; the text says why."""
+    """The node met what must never happen and has stopped; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Node:
 def open_offline(config: NodeConfig) -> Opened:
     """Open the data directory, made first if there is none, and the ledger above it.
 
-    Raises GenesisRefused, StorageError, InvariantViolated.
+    Raises GenesisRefused, StorageError, InvariantViolated, FileExposed where others can use the directory.
     """
     genesis = load_genesis(config.genesis)
     suite = suite_of(genesis)
@@ -113,6 +114,7 @@ def open_offline(config: NodeConfig) -> Opened:
     if not config.data_dir.exists() or not any(config.data_dir.iterdir()):
         document = codec.encode(genesis)
         ShardedStore.create(config.data_dir, suite, shards=config.shards, genesis=document).close()
+    check_private(config.data_dir)
     store = ShardedStore.open(config.data_dir, suite, budget=budget, lifetime_ms=genesis.limits.lifetime_ms)
     try:
         verifier = CachedVerifier(VERIFIERS[genesis.suite](), VERDICTS_MAX)
@@ -131,6 +133,9 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused,
     KeystoreError; and in a consortium HomeRefused, CometFailed, SocketRefused, InstallFailed.
     """
+    for path in config.private_files:
+        if path.exists():  # a missing one is told where it is needed
+            check_private(path)
     start = consortium_start if config.consortium else sequencer_start
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
@@ -218,7 +223,7 @@ async def consortium_start(
         binary = find_binary(config.cometbft)
         log_file = consortium.home / COMET_LOG
         sockets = [settings.rpc, *([settings.signer] if settings.signer else [])]
-        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets)
+        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets, said=engine.hear)
     certificates = ValidatorCertificates(
         rpc,
         store,
@@ -332,8 +337,9 @@ async def run_node(config: NodeConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(config) as node:
         metrics = metrics_of(node)
-        stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         face = build_server(config, parts_of(node), metrics.observe, node.engine.halt)
+        metrics.doors = face.doors
+        stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         await face.start()
         gc.freeze()  # what is open now stays; the engine collects between blocks
         gc.disable()
@@ -345,7 +351,7 @@ async def run_node(config: NodeConfig) -> None:
         if stop_metrics:
             stop_metrics()
         if node.engine.halted.is_set():
-            raise NodeHalted(node.engine.why_halted)
+            raise NodeHalted(node.engine.halt_reason)
 
 
 def parts_of(node: Node) -> Parts:

@@ -24,6 +24,7 @@ from node.ledger import snapshot, types
 from node.ledger.contract import Method
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import Record
+from node.network.entry import Entry, Proofs
 from node.receipts import ReceiptProblem
 from node.receipts.document import Checkpoint, ReceiptFile
 from node.storage.errors import StorageCode
@@ -34,6 +35,7 @@ TRANSACTION: Final = (types.Transaction, types.SignedTransaction, types.Bundle)
 BLOCK: Final = (types.Receipt, types.Leaf, types.Header)
 GENESIS: Final = (types.Genesis,)
 EVIDENCE: Final = (types.Evidence,)
+ENTRY: Final = (Entry, Proofs)
 SNAPSHOT: Final = (snapshot.Manifest, snapshot.WindowChunk, snapshot.StateChunk)
 
 
@@ -230,6 +232,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "signed header records": lambda: records_part(SignedHeader),
     "checkpoint record": lambda: records_part(Checkpoint),
     "snapshot records": lambda: records_part(*SNAPSHOT),
+    "entry records": lambda: records_part(*ENTRY),
     "receipt problems": problems_part,
     "refusals": refusals_part,
 }

@@ -98,6 +98,11 @@ def make_genesis(
         ("assets", 0),
         ("transfers", 0),
         ("blacklist", 0),
+        ("encryption", 0),
+        ("registration", 0),
+        ("servicing", 0),
+        ("settlement", 0),
+        ("trading", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

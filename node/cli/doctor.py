@@ -1,5 +1,6 @@
 """``vostro doctor``: is this node sound, and if not, what is to be done?"""
 
+import datetime as dt
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,14 @@ from node.engine.cometbft.home import VERSION, Home, HomeRefused, load_node_id
 from node.engine.cometbft.install import InstallFailed, find_binary
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
+from node.keys.files import check_private
 from node.keys.keystore import KeystoreError
 from node.keys.loader import load_signer
 from node.keys.token_uri import is_token_uri
 from node.keys.unsound import UnsoundLibrary
 from node.ledger.ledger import PROTOCOLS
+from node.services.identity import announced
+from node.services.tls import CertificateFiles
 from node.storage.directory import free_bytes
 
 CLOCK_MS_MAX: Final = 5_000
@@ -95,6 +99,9 @@ def _local(session: Session) -> Iterator[Finding]:
     else:
         yield _guarded("sequencer key", lambda: _sequencer_key(config))
         yield from _modes(*config.sequencer)
+    if config.data_dir.exists():
+        yield _guarded("data directory", lambda: _private(config.data_dir))
+    yield from _certificates(config)
     yield _disk(config)
 
 
@@ -160,6 +167,29 @@ def _mode(path: Path) -> Finding:
     if bits & 0o077:
         return Finding(check, Verdict.FAILED, f"{bits:04o}: others can use it", f"chmod 600 {path}")
     return Finding(check, Verdict.OK, f"{bits:04o}")
+
+
+def _private(path: Path) -> str:
+    check_private(path)
+    return "its owner's alone"
+
+
+def _certificates(config: NodeConfig) -> Iterator[Finding]:
+    """What of the doors ends, announced 30, 14 and 3 days ahead."""
+    try:
+        files = CertificateFiles.of(config)
+    except ConfigError as error:
+        yield Finding("certificates", Verdict.FAILED, str(error), "correct the files or the configuration")
+        return
+    now = dt.datetime.now(dt.UTC)
+    for ending in files.endings() if files else []:
+        due, told = announced(ending, now), f"until {ending.until:%Y-%m-%d %H:%M} UTC"
+        if due is None:
+            yield Finding(ending.what, Verdict.OK, told)
+        elif due:
+            yield Finding(ending.what, Verdict.WARNING, f"{told}, within {due} days", "renew it")
+        else:
+            yield Finding(ending.what, Verdict.FAILED, f"ended: {told}", "renew it now")
 
 
 def _disk(config: NodeConfig) -> Finding:

@@ -15,6 +15,9 @@ from node.cli import (
     backup,
     blacklist,
     blocks,
+    ca,
+    consortium,
+    deals,
     doctor,
     engine,
     governance,
@@ -22,6 +25,8 @@ from node.cli import (
     initialise,
     keys,
     members,
+    network,
+    offers,
     payday,
     receipt,
     reshard,
@@ -190,6 +195,7 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("ca", ca),
     ("validator", validator),
     ("members", members),
     ("governance", governance),
@@ -197,11 +203,15 @@ for name, noun in (
     ("accounts", accounts),
     ("transfer", transfer),
     ("holds", holds),
+    ("offers", offers),
+    ("deals", deals),
     ("blacklist", blacklist),
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),
     ("engine", engine),
+    ("consortium", consortium),
+    ("network", network),
     ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)

@@ -82,8 +82,9 @@ class RunningLedger(ABC):
         self._turn = asyncio.Lock()
         self._decide = ThreadPoolExecutor(1, "decide")
         self.halted = asyncio.Event()
-        """Set when the engine has stopped for good; ``why_halted`` says why."""
-        self.why_halted = ""
+        """Set when the engine has stopped for good."""
+        self.halt_reason = ""
+        """Why, for operators."""
 
     # --- what an engine adds --------------------------------------------------------------------------------
 
@@ -137,9 +138,9 @@ class RunningLedger(ABC):
         if self.halted.is_set():
             return
         self._door.refusing = NodeError.STOPPED
-        self.why_halted = f"the node halts: {type(error).__name__}: {error}"
+        self.halt_reason = f"the node halts: {type(error).__name__}: {error}"
         self.halted.set()
-        self.alarm(self.why_halted)
+        self.alarm(self.halt_reason)
         self._door.answer_all(self._waiting(), NodeError.STOPPED)
 
     async def heights(self, after: int) -> AsyncIterator[int]:

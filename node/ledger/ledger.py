@@ -202,6 +202,16 @@ class Ledger(SnapshotVerbs):
         """Whether another node's proposal, of which every bundle passes the predicate, may be voted for."""
         return is_acceptable(bundles, self._runner.founding)
 
+    def silenced(self, bundles: Sequence[Judged]) -> list[bool]:
+        """Of which bundles the items are discarded in the next block: those of nodes that are retired, or of
+        members that are suspended, after the last committed block. Abandons what is finalized and not
+        committed.
+        """
+        self._pending = None
+        self._delta.rollback()
+        keeper = self._runner.keepers.authorities
+        return [keeper is not None and not keeper.is_node_active(bundle.node) for bundle in bundles]
+
     def finalize_block(self, block: Block) -> Finalized:
         """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``. Raises
         ReleaseTooOld, before anything else, where this release does not have the rules of its height.

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from node.ledger.codec import encode, trusted_decoder
 from node.storage import layout
 from node.storage.database import (
@@ -68,7 +70,10 @@ class HeadFile:
         data = os.pread(self._descriptor, HEAD_BYTES, 0)
         size = data[CRC_BYTES] if len(data) == HEAD_BYTES else 0
         content = unsealed(data[: CRC_BYTES + 1 + size])
-        return _decode_head(content[1:]) if content is not None and size else None
+        try:
+            return _decode_head(content[1:]) if content is not None and size else None
+        except msgspec.MsgspecError:  # whole, and not of this release
+            return None
 
     @property
     def is_empty(self) -> bool:

@@ -58,6 +58,7 @@ BLOCK: Final = b"B"
 EDGE: Final = b"e"
 GENESIS: Final = b"g"
 POSITION: Final = b"n"
+POSITION_KEY_BYTES: Final = 9
 PRUNING: Final = b"p"
 HISTORY: Final = b"t"
 

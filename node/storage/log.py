@@ -16,12 +16,13 @@ import plyvel
 from node.ledger.codec import encode, trusted_decoder
 from node.ledger.hashing import HEADER, Suite
 from node.ledger.merkle import Node
-from node.ledger.types import BlockRecord, Header, Record, Write
+from node.ledger.types import BlockRecord, Count, Header, Height, Record, Write
 from node.storage import layout
 from node.storage.database import MIB, Database, open_database, rows_of, sync_directory, translate, translated
 from node.storage.errors import StorageCode, StorageError
 
 CHUNK: Final = 64
+HEIGHT_BYTES: Final = 8
 CHECKED_ON_OPEN: Final = 10_000
 DELETIONS_A_BATCH: Final = 10_000
 
@@ -44,16 +45,16 @@ class StoredHeader(Record, frozen=True):
     dropped since.
     """
 
-    position: int
-    height: int
-    time_ms: int
+    position: Height
+    height: Height
+    time_ms: Height
     app_hash: bytes
     header: bytes
     certificate: bytes
-    leaves: int
-    bodies: int
-    receipts: int
-    writes: int
+    leaves: Count
+    bodies: Count
+    receipts: Count
+    writes: Count
     history: tuple[tuple[int, int, bytes], ...]
 
     def record(self) -> BlockRecord:
@@ -95,6 +96,8 @@ class LogReader:
     def header_count(self) -> int:
         """How many blocks there are."""
         for key, _ in self._iterate(layout.POSITION, reverse=True):
+            if len(key) != layout.POSITION_KEY_BYTES:
+                raise self._damage("the number of a block is none")
             return int.from_bytes(key[1:], "big") + 1
         return 0
 
@@ -110,6 +113,8 @@ class LogReader:
     def height_at(self, position: int) -> int | None:
         """The height of block number ``position``, counted from 0; None beyond the last."""
         found = self._get(layout.position_key(position))
+        if found is not None and len(found) != HEIGHT_BYTES:
+            raise self._damage(f"the height of block number {position} is none")
         return None if found is None else int.from_bytes(found, "big")
 
     def header_at(self, position: int) -> StoredHeader:
@@ -221,10 +226,10 @@ class LogReader:
         if header is None or not 0 <= index < header.receipts:
             return None
         found = self._get(layout.block_key(height, layout.RECEIPTS, index // CHUNK))
-        if found is None:
+        receipts: tuple[bytes, ...] = () if found is None else self._decoded(_decode_items, found)
+        if index % CHUNK >= len(receipts):
             self._require_whole(height)  # it may have gone while it was read
             raise self._damage(f"receipt {index} of block {height} is missing")
-        receipts: tuple[bytes, ...] = self._decoded(_decode_items, found)
         return receipts[index % CHUNK]
 
     def body(self, height: int, index: int) -> bytes | None:

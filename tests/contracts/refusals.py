@@ -4,6 +4,9 @@ from typing import Final
 
 import contracts.governance as governance_module
 import contracts.scenarios.blacklist as blacklist_module
+import contracts.servicing as servicing_module
+import contracts.settlement as settlement_module
+import contracts.trading as trading_module
 import contracts.transfers as transfers_module
 from contracts.scenarios.blacklist import Blacklist
 from tests.contracts.cases import (
@@ -18,9 +21,12 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_registration import REGISTRATION, SERVICING
+from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
 from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
@@ -95,5 +101,24 @@ BLACKLIST: Final = (
     Case("blacklist", "look_up", "PA", {"party": PARTY, "purpose": "lending"}),
 )
 
-ALL: Final = (*MEMBERS, *VALIDATORS, *GOVERNANCE, *ASSETS, *TRANSFERS, *BLACKLIST)
-SWEEPERS: Final = (transfers_module, blacklist_module, governance_module)
+ALL: Final = (
+    *MEMBERS,
+    *VALIDATORS,
+    *GOVERNANCE,
+    *ASSETS,
+    *TRANSFERS,
+    *BLACKLIST,
+    *ENCRYPTION,
+    *REGISTRATION,
+    *SERVICING,
+    *SETTLEMENT,
+    *TRADING,
+)
+SWEEPERS: Final = (
+    transfers_module,
+    blacklist_module,
+    governance_module,
+    servicing_module,
+    settlement_module,
+    trading_module,
+)

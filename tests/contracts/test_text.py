@@ -45,6 +45,9 @@ OPEN = {
     "governance.activate": 1,
     "governance.freeze": 1,
     "governance.schedule_protocol": 0,
+    "encryption.register": 1,
+    "encryption.replace": 1,
+    "encryption.revoke": 0,
     "assets.register": 0,
     "assets.issue": 3,
     "assets.redeem": 3,
@@ -64,6 +67,32 @@ OPEN = {
     "blacklist.appeal": 1,
     "blacklist.uphold": 0,
     "blacklist.look_up": 0,
+    "registration.apply": 1,
+    "registration.supplement": 1,
+    "registration.withdraw": 2,
+    "registration.retire": 1,
+    "registration.take_up": 1,
+    "registration.approve": 2,
+    "registration.reject": 2,
+    "registration.impose": 3,
+    "registration.lift": 2,
+    "servicing.announce": 2,
+    "servicing.cancel": 1,
+    "servicing.fix": 2,
+    "servicing.pay": 4,
+    "settlement.settle": 0,
+    "settlement.settle_partly": 0,
+    "settlement.secure": 0,
+    "settlement.cancel": 1,
+    "settlement.buy_in": 0,
+    "settlement.join": 0,
+    "settlement.settle_set": 0,
+    "settlement.dissolve": 0,
+    "trading.make_offer": 5,
+    "trading.request": 5,
+    "trading.answer": 3,
+    "trading.take": 4,
+    "trading.cancel": 0,
 }
 """How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 
@@ -79,6 +108,9 @@ def places(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("case", [case for case in ALL if not case.label], ids=lambda case: case.id)
+@pytest.mark.evidence(
+    "TX7", asset="the ledger", threat="text that hides what it is", mitigation="a closed alphabet"
+)
 def test_a_control_character_is_refused_in_every_text(case: Case) -> None:
     method = METHODS[case.contract, case.method]
     filled = [bytes(32) if callable(value) else value for value in case.arguments.values()]

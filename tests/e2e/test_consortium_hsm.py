@@ -106,6 +106,9 @@ def comet_of(process: NodeProcess) -> int:
     raise AssertionError(process.log_tail())
 
 
+@pytest.mark.evidence(
+    "KEY6", asset="signing keys", threat="keys on disk", mitigation="everything signs through PKCS#11"
+)
 def test_a_consortiums_node_runs_wholly_from_a_token_and_comes_back_from_kills(folder: Path) -> None:
     hsm_kit.prepare(folder)
     hsm = hsm_kit.new_token(folder, "consortium")

@@ -27,6 +27,7 @@ from node.engine.cometbft.application import LedgerApplication
 from node.engine.cometbft.certificates import Elder, ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
 from node.engine.cometbft.home import (
+    Home,
     HomeConfig,
     Keys,
     Peer,
@@ -107,6 +108,10 @@ class Validator:
     protocols: tuple[int, ...] = PROTOCOLS
     record: Path | None = None
     """Of a signer beside CometBFT; none: the key is in CometBFT's home."""
+    make_remote: Callable[["Validator"], RemoteSigner] | None = None
+    """Makes another signer than the one over ``record``."""
+    initial_height: int = 1
+    budget: Budget = SMALL
     engine: CometEngine = field(init=False)
     ledger: Ledger = field(init=False)
     store: ShardedStore = field(init=False)
@@ -114,6 +119,16 @@ class Validator:
     comet: Supervisor = field(init=False)
     certificates: ValidatorCertificates = field(init=False)
     remote: RemoteSigner | None = field(init=False, default=None)
+
+    @property
+    def home(self) -> Home:
+        """CometBFT's directory."""
+        return Home(self.folder / "comet")
+
+    @property
+    def comet_chain(self) -> str:
+        """CometBFT's name of the chain."""
+        return comet_chain_id(chain_id(self.genesis))
 
     @property
     def signer(self) -> Any:
@@ -128,10 +143,10 @@ class Validator:
     async def start(self) -> None:
         """Open the directory and run. Raises what the engine raises."""
         data = self.folder / "data"
-        if not data.exists():
+        if not data.exists() or not any(data.iterdir()):
             ShardedStore.create(data, INTERNATIONAL, shards=2).close()
         self.store = ShardedStore.open(
-            data, INTERNATIONAL, budget=SMALL, lifetime_ms=self.genesis.limits.lifetime_ms
+            data, INTERNATIONAL, budget=self.budget, lifetime_ms=self.genesis.limits.lifetime_ms
         )
         self.store.snapshot_every = self.snapshot_every
         verifier = CachedVerifier(InternationalVerifier(), 10_000)
@@ -168,6 +183,7 @@ class Validator:
             alarm=self.engine.alarm,
             sockets=[self.config.rpc, *([self.config.signer] if self.config.signer else [])],
             restarts=QUICK,
+            said=self.engine.hear,
         )
         self.certificates = ValidatorCertificates(
             self.rpc,
@@ -175,6 +191,7 @@ class Validator:
             HandoverShelf(data),
             verifier,
             self.genesis,
+            initial_height=self.initial_height,
             alarm=self.engine.alarm,
             rpc_errors=(RpcError, TunnelFailed),
             elders=self.elders,
@@ -184,6 +201,8 @@ class Validator:
 
     def _signing(self) -> list[Coroutine[Any, Any, None]]:
         """The signer with the validator's key, where CometBFT does not hold it. Raises GuardRefused."""
+        if self.make_remote and self.config.signer:
+            return [serve(self.make_remote(self), self.config.signer)]
         if self.record is None:
             return []
         chain = comet_chain_id(chain_id(self.genesis))
@@ -221,9 +240,10 @@ class Validator:
             if self.comet.pid:
                 self.comet._process.kill()  # type: ignore[union-attr]
         await self.comet.stop()
-        for task in self.engine._tasks:
+        followers = [*self.engine._tasks, *self.engine._votes]
+        for task in followers:
             task.cancel()
-        await asyncio.gather(*self.engine._tasks, return_exceptions=True)
+        await asyncio.gather(*followers, return_exceptions=True)
         await self.engine._server.stop()
         await self.rpc.close()
         self.engine._decide.shutdown()
@@ -231,6 +251,22 @@ class Validator:
         self._let_go()
         self.store._close_parts()
         self.store._lock.release()
+
+    def lose_data(self) -> None:
+        """The ledger's disk is gone."""
+        shutil.rmtree(self.folder / "data")
+
+    def lose_blocks(self) -> None:
+        """CometBFT's blocks and state are gone; the record of the last vote is not."""
+        kept = self.home.validator_state.read_bytes() if self.home.validator_state.exists() else b""
+        shutil.rmtree(self.home.validator_state.parent)
+        if kept:
+            self.home.validator_state.parent.mkdir()
+            self.home.validator_state.write_bytes(kept)
+
+    def lose_home(self) -> None:
+        """All of CometBFT's directory is gone; keys and genesis come from their copies."""
+        shutil.rmtree(self.home.root)
 
     async def submit(self, *raws: bytes) -> list[Outcome]:
         """Hand in; the outcomes."""
@@ -288,7 +324,35 @@ class Consortium:
         )
         assert all(applied(outcome) for outcome in outcomes), outcomes
 
-    def add_observer(self, **options: Any) -> Validator:
+    async def decide(self, *operations: Operation, by: Sequence[str] = ("PA", "KB")) -> Outcome:
+        """The members decide: the first proposes, the others approve; the outcome of the last ballot."""
+        first = self.validators[0]
+        (last,) = await first.submit(
+            self.make(op("governance", "propose", operations, "as agreed"), member=by[0])
+        )
+        assert applied(last), last
+        assert last.receipt is not None
+        opened = next(event for event in last.receipt.events if event.event == "Opened")
+        number = codec.trusted_decoder(Opened)(opened.fields).number
+        content = SuiteProofs(INTERNATIONAL, InternationalVerifier()).content_hash(operations)
+        ballot = op("governance", "approve", number, content)
+        for member in by[1:]:
+            (last,) = await first.submit(self.make(ballot, member=member))
+            assert applied(last), last
+        return last
+
+    def query(self, contract: str, name: str, *arguments: Any, place: int = 0) -> Any:
+        """Ask a contract, on one node."""
+        return self.validators[place].ledger.query(contract, name, codec.encode(arguments))
+
+    async def join(self) -> Validator:
+        """Another node, with a validator's key that nobody has named yet, started from genesis."""
+        validator = self.add_observer(keys=Keys(new_key(), new_key()))
+        validator.initial_height = self.validators[0].initial_height
+        await validator.start()
+        return validator
+
+    def add_observer(self, keys: Keys | None = None, **options: Any) -> Validator:
         """A further node, not started, that follows and does not vote."""
         place = len(self.validators)
         root = self.folder / f"n{place}"
@@ -306,22 +370,10 @@ class Consortium:
             listen=f"127.0.0.1:{free_port()}",
             peers=tuple(peers),
         )
-        observer = Validator(place, root, self.genesis, Keys(new_key()), config, first.contracts, **options)
+        own = keys or Keys(new_key())
+        observer = Validator(place, root, self.genesis, own, config, first.contracts, **options)
         self.validators.append(observer)
         return observer
-
-    async def decide(self, *operations: Operation) -> None:
-        """Operations by decision of both members."""
-        first = self.validators[0]
-        (proposed,) = await first.submit(self.make(op("governance", "propose", operations, "")))
-        assert applied(proposed), proposed
-        assert proposed.receipt is not None
-        opened = next(event for event in proposed.receipt.events if event.event == "Opened")
-        number = codec.trusted_decoder(Opened)(opened.fields).number
-        content = SuiteProofs(INTERNATIONAL, InternationalVerifier()).content_hash(operations)
-        ballot = self.make(op("governance", "approve", number, content), member="KB")
-        (approved,) = await first.submit(ballot)
-        assert applied(approved), approved
 
     async def level(self, height: int = 0) -> None:
         """Until all validators have the same head, at a height or above."""
@@ -347,11 +399,14 @@ async def until(true: Callable[[], bool], what: str, seconds: float = SECONDS) -
 
 
 def founding(
-    count: int, keys: Sequence[Keys], limits: Limits, governance: GovernanceRules = GOVERNANCE_DEFAULT
+    count: int,
+    keys: Sequence[Keys],
+    limits: Limits,
+    members: Sequence[str] = ("PA", "KB"),
+    governance: GovernanceRules = GOVERNANCE_DEFAULT,
 ) -> Genesis:
-    """A genesis of two banks and so many validators, all of them PA's and KB's in turn."""
+    """A genesis of two banks or more and so many validators, each of theirs in turn."""
     validators = [public_key(each.validator or b"") for each in keys]
-    members = ("PA", "KB")
     founders = [
         Founder(
             member, f"Bank {member}", "", ("issuer", "participant", "voter"),
@@ -366,7 +421,7 @@ def founding(
         time_ms=time.time_ns() // 1_000_000,
         founders=founders,
         nodes=[
-            Node(members[at % 2], "ed25519", officer(f"node-{at}").public_key, validators[at])
+            Node(members[at % len(members)], "ed25519", officer(f"node-{at}").public_key, validators[at])
             for at in range(count)
         ],
         governance=governance,
@@ -383,12 +438,16 @@ async def consortium(
     snapshot_every: int = 0,
     keeping: Keeping | None = None,
     governance: GovernanceRules = GOVERNANCE_DEFAULT,
+    members: Sequence[str] = ("PA", "KB"),
+    adjust: Callable[[Validator], None] = lambda _validator: None,
     **options: Any,
 ) -> AsyncIterator[Consortium]:
-    """So many validators, started, with funded accounts. options: of their engines."""
+    """So many validators, started, with funded accounts. options: of their engines. adjust: changes each
+    before it starts.
+    """
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = [Keys(new_key(), new_key()) for _ in range(count)]
-    genesis = founding(count, keys, limits, governance)
+    genesis = founding(count, keys, limits, members, governance)
     document = genesis_json(genesis, comet_chain_id(chain_id(genesis)))
     peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
     made = Consortium(genesis, [], folder)
@@ -408,6 +467,7 @@ async def consortium(
             place, root, genesis, keys[place], config, contracts, options=options,
             snapshot_every=snapshot_every, keeping=keeping or Keeping(),
         )  # fmt: skip
+        adjust(validator)
         made.validators.append(validator)
     try:
         await asyncio.gather(*(each.start() for each in made.validators))

@@ -23,7 +23,11 @@ from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceS
 from node.receipts import verify_receipt_file
 from node.receipts.build import build_receipt_file
 from node.services.consensus_service import ConsensusService
+from node.services.doors import Doors
+from node.services.identity import LOCAL_OPERATOR
 from node.services.interceptors import Registrar
+from node.services.quotas import Quotas
+from node.services.reading import Reading
 from node.services.server import RPCS
 from node.storage.errors import StorageError
 from node.storage.handovers import HandoverShelf
@@ -43,7 +47,11 @@ async def doors(validators: Sequence[Validator]) -> AsyncIterator[list[PeerDoor]
     for each in validators:
         server = grpc.aio.server()
         limits = {method: rpc.request_bytes_max for method, rpc in RPCS.items()}
-        registrar: Any = Registrar(server, limits, lambda *_: None, each.engine.halt, access_log=False)
+        reading = Reading(each.ledger, each.store, each.engine)
+        open_doors = Doors(None, LOCAL_OPERATOR, Quotas(10_000, 10_000, 100), reading)
+        registrar: Any = Registrar(
+            server, limits, lambda *_: None, each.engine.halt, open_doors, access_log=False
+        )
         shelf = HandoverShelf(each.folder / "data")
         add_ConsensusServiceServicer_to_server(ConsensusService(each.engine.ask, shelf.load), registrar)
         port = server.add_insecure_port("127.0.0.1:0")

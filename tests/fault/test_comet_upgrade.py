@@ -101,7 +101,7 @@ async def test_a_rolling_upgrade_under_load_and_a_node_that_was_left_behind() ->
             )
             await until(behind.engine.halted.is_set, "the one left behind stops", WAIT_SECONDS)
             await until(lambda: three[0].ledger.info().height > start, "the others go on", WAIT_SECONDS)
-            said = behind.engine.why_halted
+            said = behind.engine.halt_reason
             assert f"protocol 2 at height {start}" in said
             assert "install a release that has it; nothing is lost" in said
             assert behind.ledger.info().height < start

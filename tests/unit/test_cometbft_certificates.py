@@ -5,6 +5,7 @@ missing holds back what would be newer.
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from node.genesis_file import format_genesis
 from node.json_form import write_document
 from node.keys.verify import InternationalVerifier
 from node.ledger import codec, hashing
-from node.ledger.genesis import authority_root
+from node.ledger.genesis import authority_root, chain_id
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.types import BlockRecord, Genesis, Header
 from node.receipts import verify_receipt_file
@@ -45,7 +46,7 @@ class Log:
     def add(self, height: int, named: Powers, certificate: bytes = b"") -> BlockRecord:
         root = authority_root(INTERNATIONAL, authority(named))
         zero = bytes(32)
-        chain = CONSORTIUM.chain_id
+        chain = chain_id(self.genesis)
         encoded = codec.encode(Header(1, chain, 1, height, height, zero, zero, 0, zero, zero, zero, root))
         app_hash = INTERNATIONAL.digest(hashing.HEADER + encoded)
         record = BlockRecord(height, height, app_hash, encoded, certificate=certificate)
@@ -212,6 +213,12 @@ async def test_the_mark_saves_searching_the_whole_log_again(
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_by_another_set_than_the_ledger_names_is_refused(chain: Chain) -> None:
     sound = chain.rpc.headers[4]
     chain.rpc.headers[4] = comet(chain.log, 4, D, B)
@@ -233,6 +240,12 @@ async def test_a_hand_over_to_another_set_than_the_ledger_names_is_seen_with_the
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_that_carries_another_app_hash_is_refused(chain: Chain) -> None:
     chain.rpc.headers[11] = signed(header(CONSORTIUM.chain_id, 11, bytes(32), D), D)
     with pytest.raises(CommitRefused, match="app hash"):
@@ -241,6 +254,12 @@ async def test_a_header_that_carries_another_app_hash_is_refused(chain: Chain) -
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("height", [4, 11])
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_without_the_signatures_of_its_set_is_refused(chain: Chain, height: int) -> None:
     good = chain.rpc.headers[height]
     for bad in (replace(good, votes=good.votes[1:]), replace(good, round=1)):
@@ -468,15 +487,9 @@ async def test_a_receipt_file_waits_for_the_next_height_and_then_verifies(tmp_pa
 
 @pytest.mark.asyncio
 async def test_after_a_move_an_early_receipt_is_certified_by_the_sequencer_until_validators_have() -> None:
-    file = golden.golden().receipt_file(4, 0, certificates=_None())
+    file = golden.golden().receipt_file(4, 0, certificates=SimpleNamespace(newest=None))
     assert file["certificate"]["kind"] == "embedded"
     assert golden_cometbft.moved_file()["certificate"]["kind"] == "cometbft"
-
-
-class _None:
-    """No certificate yet."""
-
-    newest = None
 
 
 def test_an_answer_reads_back_as_the_header_that_was_made() -> None:

@@ -134,6 +134,9 @@ def test_bytes_that_are_no_transaction_discard(raw: bytes, world: Consortium) ->
     expect_discarded(world, raw, LedgerError.MALFORMED)
 
 
+@pytest.mark.evidence(
+    "TX2", asset="balances", threat="altered transactions", mitigation="signatures over canonical bytes"
+)
 def test_every_truncation_and_every_flipped_bit_of_a_transaction_discards(world: Consortium) -> None:
     good = world.make("PA", pay("PA/main", "KB/main", 1))
     broken = [good[:length] for length in range(len(good))]

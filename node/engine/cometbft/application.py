@@ -13,6 +13,7 @@ nothing, and Info says 0, so that a ledger can move here from the embedded engin
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -42,10 +43,11 @@ from node.engine.cometbft.bundles import Bundles, Met
 from node.engine.cometbft.home import params_of
 from node.engine.ports import DurableStore
 from node.engine.record import RecordFile, RecordMissing
-from node.ledger.errors import InvariantViolated, Rejected
-from node.ledger.ledger import Finalized, Ledger
+from node.ledger.bundles import Judged
+from node.ledger.errors import InvariantViolated, LedgerError, Rejected
+from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.transactions import Candidate
-from node.ledger.types import Authority, Block, Evidence, Height, Record, TimeMs
+from node.ledger.types import Authority, Block, Evidence, Height, Receipt, Record, TimeMs
 
 NS_PER_MS: Final = 1_000_000
 PLACE_BYTES: Final = 256
@@ -150,11 +152,12 @@ class LedgerApplication:
     async def info(self, request: InfoRequest) -> InfoAnswer:
         """Where the application stands under this home."""
         info = self._ledger.info()
-        height = self._height()
+        height = self.height
         protocol = self._ledger.standing.protocol(max(info.height, height) + 1)
         return InfoAnswer(height, info.app_hash if height else b"", protocol, self._version)
 
-    def _height(self) -> int:
+    @property
+    def height(self) -> int:
         """The last height committed under this home: the ledger's head, or a quiet block behind it. A place
         that names another app hash belongs to a newer copy of the ledger, and CometBFT replays what this one
         lacks.
@@ -214,9 +217,7 @@ class LedgerApplication:
     async def check_tx(self, tx: bytes, *, recheck: bool) -> CheckTxAnswer:
         """May this bundle wait in the mempool?"""
         try:
-            judged = self._bundles.meet(tx).judged
-            self._bundles.check_shunned(judged.node)
-            return CheckTxAnswer(gas_wanted=self._ledger.check_tx(judged))
+            return CheckTxAnswer(gas_wanted=self._bundles.admit(tx))
         except Rejected as rejected:
             error = rejected.error
             return CheckTxAnswer(error.code, log=str(rejected), codespace=error.codespace)
@@ -241,6 +242,7 @@ class LedgerApplication:
                 self._alarm(f"block {block.height} proposed by {block.proposer.hex()} is refused: {rejected}")
                 return False
         if self._ledger.process_proposal(judged):
+            self._bundles.begin_all(block.txs)
             return True
         self._alarm(f"block {block.height} proposed by {block.proposer.hex()} breaks a block's bounds")
         return False
@@ -251,12 +253,12 @@ class LedgerApplication:
         """Run a decided block; nothing is durable yet."""
         self._witness(block)
         met = self._met(block)
-        await self._bundles.verified(met)
-        candidates = tuple([candidate for each in met for candidate in each.judged.candidates])
+        judged = [each.judged for each in met]
+        silenced = await self._on_decide(self._ledger.silenced, judged)
+        await self._bundles.verified([each for each, is_out in zip(met, silenced, strict=True) if not is_out])
+        candidates = tuple([candidate for bundle in judged for candidate in bundle.candidates])
         evidence = tuple([_evidence(entry) for entry in block.misbehavior if entry.kind in KINDS])
-        finalized: Finalized = await self._on_decide(
-            self._ledger.finalize_block, Block(block.height, block.time_ms, candidates, evidence)
-        )
+        finalized: Finalized = await self._on_decide(self._run, block, judged, silenced, evidence)
         self._decided = block, finalized, candidates
         for text in finalized.alarms:
             self._alarm(text)
@@ -272,6 +274,26 @@ class LedgerApplication:
         ledger = self._ledger
         number = ledger.next_protocol()
         return params_of(ledger.genesis, number) if number != ledger.standing.protocol(height) else None
+
+    def _run(
+        self,
+        block: DecidedBlock,
+        bundles: Sequence[Judged],
+        silenced: Sequence[bool],
+        evidence: tuple[Evidence, ...],
+    ) -> Finalized:
+        """Thread *decide*: the items of silenced bundles are discarded unseen, the others run."""
+        heard = [bundle for bundle, is_out in zip(bundles, silenced, strict=True) if not is_out]
+        items = tuple([candidate for bundle in heard for candidate in bundle.candidates])
+        finalized = self._ledger.finalize_block(Block(block.height, block.time_ms, items, evidence))
+        if len(heard) == len(bundles):
+            return finalized
+        ran = iter(finalized.outcomes)
+        outcomes: list[Receipt | Discarded] = []
+        for bundle, is_out in zip(bundles, silenced, strict=True):
+            inactive = Discarded(LedgerError.NODE_INACTIVE, {"key_id": bundle.node.hex()})
+            outcomes += [inactive if is_out else next(ran) for _ in bundle.candidates]
+        return replace(finalized, outcomes=tuple(outcomes))
 
     def _met(self, block: DecidedBlock) -> list[Met]:
         met: list[Met] = []
@@ -327,7 +349,7 @@ class LedgerApplication:
         if self._snapshots is None:
             raise InvariantViolated("a chunk of a snapshot that was not accepted")
         answer: ApplyAnswer = await self._on_decide(self._take, self._snapshots, index, chunk, sender)
-        if self._height():
+        if self.height:
             self._restored()
         return answer
 

@@ -194,13 +194,20 @@ def write_home(root: Path, config: HomeConfig, genesis: bytes, keys: Keys) -> Ho
     """Make a home, or bring one up to date: settings are written again; the genesis file and keys only where
     they are missing. Raises HomeRefused where what is there belongs to another chain or node.
     """
+    home = write_keys(root, keys, own_validator=config.signer is None)
+    return complete_home(home.root, config, genesis)
+
+
+def write_keys(root: Path, keys: Keys, *, own_validator: bool = True) -> Home:
+    """Begin a home with its keys, before there is a genesis file. own_validator: whether the home has a key
+    that votes; false where a signer holds it. Raises HomeRefused where other keys are there.
+    """
     home = Home(root)
     for folder in (root, home.config.parent, home.validator_state.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_version(home)
-    _keep(home.genesis, genesis, "another chain's genesis file")
     _keep(home.node_key, node_key_json(keys.node), "another node's key")
-    if config.signer is None:
+    if own_validator:
         seed = keys.validator
         if seed is None and not home.validator_key.exists():
             seed = new_key()
@@ -208,6 +215,17 @@ def write_home(root: Path, config: HomeConfig, genesis: bytes, keys: Keys) -> Ho
             _keep(home.validator_key, validator_key_json(seed), "another validator's key")
         if not home.validator_state.exists():
             _write(home.validator_state, validator_state_json())
+    return home
+
+
+def complete_home(root: Path, config: HomeConfig, genesis: bytes) -> Home:
+    """Give a home that has its keys the chain and settings. Raises HomeRefused where it has no keys or
+    another chain.
+    """
+    home = Home(root)
+    if not home.node_key.exists():
+        raise HomeRefused(f"{root} has no node key: make it with `vostro consortium entry`")
+    _keep(home.genesis, genesis, "another chain's genesis file")
     _write(home.config, config_toml(config))
     return home
 
