@@ -20,7 +20,7 @@ from node.genesis_file import format_genesis
 from node.json_form import write_document
 from node.keys.verify import InternationalVerifier
 from node.ledger import codec, hashing
-from node.ledger.genesis import authority_root
+from node.ledger.genesis import authority_root, chain_id
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.types import BlockRecord, Genesis, Header
 from node.receipts import verify_receipt_file
@@ -46,7 +46,7 @@ class Log:
     def add(self, height: int, named: Powers, certificate: bytes = b"") -> BlockRecord:
         root = authority_root(INTERNATIONAL, authority(named))
         zero = bytes(32)
-        chain = CONSORTIUM.chain_id
+        chain = chain_id(self.genesis)
         encoded = codec.encode(Header(1, chain, 1, height, height, zero, zero, 0, zero, zero, zero, root))
         app_hash = INTERNATIONAL.digest(hashing.HEADER + encoded)
         record = BlockRecord(height, height, app_hash, encoded, certificate=certificate)

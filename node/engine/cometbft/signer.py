@@ -217,7 +217,8 @@ class RemoteSigner:
             raise SigningRefused(f"this validator signs for {self._chain} only, not for {chain[:64]!r}")
 
     def _told(self, refused: SigningRefused) -> wire.RemoteSignerError:
-        self.alarm(f"the validator refused to sign: {refused}")
+        if str(refused) != self.forbidden:  # who forbade it has said so
+            self.alarm(f"the validator refused to sign: {refused}")
         return wire.RemoteSignerError(code=REFUSED, description=str(refused))
 
 
