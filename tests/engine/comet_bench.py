@@ -365,6 +365,33 @@ def founding(
     )
 
 
+def make_validators(
+    folder: Path,
+    genesis: Genesis,
+    document: bytes,
+    keys: Sequence[Keys],
+    contracts: Contracts,
+    options: dict[str, Any],
+) -> list[Validator]:
+    """Directories of validators that are one another's peers. document: CometBFT's genesis file."""
+    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
+    validators = []
+    for place, own in enumerate(keys):
+        root = folder / f"n{place}"
+        root.mkdir(exist_ok=True)
+        (root / "genesis.json").write_bytes(document)
+        config = HomeConfig(
+            moniker=f"n{place}",
+            abci=root / "abci.sock",
+            rpc=root / "rpc.sock",
+            listen=peers[place].address,
+            peers=tuple([peer for peer in peers if peer is not peers[place]]),
+            heartbeat_ms=genesis.limits.heartbeat_ms,
+        )
+        validators.append(Validator(place, root, genesis, own, config, contracts, options=dict(options)))
+    return validators
+
+
 @asynccontextmanager
 async def consortium(
     count: int = 1,
@@ -380,23 +407,9 @@ async def consortium(
     keys = [Keys(new_key(), new_key()) for _ in range(count)]
     genesis = founding(count, keys, limits, members)
     document = genesis_json(genesis, comet_chain_id(chain_id(genesis)))
-    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
-    made = Consortium(genesis, [], folder)
-    for place in range(count):
-        root = folder / f"n{place}"
-        root.mkdir()
-        (root / "genesis.json").write_bytes(document)
-        config = HomeConfig(
-            moniker=f"n{place}",
-            abci=root / "abci.sock",
-            rpc=root / "rpc.sock",
-            listen=peers[place].address,
-            peers=tuple([peer for peer in peers if peer is not peers[place]]),
-            heartbeat_ms=limits.heartbeat_ms,
-        )
-        validator = Validator(place, root, genesis, keys[place], config, contracts, options=options)
+    made = Consortium(genesis, make_validators(folder, genesis, document, keys, contracts, options), folder)
+    for validator in made.validators:
         adjust(validator)
-        made.validators.append(validator)
     try:
         await asyncio.gather(*(each.start() for each in made.validators))
         await asyncio.gather(*(each.serving() for each in made.validators))

@@ -47,8 +47,9 @@ class Misbehaving:
         record = validator.folder / "last-vote"
         if not record.exists():
             Guard.create(record, validator.comet_chain, key.public_key)
-        self.signer = ByzantineSigner(key, validator.comet_chain, record, validator.engine.alarm, **self.how)
-        return self.signer
+        signer = ByzantineSigner(key, validator.comet_chain, record, validator.engine.alarm, **self.how)
+        self.signer = signer
+        return signer
 
 
 def vote_json(vote: wire.Vote) -> dict[str, Any]:
