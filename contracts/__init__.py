@@ -3,6 +3,7 @@ come first, always.
 """
 
 from contracts.assets import Assets
+from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
 from contracts.scenarios.blacklist import Blacklist
@@ -19,4 +20,5 @@ def assemble() -> tuple[Contract, ...]:
     assets = Assets(members)
     transfers = Transfers(assets)
     blacklist = Blacklist()
-    return members, validators, governance, assets, transfers, blacklist
+    encryption = Encryption(members)
+    return members, validators, governance, assets, transfers, blacklist, encryption

@@ -17,6 +17,8 @@ ROLES: Final = (ADMINISTRATOR, *FOUNDER_ROLES)
 KEYS_EVER_MAX: Final = 1_024
 """Keys of a member, ended ones included: what the methods scan that are charged for it."""
 RULES_MAX: Final = 64
+KEY_AFFAIRS: Final = ("members", "encryption")
+"""Contracts in which a member changes its keys: that takes as many officers as its strictest rule."""
 
 FullName = Annotated[str, Meta(min_length=1, max_length=140)]
 Bic = Annotated[str, Meta(max_length=11, pattern=r"\A([A-Z0-9]{8}([A-Z0-9]{3})?)?\Z")]

@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from contracts.institutions import (
     ADMINISTRATOR,
+    KEY_AFFAIRS,
     KEYS_EVER_MAX,
     RULES_MAX,
     VOTER,
@@ -289,7 +290,7 @@ class Members(Contract):
             weighed = [charge.amount for charge in all_charges if _fits(rule, charge)]
             if weighed and sum(weighed) >= rule.from_amount:
                 asked.append(rule.officers)
-            elif any(charge.contract == self.name for charge in all_charges):
+            elif any(charge.contract in KEY_AFFAIRS for charge in all_charges):
                 asked.append(rule.officers)  # who may change keys and policy may do all that they allow
         return max(asked)
 

@@ -14,24 +14,29 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import grpc
 import structlog
 
 from contracts import assemble
 from node.config import ConsortiumConfig, NodeConfig
-from node.engine.cometbft.abci import BlockVote, DecidedBlock
+from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
-from node.engine.cometbft.home import HomeConfig, Peer, load_initial_height, renew_settings
+from node.engine.cometbft.home import HomeConfig, Peer, StateSync, load_initial_height, renew_settings
+from node.engine.cometbft.identity import hold_against_chain, hold_back, look_for_ourselves
 from node.engine.cometbft.install import find_binary
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
-from node.engine.cometbft.signer import RemoteSigner, SeenVote, is_ours_unsigned, serve
+from node.engine.cometbft.signer import RemoteSigner, serve
+from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
+from node.engine.cometbft.tunnel import PeerDoor, RpcTunnel, TunnelFailed, hold
 from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
 from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
+from node.keys.files import check_private
 from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
@@ -97,7 +102,7 @@ class Node:
 def open_offline(config: NodeConfig) -> Opened:
     """Open the data directory, made first if there is none, and the ledger above it.
 
-    Raises GenesisRefused, StorageError, InvariantViolated.
+    Raises GenesisRefused, StorageError, InvariantViolated, FileExposed where others can use the directory.
     """
     genesis = load_genesis(config.genesis)
     suite = suite_of(genesis)
@@ -109,6 +114,7 @@ def open_offline(config: NodeConfig) -> Opened:
     if not config.data_dir.exists() or not any(config.data_dir.iterdir()):
         document = codec.encode(genesis)
         ShardedStore.create(config.data_dir, suite, shards=config.shards, genesis=document).close()
+    check_private(config.data_dir)
     store = ShardedStore.open(config.data_dir, suite, budget=budget, lifetime_ms=genesis.limits.lifetime_ms)
     try:
         verifier = CachedVerifier(VERIFIERS[genesis.suite](), VERDICTS_MAX)
@@ -127,6 +133,9 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused,
     KeystoreError; and in a consortium HomeRefused, CometFailed, SocketRefused, InstallFailed.
     """
+    for path in config.private_files:
+        if path.exists():  # a missing one is told where it is needed
+            check_private(path)
     start = consortium_start if config.consortium else sequencer_start
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
@@ -183,10 +192,14 @@ async def consortium_start(
     if consortium is None:
         raise InvariantViolated("a node without [consortium] has no CometBFT")
     peers = tuple([Peer.parse(text) for text in consortium.peers])
-    settings = home_config(consortium, opened.genesis, peers)
+    doors = [PeerDoor(target, credentials_of(config)) for target in consortium.state_sync_peers]
+    tunnels = [RpcTunnel(consortium.home / f"peer-{at}.sock", door.ask) for at, door in enumerate(doors)]
+    settings = home_config(consortium, opened.genesis, peers, from_snapshot=begins_from_snapshot(store))
     home = renew_settings(consortium.home, settings)
     rpc = RpcClient(settings.rpc)
     witnesses: list[tuple[RemoteSigner, CometEngine]] = []
+    store.snapshot_every = consortium.snapshot_blocks
+    settled: list[Callable[[], int]] = [lambda: index.height] if index else []
     engine = CometEngine(
         ledger,
         store,
@@ -200,7 +213,8 @@ async def consortium_start(
         queue_max=config.queue_max,
         peers=peers,
         index=index,
-        witness=partial(look_for_ourselves, witnesses),
+        snapshots=partial(LedgerSnapshots, ledger, store, Keeping(consortium.keep_blocks), settled),
+        witness=partial(look_for_us, witnesses),
     )
     remote = remote_signer(consortium, ledger, engine)
     witnesses += [(remote, engine)] if remote else []
@@ -208,9 +222,8 @@ async def consortium_start(
     if consortium.supervised:
         binary = find_binary(config.cometbft)
         log_file = consortium.home / COMET_LOG
-        comet = Supervisor(
-            binary, home, log_file, alarm=engine.alarm, sockets=[settings.rpc], said=engine.hear
-        )
+        sockets = [settings.rpc, *([settings.signer] if settings.signer else [])]
+        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets, said=engine.hear)
     certificates = ValidatorCertificates(
         rpc,
         store,
@@ -219,11 +232,18 @@ async def consortium_start(
         opened.genesis,
         initial_height=load_initial_height(home),
         alarm=engine.alarm,
-        rpc_errors=(RpcError,),
+        rpc_errors=(RpcError, TunnelFailed),
+        elders=[door.handovers for door in doors],
     )
-    vote = serve(remote, settings.signer) if remote and settings.signer else None
+    settled.append(lambda: certificates.settled)
     try:
-        await engine.start(comet, certificates, vote)
+        for tunnel in tunnels:
+            await tunnel.start()
+        beside = [hold(tunnels, doors)]
+        if remote and settings.signer:
+            hold_back(remote)
+            beside += [serve(remote, settings.signer), hold_against_chain(remote, rpc, engine.alarm)]
+        await engine.start(comet, certificates, *beside)
     except BaseException:
         await engine.stop()
         raise
@@ -249,21 +269,40 @@ def remote_signer(consortium: ConsortiumConfig, ledger: Ledger, engine: CometEng
     return RemoteSigner(load_signer(key, passphrase), comet_chain_id(ledger.chain.chain_id), record, alarm)
 
 
-def look_for_ourselves(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
-    """Alarm where the chain shows a vote of our validator's key that was not given here."""
+def look_for_us(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
+    """What the chain shows of our validator's key."""
     for remote, engine in witnesses:
-        own = remote.own_votes
-        for vote in block.last_commit.votes:
-            seen = SeenVote(vote.address, block.height - 1, block.last_commit.round)
-            if vote.vote in (BlockVote.COMMIT, BlockVote.NIL) and is_ours_unsigned(seen, own):
-                engine.alarm(
-                    f"height {seen.height} has a vote of this validator's key that was not given here: the "
-                    "same identity runs twice; stop one of the two"
-                )
+        look_for_ourselves(remote, engine.alarm, block)
 
 
-def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...]) -> HomeConfig:
-    """CometBFT's settings for a node."""
+def credentials_of(config: NodeConfig) -> grpc.ChannelCredentials | None:
+    """With what this node opens other nodes' doors: its own certificate; None where all is on loopback."""
+    if not (config.tls_ca and config.tls_key and config.tls_certificate):
+        return None
+    return grpc.ssl_channel_credentials(
+        config.tls_ca.read_bytes(), config.tls_key.read_bytes(), config.tls_certificate.read_bytes()
+    )
+
+
+def begins_from_snapshot(store: ShardedStore) -> bool:
+    """Whether a node that may begin from a snapshot does: there is no block yet, or none above a snapshot
+    that a crash kept CometBFT from hearing of. A CometBFT that has blocks does not ask for one.
+    """
+    return store.durable_count == 0 or store.durable_count == store.first_position > 0
+
+
+def home_config(
+    consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...], *, from_snapshot: bool = False
+) -> HomeConfig:
+    """CometBFT's settings for a node. from_snapshot: begin from one, if the configuration names peers."""
+    servers = tuple(
+        [f"unix://{consortium.home / f'peer-{at}.sock'}" for at in range(len(consortium.state_sync_peers))]
+    )
+    state_sync = (
+        StateSync(servers, consortium.trust_height, bytes.fromhex(consortium.trust_hash))
+        if servers and from_snapshot
+        else None
+    )
     return HomeConfig(
         moniker=consortium.moniker,
         abci=consortium.home / "abci.sock",
@@ -272,6 +311,7 @@ def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Pee
         signer=consortium.home / "signer.sock" if consortium.validator_key else None,
         external=consortium.external,
         peers=peers,
+        state_sync=state_sync,
         heartbeat_ms=genesis.limits.heartbeat_ms,
         timeout_propose_ms=consortium.timeout_propose_ms,
     )
@@ -297,8 +337,9 @@ async def run_node(config: NodeConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(config) as node:
         metrics = metrics_of(node)
-        stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         face = build_server(config, parts_of(node), metrics.observe, node.engine.halt)
+        metrics.doors = face.doors
+        stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         await face.start()
         gc.freeze()  # what is open now stays; the engine collects between blocks
         gc.disable()
@@ -342,6 +383,7 @@ def parts_of(node: Node) -> Parts:
         backup=backup,
         version=VERSION,
         consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
+        handovers=HandoverShelf(node.opened.config.data_dir).load if node.certificates else None,
     )
 
 

@@ -25,6 +25,7 @@ from typing import Any, Final
 import uvloop
 
 import bench_consortium
+import bench_doors
 import bench_hsm
 from bench_load import (
     BANK,
@@ -406,6 +407,8 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "state-growth": state_growth,
     "reads": reads,
     "shards": shards,
+    "mtls": lambda bench: bench_doors.mtls(bench, HOME, SMALL),
+    "idle-streams": lambda bench: bench_doors.idle_streams(bench, HOME, SMALL),
     **bench_consortium.CASES,
     "hsm": hsm,
 }

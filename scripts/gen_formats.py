@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from contracts import assemble
 from node.engine.cometbft.light import SignedHeader
 from node.engine.errors import NodeError
-from node.ledger import types
+from node.ledger import snapshot, types
 from node.ledger.contract import Method
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import Record
+from node.network.entry import Entry, Proofs
 from node.receipts import ReceiptProblem
 from node.receipts.document import Checkpoint, ReceiptFile
 from node.storage.errors import StorageCode
@@ -34,6 +35,8 @@ TRANSACTION: Final = (types.Transaction, types.SignedTransaction, types.Bundle)
 BLOCK: Final = (types.Receipt, types.Leaf, types.Header)
 GENESIS: Final = (types.Genesis,)
 EVIDENCE: Final = (types.Evidence,)
+ENTRY: Final = (Entry, Proofs)
+SNAPSHOT: Final = (snapshot.Manifest, snapshot.WindowChunk, snapshot.StateChunk)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -228,6 +231,8 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "receipt file records": lambda: records_part(ReceiptFile),
     "signed header records": lambda: records_part(SignedHeader),
     "checkpoint record": lambda: records_part(Checkpoint),
+    "snapshot records": lambda: records_part(*SNAPSHOT),
+    "entry records": lambda: records_part(*ENTRY),
     "receipt problems": problems_part,
     "refusals": refusals_part,
 }

@@ -53,8 +53,8 @@ async def check_consortium(
     seconds: float = LIVELY_SECONDS,
     acknowledged: Iterable[tuple[bytes, Outcome]] = (),
 ) -> Held:
-    """Raises AssertionError. honest: by default all. seconds: within which new work is decided by each of them
-    (I10). acknowledged: (signed bytes, outcome) that clients were told.
+    """Raises AssertionError. honest: by default all. seconds: within which new work is decided by each of
+    them (I10). acknowledged: (signed bytes, outcome) that clients were told.
     """
     nodes = list(honest) or made.validators
     held = Held(len(nodes))

@@ -98,6 +98,7 @@ def make_genesis(
         ("assets", 0),
         ("transfers", 0),
         ("blacklist", 0),
+        ("encryption", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

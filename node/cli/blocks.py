@@ -8,7 +8,7 @@ import typer
 from node.cli.compare import OTHERS, ROOTS, Headers, NodeHeaders, first_difference, kept_headers
 from node.cli.output import when
 from node.cli.session import session_of, unverified
-from node.client import BlockingClient, Head
+from node.client import BlockingClient, Head, Refused
 from node.client.describe import event_fields
 from node.client.outcome import decode_receipt
 
@@ -151,7 +151,13 @@ def _newest(client: Any, limit: int) -> list[Head]:
     span = limit
     while True:
         start = max(height - span + 1, 0)
-        heads: list[Head] = client.headers(start, span)
+        try:
+            heads: list[Head] = client.headers(start, span)
+        except Refused as refused:  # older ones were pruned
+            if "kept_from" not in refused.details:
+                raise
+            kept: list[Head] = client.headers(int(refused.details["kept_from"]), span)
+            return kept[-limit:]
         if len(heads) >= limit or start == 0:
             return heads[-limit:]
         span *= 4

@@ -15,6 +15,8 @@ from node.cli import (
     backup,
     blacklist,
     blocks,
+    ca,
+    consortium,
     doctor,
     engine,
     governance,
@@ -22,13 +24,16 @@ from node.cli import (
     initialise,
     keys,
     members,
+    network,
     payday,
     receipt,
     reshard,
     run,
+    snapshot,
     status,
     support,
     transfer,
+    trust,
     validator,
     validators,
     verify,
@@ -188,6 +193,7 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("ca", ca),
     ("validator", validator),
     ("members", members),
     ("governance", governance),
@@ -200,10 +206,15 @@ for name, noun in (
     ("receipt", receipt),
     ("backup", backup),
     ("engine", engine),
+    ("consortium", consortium),
+    ("network", network),
+    ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)
 app.command("validators")(validators.validators)
+app.command("trust")(trust.trust)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
+app.command("prune")(snapshot.prune)
 app.command("doctor")(doctor.doctor)
 app.command("support-bundle")(support.support_bundle)

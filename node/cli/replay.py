@@ -1,5 +1,5 @@
 """The whole chain recomputed: every transaction run again by a new ledger over an empty store, every hash
-compared.
+compared. Where the log was pruned, the recomputing begins with a snapshot that hashes up to the log's header.
 
 What is trusted is the genesis document and this program. The block log gives the order of transactions and
 what the node says came of them; signatures, receipts, roots, the app hash and the sequencer's certificate
@@ -20,6 +20,7 @@ from node.ledger.hashing import SIGN_HEADER
 from node.ledger.ledger import Finalized, Ledger
 from node.ledger.ports import Check
 from node.ledger.running import contents
+from node.ledger.snapshot import Apply, Offer, Plan
 from node.ledger.types import Authority, Block, BlockRecord, Genesis
 from node.storage.sharded import ShardedStore
 
@@ -34,14 +35,27 @@ class Disagreement(Exception):
 class Log(Protocol):
     """What is replayed."""
 
+    @property
+    def first_position(self) -> int:
+        """Number of the first block that is whole; 0 where the log reaches genesis."""
+
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
         """Whole blocks, ascending."""
+
+    def base_snapshot(self) -> Plan:
+        """The oldest snapshot from which the log goes on, proved against the log's header."""
+
+    def snapshot_chunk(self, height: int, index: int) -> bytes:
+        """A chunk of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What was recomputed and found equal."""
+    """What was recomputed and found equal. snapshot: the height of the snapshot that it began with, None
+    where it began with genesis.
+    """
 
+    snapshot: int | None
     blocks: int
     transactions: int
     height: int
@@ -61,7 +75,8 @@ def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, i
     try:
         ledger = Ledger(genesis, assemble, store, VERIFIERS[genesis.suite]())
         count = transactions = 0
-        for record in log.blocks():
+        snapshot = _take_in(ledger, log) if log.first_position else None
+        for record in log.blocks(0 if snapshot is None else snapshot + 1):
             transactions += _again(ledger, record)
             count += 1
             if count % SYNC_BLOCKS == 0:
@@ -70,10 +85,24 @@ def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, i
         store.sync()
     finally:
         store.close()
-    if count == 0:
+    if count == 0 and snapshot is None:
         raise Disagreement("the log holds no block, not even that of genesis")
     info = ledger.info()
-    return Replayed(count, transactions, info.height, info.app_hash, info.state_root)
+    return Replayed(snapshot, count, transactions, info.height, info.app_hash, info.state_root)
+
+
+def _take_in(ledger: Ledger, log: Log) -> int:
+    """Begin with the snapshot below the log's first blocks; its height."""
+    plan = log.base_snapshot()
+    height = plan.header.height
+    offered = ledger.offer_snapshot(plan.snapshot, plan.app_hash) is Offer.ACCEPT
+    for index in range(plan.chunks if offered else 0):
+        applied = ledger.apply_snapshot_chunk(index, log.snapshot_chunk(height, index))
+        if applied.result is not Apply.ACCEPT:
+            raise Disagreement(f"height {height}: chunk {index} of the snapshot is not what the header says")
+    if ledger.info().app_hash != plan.app_hash:
+        raise Disagreement(f"height {height}: the snapshot is not one of this chain")
+    return height
 
 
 def _again(ledger: Ledger, record: BlockRecord) -> int:

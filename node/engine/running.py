@@ -77,6 +77,8 @@ class RunningLedger(ABC):
         self._durable = ledger.info()
         self._time_ms = self._durable.time_ms
         self._moved = asyncio.Event()
+        self._begun_at = 0
+        """The height of a snapshot that was taken in while the engine ran: no blocks below it are here."""
         self._turn = asyncio.Lock()
         self._decide = ThreadPoolExecutor(1, "decide")
         self.halted = asyncio.Event()
@@ -152,6 +154,7 @@ class RunningLedger(ABC):
                 yield after
             if after >= self._durable.height:
                 await moved.wait()
+                after = max(after, self._begun_at)
 
     async def between_blocks(self, read: Callable[[], T]) -> T:
         """Run ``read`` while no block is in progress and what is committed is durable."""

@@ -51,6 +51,7 @@ class Sequencer:
         self._path = record
         self._record = _opened(record)
         if self.last.chain != chain_id.hex():
+            self.close()
             raise SequencerRefused(f"{record} is the record of another chain")
 
     @staticmethod

@@ -18,6 +18,7 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
@@ -95,5 +96,5 @@ BLACKLIST: Final = (
     Case("blacklist", "look_up", "PA", {"party": PARTY, "purpose": "lending"}),
 )
 
-ALL: Final = (*MEMBERS, *VALIDATORS, *GOVERNANCE, *ASSETS, *TRANSFERS, *BLACKLIST)
+ALL: Final = (*MEMBERS, *VALIDATORS, *GOVERNANCE, *ASSETS, *TRANSFERS, *BLACKLIST, *ENCRYPTION)
 SWEEPERS: Final = (transfers_module, blacklist_module, governance_module)

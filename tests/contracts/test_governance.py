@@ -108,6 +108,9 @@ def test_founders_admit_a_member_with_three_of_four_votes(world: World) -> None:
     check_ledger(world.blocks(), world.genesis)
 
 
+@pytest.mark.evidence(
+    "ACT5", asset="membership", threat="a minority decides", mitigation="ballots of those that vote now"
+)
 def test_two_rejections_of_four_end_a_proposal(world: World) -> None:
     number = propose(world, ADMIT)
     receipt = vote(world, number, "reject", "KB", "RB", operations=(ADMIT,))
@@ -174,6 +177,9 @@ def test_what_waits_is_dropped_where_too_few_still_want_it() -> None:
     assert status(world, number) == "rejected"
 
 
+@pytest.mark.evidence(
+    "ACT5", asset="membership", threat="a minority decides", mitigation="ballots of those that vote now"
+)
 def test_ballots_of_members_that_no_longer_vote_do_not_count(world: World) -> None:
     number = propose(world, ADMIT, by="CNB")
     suspend = op("members", "suspend", "CNB", "audit")
@@ -208,11 +214,20 @@ def test_of_a_decision_all_operations_are_applied_or_none(world: World) -> None:
     assert world.record("members", "institution", "NEW").status == "active"
 
 
+@pytest.mark.evidence(
+    "ACT5", asset="membership", threat="a minority decides", mitigation="ballots of those that vote now"
+)
 def test_no_signature_makes_a_decision(world: World) -> None:
     for member in VOTERS:
         assert is_refused(world.send(member, ADMIT), Members.NOT_ADMINISTRATOR)
 
 
+@pytest.mark.evidence(
+    "KEY9",
+    asset="signing keys",
+    threat="all keys of a member are lost",
+    mitigation="recovery with a time to object",
+)
 def test_a_member_that_lost_its_keys_is_recovered_after_a_time_in_which_others_can_object() -> None:
     world = founded(recovery=Requirement(2, 3, WAITING_MS))
     world.apply("CNB", op("members", "revoke_key", officer("CNB-officer").key_id))

@@ -45,6 +45,9 @@ OPEN = {
     "governance.activate": 1,
     "governance.freeze": 1,
     "governance.schedule_protocol": 0,
+    "encryption.register": 1,
+    "encryption.replace": 1,
+    "encryption.revoke": 0,
     "assets.register": 0,
     "assets.issue": 3,
     "assets.redeem": 3,
@@ -79,6 +82,9 @@ def places(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("case", [case for case in ALL if not case.label], ids=lambda case: case.id)
+@pytest.mark.evidence(
+    "TX7", asset="the ledger", threat="text that hides what it is", mitigation="a closed alphabet"
+)
 def test_a_control_character_is_refused_in_every_text(case: Case) -> None:
     method = METHODS[case.contract, case.method]
     filled = [bytes(32) if callable(value) else value for value in case.arguments.values()]

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_grpc_tls import Authority
+from node.keys.certificates import Role
+from node.keys.files import write_file
+from tests.certificates_kit import Pki
 from tests.processes import RunningNode, running_node, vostro
 
 TOKEN = "9f" * 32
@@ -331,14 +333,19 @@ def test_the_stopped_nodes_chain_is_verified_resharded_and_verified_again(tmp_pa
 
 
 def test_the_command_speaks_mutual_tls_and_without_a_certificate_gets_no_answer(tmp_path: Path) -> None:
-    ours, theirs = Authority("ours"), Authority("theirs")
-    files = {"tls_ca": ours.certificate}
-    issued = {"node": ours.issue("node"), "bank": ours.issue("bank"), "stranger": theirs.issue("x")}
+    ours, theirs = Pki(tmp_path / "ours"), Pki(tmp_path / "theirs", "theirs")
+    issued = {
+        "node": ours.server(),
+        "bank": ours.leaf("PA", Role.READER),
+        "operator": ours.leaf("PA", Role.OPERATOR),
+        "stranger": theirs.leaf("PA", Role.READER),
+    }
+    write_file(tmp_path / "tls_ca", ours.bundle)
     for name, pair in issued.items():
-        files |= {f"{name}.pem": pair.certificate, f"{name}.key": pair.key}
-    for name, data in files.items():
-        (tmp_path / name).write_bytes(data)
+        write_file(tmp_path / f"{name}.pem", pair.certificate)
+        write_file(tmp_path / f"{name}.key", pair.key, private=True)
     paths = {"tls_certificate": "node.pem", "tls_key": "node.key", "tls_ca": "tls_ca"}
+    paths |= {"operator_certificate": "operator.pem", "operator_key": "operator.key"}
     settings = "".join(f'{name} = "{tmp_path / path}"\n' for name, path in paths.items())
     with running_node(tmp_path, settings=settings) as node:
         target = ("--node", node.process.listen, "--seconds", "3", "-o", "json")
@@ -351,6 +358,11 @@ def test_the_command_speaks_mutual_tls_and_without_a_certificate_gets_no_answer(
         assert node.json("status")["height"] == 0, "by the files of the configuration"
         known = vostro(*by("bank"), "status")
         assert known.code == 0, known.err
+        denied = vostro(*by("bank"), "backup", "create", tmp_path / "b.backup")
+        assert (denied.code, denied.error["code"]) == (1, "node/17 NOT_PERMITTED")
+        assert vostro(*by("operator"), "backup", "create", tmp_path / "o.backup").code == 0
+        found = {row["check"]: row["verdict"] for row in node.json("doctor")}
+        assert found["node certificate"] == found["authority consortium root"] == "ok"
         assert vostro(*by("stranger"), "status").code == 3
         assert vostro(*target, "status").code == 3
         assert vostro(*target, *ca, "status").code == 2, "three files or none"

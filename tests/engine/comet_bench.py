@@ -10,18 +10,21 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from contracts import assemble
+from contracts.proposals import Opened
 from node.client import signing
 from node.demo.child import free_port
+from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.abci_server import Call
 from node.engine.cometbft.application import LedgerApplication
-from node.engine.cometbft.certificates import ValidatorCertificates
+from node.engine.cometbft.certificates import Elder, ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
 from node.engine.cometbft.home import (
     Home,
@@ -34,25 +37,31 @@ from node.engine.cometbft.home import (
     public_key,
     write_home,
 )
+from node.engine.cometbft.identity import hold_against_chain, hold_back, look_for_ourselves
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
 from node.engine.cometbft.signer import RemoteSigner, serve
+from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Restarts, Supervisor
+from node.engine.cometbft.tunnel import TunnelFailed
 from node.engine.engine import Outcome
-from node.genesis_file import make_genesis
+from node.genesis_file import GOVERNANCE_DEFAULT, make_genesis
+from node.keys.signer import Ed25519Signer
 from node.keys.verify import CachedVerifier, InternationalVerifier
 from node.ledger import codec
 from node.ledger.bundles import signed_bundle
 from node.ledger.genesis import chain_id
 from node.ledger.hashing import INTERNATIONAL
-from node.ledger.ledger import Ledger
+from node.ledger.ledger import PROTOCOLS, Ledger
 from node.ledger.ports import Check
+from node.ledger.proofs import SuiteProofs
 from node.ledger.types import (
     AdministratorKey,
     Authority,
     BundleBody,
     Founder,
     Genesis,
+    GovernanceRules,
     Limits,
     Node,
     Operation,
@@ -93,8 +102,14 @@ class Validator:
     contracts: Contracts = assemble
     trace: list[Call] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
-    remote: Callable[["Validator"], RemoteSigner] | None = None
-    """Makes what holds the validator's key, where CometBFT does not."""
+    snapshot_every: int = 0
+    keeping: Keeping = field(default_factory=Keeping)
+    elders: Sequence[Elder] = ()
+    protocols: tuple[int, ...] = PROTOCOLS
+    record: Path | None = None
+    """Of a signer beside CometBFT; none: the key is in CometBFT's home."""
+    make_remote: Callable[["Validator"], RemoteSigner] | None = None
+    """Makes another signer than the sound one."""
     initial_height: int = 1
     budget: Budget = SMALL
     engine: CometEngine = field(init=False)
@@ -103,6 +118,7 @@ class Validator:
     rpc: RpcClient = field(init=False)
     comet: Supervisor = field(init=False)
     certificates: ValidatorCertificates = field(init=False)
+    remote: RemoteSigner | None = field(init=False, default=None)
 
     @property
     def home(self) -> Home:
@@ -132,9 +148,13 @@ class Validator:
         self.store = ShardedStore.open(
             data, INTERNATIONAL, budget=self.budget, lifetime_ms=self.genesis.limits.lifetime_ms
         )
+        self.store.snapshot_every = self.snapshot_every
         verifier = CachedVerifier(InternationalVerifier(), 10_000)
-        self.ledger = Ledger(self.genesis, self.contracts, self.store, verifier, records=1_000)
+        self.ledger = Ledger(
+            self.genesis, self.contracts, self.store, verifier, records=1_000, protocols=self.protocols
+        )
         self.rpc = RpcClient(self.config.rpc)
+        settled: list[Callable[[], int]] = []
         self.trace.clear()
         self.engine = CometEngine(
             self.ledger,
@@ -148,8 +168,11 @@ class Validator:
             version="test",
             peers=self.config.peers,
             trace=self.trace.append,
+            witness=self._look,
+            snapshots=partial(LedgerSnapshots, self.ledger, self.store, self.keeping, settled),
             **{"queue_max": 10_000, **self.options},
         )
+        beside = self._signing()
         home = write_home(
             self.folder / "comet", self.config, (self.folder / "genesis.json").read_bytes(), self.keys
         )
@@ -158,7 +181,7 @@ class Validator:
             home,
             self.folder / "comet.log",
             alarm=self.engine.alarm,
-            sockets=[self.config.rpc],
+            sockets=[self.config.rpc, *([self.config.signer] if self.config.signer else [])],
             restarts=QUICK,
             said=self.engine.hear,
         )
@@ -170,10 +193,33 @@ class Validator:
             self.genesis,
             initial_height=self.initial_height,
             alarm=self.engine.alarm,
-            rpc_errors=(RpcError,),
+            rpc_errors=(RpcError, TunnelFailed),
+            elders=self.elders,
         )
-        vote = serve(self.remote(self), self.config.signer) if self.remote and self.config.signer else None
-        await self.engine.start(self.comet, self.certificates, vote)
+        settled.append(lambda: self.certificates.settled)
+        await self.engine.start(self.comet, self.certificates, *beside)
+
+    def _signing(self) -> list[Coroutine[Any, Any, None]]:
+        """The signer with the validator's key, where CometBFT does not hold it. Raises GuardRefused."""
+        if self.make_remote:
+            self.config = replace(self.config, signer=self.folder / "signer.sock")
+            self.remote = self.make_remote(self)
+            return [serve(self.remote, self.folder / "signer.sock")]
+        if self.record is None:
+            return []
+        chain = self.comet_chain
+        self.config = replace(self.config, signer=self.folder / "signer.sock")
+        alarm = self.engine._alarm_soon
+        self.remote = RemoteSigner(Ed25519Signer(self.keys.validator or b""), chain, self.record, alarm)
+        hold_back(self.remote)
+        return [
+            serve(self.remote, self.folder / "signer.sock"),
+            hold_against_chain(self.remote, self.rpc, self.engine.alarm),
+        ]
+
+    def _look(self, block: DecidedBlock) -> None:
+        if self.remote:
+            look_for_ourselves(self.remote, self.engine.alarm, block)
 
     async def serving(self) -> None:
         """Until it takes transactions."""
@@ -182,7 +228,13 @@ class Validator:
     async def stop(self) -> None:
         """End in order."""
         await self.engine.stop()
+        self._let_go()
         self.store.close()
+
+    def _let_go(self) -> None:
+        if self.remote:
+            self.remote.close()
+            self.remote = None
 
     async def crash(self) -> None:
         """End as kill -9 of the node would: CometBFT goes with its parent, nothing is flushed or answered."""
@@ -190,7 +242,7 @@ class Validator:
             if self.comet.pid:
                 self.comet._process.kill()  # type: ignore[union-attr]
         await self.comet.stop()
-        followers = [*self.engine._tasks, *self.engine._votes]
+        followers = [*self.engine._tasks, *self.engine._needed]
         for task in followers:
             task.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
@@ -198,6 +250,7 @@ class Validator:
         await self.rpc.close()
         self.engine._decide.shutdown()
         self.application.close()
+        self._let_go()
         self.store._close_parts()
         self.store._lock.release()
 
@@ -207,11 +260,10 @@ class Validator:
 
     def lose_blocks(self) -> None:
         """CometBFT's blocks and state are gone; the record of the last vote is not."""
-        kept = self.home.validator_state.read_bytes() if self.home.validator_state.exists() else b""
+        kept = self.home.validator_state.read_bytes()
         shutil.rmtree(self.home.validator_state.parent)
-        if kept:
-            self.home.validator_state.parent.mkdir()
-            self.home.validator_state.write_bytes(kept)
+        self.home.validator_state.parent.mkdir()
+        self.home.validator_state.write_bytes(kept)
 
     def lose_home(self) -> None:
         """All of CometBFT's directory is gone; keys and genesis come from their copies."""
@@ -273,48 +325,52 @@ class Consortium:
         )
         assert all(applied(outcome) for outcome in outcomes), outcomes
 
-    async def decide(self, *operations: Operation, by: Sequence[str] = ("PA", "KB")) -> Outcome:
-        """The members decide: the first proposes, the others approve; the outcome of the last ballot."""
-        first = self.validators[0]
-        (last,) = await first.submit(
-            self.make(op("governance", "propose", operations, "as agreed"), member=by[0])
-        )
-        assert applied(last), last
-        proposed: Any = self.query("governance", "list_proposals", 0)[0]
-        ballot = op("governance", "approve", proposed.number, proposed.proposal.content_hash)
-        for member in by[1:]:
-            (last,) = await first.submit(self.make(ballot, member=member))
-            assert applied(last), last
-        return last
-
-    def query(self, contract: str, name: str, *arguments: Any, place: int = 0) -> Any:
-        """Ask a contract, on one node."""
-        return self.validators[place].ledger.query(contract, name, codec.encode(arguments))
-
-    async def join(self) -> Validator:
-        """Another node, with a validator's key that nobody has named yet, started from genesis."""
+    def add_observer(self, **options: Any) -> Validator:
+        """A further node, not started, that follows and does not vote: no set names its validator's key."""
         place = len(self.validators)
         root = self.folder / f"n{place}"
         root.mkdir()
         first = self.validators[0]
         (root / "genesis.json").write_bytes((first.folder / "genesis.json").read_bytes())
-        keys = Keys(new_key(), new_key())
-        others = tuple(
-            [Peer(node_id(public_key(each.keys.node)), each.config.listen) for each in self.validators]
-        )
+        peers = [
+            Peer(node_id(public_key(each.keys.node)), each.config.listen) for each in self.validators[:4]
+        ]
         config = replace(
             first.config,
             moniker=f"n{place}",
             abci=root / "abci.sock",
             rpc=root / "rpc.sock",
             listen=f"127.0.0.1:{free_port()}",
-            peers=others,
+            peers=tuple(peers),
         )
-        validator = Validator(place, root, self.genesis, keys, config, first.contracts)
-        validator.initial_height = first.initial_height
-        self.validators.append(validator)
-        await validator.start()
-        return validator
+        observer = Validator(
+            place, root, self.genesis, Keys(new_key(), new_key()), config, first.contracts, **options
+        )
+        self.validators.append(observer)
+        return observer
+
+    def query(self, contract: str, name: str, *arguments: Any, place: int = 0) -> Any:
+        """Ask a contract, on one node."""
+        return self.validators[place].ledger.query(contract, name, codec.encode(arguments))
+
+    async def propose(self, *operations: Operation) -> Operation:
+        """PA proposes; the ballot by which the others approve."""
+        first = self.validators[0]
+        (proposed,) = await first.submit(self.make(op("governance", "propose", operations, "")))
+        assert applied(proposed), proposed
+        assert proposed.receipt is not None
+        opened = next(event for event in proposed.receipt.events if event.event == "Opened")
+        number = codec.trusted_decoder(Opened)(opened.fields).number
+        content = SuiteProofs(INTERNATIONAL, InternationalVerifier()).content_hash(operations)
+        return op("governance", "approve", number, content)
+
+    async def decide(self, *operations: Operation, by: Sequence[str] = ("KB",)) -> Outcome:
+        """Operations by decision of PA and these members; the outcome of the last ballot."""
+        ballot = await self.propose(*operations)
+        for member in by:
+            (approved,) = await self.validators[0].submit(self.make(ballot, member=member))
+            assert applied(approved), approved
+        return approved
 
     async def level(self, height: int = 0) -> None:
         """Until all validators have the same head, at a height or above."""
@@ -340,7 +396,11 @@ async def until(true: Callable[[], bool], what: str, seconds: float = SECONDS) -
 
 
 def founding(
-    count: int, keys: Sequence[Keys], limits: Limits, members: Sequence[str] = ("PA", "KB")
+    count: int,
+    keys: Sequence[Keys],
+    limits: Limits,
+    governance: GovernanceRules = GOVERNANCE_DEFAULT,
+    members: Sequence[str] = ("PA", "KB"),
 ) -> Genesis:
     """A genesis of two banks or more and so many validators, each of theirs in turn."""
     validators = [public_key(each.validator or b"") for each in keys]
@@ -361,24 +421,22 @@ def founding(
             Node(members[at % len(members)], "ed25519", officer(f"node-{at}").public_key, validators[at])
             for at in range(count)
         ],
+        governance=governance,
         limits=limits,
     )
 
 
 def make_validators(
-    folder: Path,
-    genesis: Genesis,
-    document: bytes,
-    keys: Sequence[Keys],
-    contracts: Contracts,
-    options: dict[str, Any],
+    folder: Path, genesis: Genesis, document: bytes, keys: Sequence[Keys], **options: Any
 ) -> list[Validator]:
-    """Directories of validators that are one another's peers. document: CometBFT's genesis file."""
+    """Directories of validators that are one another's peers. document: CometBFT's genesis file. options: of
+    each Validator.
+    """
     peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
     validators = []
     for place, own in enumerate(keys):
         root = folder / f"n{place}"
-        root.mkdir(exist_ok=True)
+        root.mkdir()
         (root / "genesis.json").write_bytes(document)
         config = HomeConfig(
             moniker=f"n{place}",
@@ -388,7 +446,7 @@ def make_validators(
             peers=tuple([peer for peer in peers if peer is not peers[place]]),
             heartbeat_ms=genesis.limits.heartbeat_ms,
         )
-        validators.append(Validator(place, root, genesis, own, config, contracts, options=dict(options)))
+        validators.append(Validator(place, root, genesis, own, config, **options))
     return validators
 
 
@@ -398,17 +456,32 @@ async def consortium(
     *,
     limits: Limits = LIMITS,
     contracts: Contracts = assemble,
+    snapshot_every: int = 0,
+    keeping: Keeping | None = None,
+    governance: GovernanceRules = GOVERNANCE_DEFAULT,
     members: Sequence[str] = ("PA", "KB"),
     adjust: Callable[[Validator], None] = lambda _validator: None,
     **options: Any,
 ) -> AsyncIterator[Consortium]:
-    """So many validators, started, with funded accounts. adjust: changes each before it starts."""
+    """So many validators, started, with funded accounts. adjust: changes each before it starts. options: of
+    their engines.
+    """
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = [Keys(new_key(), new_key()) for _ in range(count)]
-    genesis = founding(count, keys, limits, members)
+    genesis = founding(count, keys, limits, governance, members)
     document = genesis_json(genesis, comet_chain_id(chain_id(genesis)))
-    made = Consortium(genesis, make_validators(folder, genesis, document, keys, contracts, options), folder)
-    for validator in made.validators:
+    validators = make_validators(
+        folder,
+        genesis,
+        document,
+        keys,
+        contracts=contracts,
+        options=options,
+        snapshot_every=snapshot_every,
+        keeping=keeping or Keeping(),
+    )
+    made = Consortium(genesis, validators, folder)
+    for validator in validators:
         adjust(validator)
     try:
         await asyncio.gather(*(each.start() for each in made.validators))

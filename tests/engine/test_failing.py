@@ -109,6 +109,12 @@ async def test_what_must_never_happen_halts_with_everybody_answered(
 
 
 @every_engine
+@pytest.mark.evidence(
+    "ENG3",
+    asset="acknowledged transactions",
+    threat="a disk that lies about a sync",
+    mitigation="the node halts",
+)
 async def test_a_failed_sync_halts_and_nobody_is_told_what_a_crash_could_undo(
     factory: Factory, tmp_path: Path
 ) -> None:

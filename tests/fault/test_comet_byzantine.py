@@ -5,7 +5,6 @@ on, what is proved of them stands on the ledger, and power is taken only where f
 import asyncio
 import base64
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,8 +38,7 @@ class Misbehaving:
 
     def __call__(self, validator: Validator) -> None:
         if validator.place == self.place:
-            validator.config = replace(validator.config, signer=validator.folder / "signer.sock")
-            validator.remote = self.make
+            validator.make_remote = self.make
 
     def make(self, validator: Validator) -> RemoteSigner:
         key = Ed25519Signer(validator.keys.validator or b"")

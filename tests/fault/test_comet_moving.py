@@ -1,5 +1,5 @@
-"""A ledger that a sequencer began goes on under CometBFT: the members hand it over, every node takes a copy of
-the directory, and receipts of before and after verify with genesis alone.
+"""A ledger that a sequencer began goes on under CometBFT: the members hand it over, every node takes a copy
+of the directory, and receipts of before and after verify with genesis alone.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ async def test_a_ledger_begun_by_a_sequencer_goes_on_under_four_validators(folde
         authority=standing.authority,
         initial_height=head.height + 1,
     )
-    made.validators = make_validators(folder, genesis, document, keys, assemble, {})
+    made.validators = make_validators(folder, genesis, document, keys)
     for validator in made.validators:
         shutil.copytree(alone.data, validator.folder / "data")
         validator.initial_height = head.height + 1
@@ -126,7 +126,7 @@ async def test_a_ledger_begun_by_a_sequencer_goes_on_under_four_validators(folde
         await asyncio.gather(*(validator.start() for validator in made.validators))
         await asyncio.gather(*(validator.serving() for validator in made.validators))
         after = [(await node.submit(made.pay()))[0] for node in made.validators]
-        assert all(applied(outcome) and outcome.receipt.height > head.height for outcome in after)
+        assert all(outcome.receipt and outcome.receipt.height > head.height for outcome in after)
         held = await check_consortium(made)
         tried = 0
         trust = format_genesis(genesis)

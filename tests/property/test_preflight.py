@@ -5,6 +5,7 @@ leaves the members without a quorum, whatever happens in the blocks before they 
 from itertools import combinations, product
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,12 @@ def test_the_margin_is_that_of_every_choice_of_failures_on_all_small_sets() -> N
     assert tried == sum(4**size for size in range(1, 6))
 
 
+@pytest.mark.evidence(
+    "ACT14",
+    asset="consensus",
+    threat="a majority takes the quorum away",
+    mitigation="a pre-flight of every change",
+)
 def test_every_change_between_small_sets_is_judged_as_brute_force_does() -> None:
     """What is let through keeps a quorum of those in force, moves at most a third, and bears one failure."""
     refused: dict[str, int] = {}
@@ -70,6 +77,12 @@ def test_every_change_between_small_sets_is_judged_as_brute_force_does() -> None
 @given(
     first=st.lists(st.integers(1, 5), min_size=4, max_size=6),
     steps=st.lists(st.tuples(st.sampled_from(NAMES), POWERS, st.booleans(), st.booleans()), max_size=12),
+)
+@pytest.mark.evidence(
+    "ACT14",
+    asset="consensus",
+    threat="a majority takes the quorum away",
+    mitigation="a pre-flight of every change",
 )
 def test_no_walk_of_changes_over_heights_loses_the_quorum(first: list[int], steps: list[Any]) -> None:
     """The validators in force decide alone under every set that follows, however the changes are spread."""

@@ -24,6 +24,12 @@ def year(request: pytest.FixtureRequest) -> Year:
     return make_year(request.param)
 
 
+@pytest.mark.evidence(
+    "ACT14",
+    asset="consensus",
+    threat="a majority takes the quorum away",
+    mitigation="a pre-flight of every change",
+)
 def test_whoever_is_in_force_carries_every_set_that_follows(year: Year) -> None:
     """Evidence apart, which takes power at once where four others remain: they carry what is left."""
     for height in range(1, max(year.in_force) - 1):

@@ -40,6 +40,7 @@ class Log:
 
     genesis: Genesis
     records: list[BlockRecord] = field(default_factory=list)
+    first_position: int = 0
 
     def add(self, height: int, named: Powers, certificate: bytes = b"") -> BlockRecord:
         root = authority_root(INTERNATIONAL, authority(named))
@@ -205,6 +206,12 @@ async def test_the_mark_saves_searching_the_whole_log_again(
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_by_another_set_than_the_ledger_names_is_refused(chain: Chain) -> None:
     sound = chain.rpc.headers[4]
     chain.rpc.headers[4] = comet(chain.log, 4, D, B)
@@ -226,6 +233,12 @@ async def test_a_hand_over_to_another_set_than_the_ledger_names_is_seen_with_the
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_that_carries_another_app_hash_is_refused(chain: Chain) -> None:
     chain.rpc.headers[11] = signed(header(CONSORTIUM.chain_id, 11, bytes(32), D), D)
     with pytest.raises(CommitRefused, match="app hash"):
@@ -234,6 +247,12 @@ async def test_a_header_that_carries_another_app_hash_is_refused(chain: Chain) -
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("height", [4, 11])
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_without_the_signatures_of_its_set_is_refused(chain: Chain, height: int) -> None:
     good = chain.rpc.headers[height]
     for bad in (replace(good, votes=good.votes[1:]), replace(good, round=1)):

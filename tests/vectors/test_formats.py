@@ -250,6 +250,9 @@ def test_the_ledger_applies_a_transaction_that_the_second_implementation_signed(
     assert independent_receipts.verify_receipt(data, trust)["applied"]
 
 
+@pytest.mark.evidence(
+    "TX1", asset="balances", threat="replay on another chain", mitigation="signatures name the chain"
+)
 def test_the_ledger_discards_what_the_second_implementation_signed_for_another_chain() -> None:
     world = golden.populate(golden.World())
     request_id = world.time_ms(20).to_bytes(6, "big") + bytes.fromhex("70008000") + bytes(6)

@@ -47,7 +47,7 @@ from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError
 from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.transactions import Candidate
 
-STATUS_SECONDS: Final = 0.5
+STATUS_SECONDS: Final = 1.0
 DIAL_SECONDS: Final = 5.0
 QUORUM_LOST_HEARTBEATS: Final = 10
 QUORUM_LOST_SECONDS_MIN: Final = 10.0
@@ -66,6 +66,9 @@ DRAIN_SECONDS: Final = 10.0
 COLLECT_ALL_EVERY: Final = 1_000
 
 log = structlog.get_logger("vostro.engine")
+
+
+MakeSnapshots = Callable[[Callable[[str], None]], Snapshots]
 
 
 class Certificates(Protocol):
@@ -99,13 +102,14 @@ class CometEngine(RunningLedger):
         peers: Sequence[Peer] = (),
         index: Places | None = None,
         clock_ms: Callable[[], int] = now_ms,
-        snapshots: Snapshots | None = None,
+        snapshots: MakeSnapshots | None = None,
         witness: Callable[[DecidedBlock], None] = unwitnessed,
         trace: Callable[[Call], None] | None = None,
     ) -> None:
         """signer: signs this node's bundles. home: CometBFT's directory. abci_socket: where CometBFT calls.
-        peers: kept connected. queue_max: transactions, however fast the network is. witness: sees every
-        decided block before it runs. Raises RecordUnusable.
+        peers: kept connected. queue_max: transactions, however fast the network is. snapshots: gives the part
+        that makes and takes them, told where its alarms go from any thread. witness: sees every decided block
+        before it runs. Raises RecordUnusable.
         """
         super().__init__(
             ledger, store, verifier, workers, queue_max=queue_max, index=index, clock_ms=clock_ms
@@ -119,10 +123,12 @@ class CometEngine(RunningLedger):
             ledger, self._bundles, signer, rpc,
             sequence=clock_ms() * 1_000_000, refused=self._door.answer_all,
         )  # fmt: skip
+        self._snapshots = snapshots(self._alarm_soon) if snapshots else None
         self._application = LedgerApplication(
             ledger, store, self._bundles, home,
             chain_id=comet_chain_id(ledger.chain.chain_id), version=version, on_decide=self._on_decide,
-            committed=self._committed, alarm=self.alarm, snapshots=snapshots, witness=witness,
+            committed=self._committed, alarm=self.alarm, restored=self._restored, snapshots=self._snapshots,
+            witness=witness,
         )  # fmt: skip
         self._server = AbciServer(
             self._application, abci_socket, failed=self.halt, closed=self._lost, trace=trace
@@ -130,7 +136,7 @@ class CometEngine(RunningLedger):
         self._comet: Comet | None = None
         self._certificates: Certificates | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._votes: list[asyncio.Task[None]] = []
+        self._needed: list[asyncio.Task[None]] = []
         self._rate = 0.0
         self._block_began = 0.0
         self._blocks = 0
@@ -146,20 +152,21 @@ class CometEngine(RunningLedger):
         self,
         comet: Comet,
         certificates: Certificates | None = None,
-        vote: Coroutine[Any, Any, None] | None = None,
+        *beside: Coroutine[Any, Any, None],
     ) -> None:
-        """Serve CometBFT, start it, and go on once it answers. vote: answers for the validator's key, where
-        CometBFT does not hold it. Raises SocketRefused, CometFailed, and Disagreement where
-        this ledger is the one that stopped by it.
+        """Serve CometBFT, start it, and go on once it answers. beside: what CometBFT needs while it runs: who
+        answers for the validator's key, ways to peers. Raises SocketRefused, CometFailed, and Disagreement
+        where this ledger is the one that stopped by it.
         """
+        self._loop = asyncio.get_running_loop()
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
-        if vote:
-            self._votes.append(self._beside(vote))
+        for follower in beside:
+            self._needed.append(self._run_beside(follower))
         check_agreed(self._home, self._ledger.info().app_hash, self._store)
         await comet.start()
-        await self._handshake(comet)
+        await self._ready(comet)
         self._ledger.publish()
         self._open()
         self._door.refusing = NodeError.STARTING  # until the first block shows a quorum
@@ -168,22 +175,28 @@ class CometEngine(RunningLedger):
         followers = [self._follow(), self._bundler.run(), self._keep_dialling()]
         if certificates:
             followers.append(certificates.run())
+        if self._snapshots:
+            followers.append(self._snapshots.run(self._on_decide))
         for follower in followers:
-            self._tasks.append(self._beside(follower))
+            self._tasks.append(self._run_beside(follower))
 
-    async def _handshake(self, comet: Comet) -> None:
-        """Until CometBFT answers. Raises InvariantViolated at once where what it asked for halts the node."""
+    async def _ready(self, comet: Comet) -> None:
+        """Until CometBFT answers. Raises CometFailed, and InvariantViolated where the ledger halts first."""
         ready = asyncio.ensure_future(wait_ready(self._rpc, comet))
         halted = asyncio.ensure_future(self.halted.wait())
         try:
             await asyncio.wait((ready, halted), return_when=asyncio.FIRST_COMPLETED)
             if self.halted.is_set():
                 raise InvariantViolated(self.halt_reason)
-            await ready
+            ready.result()
         finally:
             await _end((ready, halted))
 
-    def _beside(self, follower: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _alarm_soon(self, text: str) -> None:
+        """An alarm from any thread."""
+        self._loop.call_soon_threadsafe(self.alarm, text)
+
+    def _run_beside(self, follower: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.ensure_future(follower)
         task.add_done_callback(self._ended)
         return task
@@ -199,7 +212,7 @@ class CometEngine(RunningLedger):
         await _end(self._tasks)  # they ask CometBFT, and must not miss it
         if self._comet:
             await self._comet.stop()
-        await _end(self._votes)
+        await _end(self._needed)
         self._door.answer_all(self._bundler.give_up(), NodeError.UNKNOWN_OUTCOME)
         await self._server.stop()
         await self._rpc.close()
@@ -237,6 +250,15 @@ class CometEngine(RunningLedger):
             self._certificates.notice(height)
         self._blocks += 1
         gc.collect(2 if self._blocks % COLLECT_ALL_EVERY == 0 else 0)
+
+    def _restored(self) -> None:
+        """A snapshot was taken in: readers and the door see it, and wait until CometBFT is level."""
+        info = self._ledger.info()
+        self._ledger.publish()
+        self.comet_height = self._begun_at = info.height
+        self._durable, self._door.height, self._time_ms = info, info.height, info.time_ms
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
     def _admit(self, decided: int) -> None:
         """Bound what may wait by what was decided lately."""

@@ -99,7 +99,7 @@ class ProcessLog:
     def _tell_error(self, line: bytes, text: str) -> None:
         try:
             said: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.MsgspecError:
+        except ValueError:  # msgspec's own errors and bad UTF-8 are ValueErrors
             said = {"_msg": text}
         message = str(said.pop("_msg", ""))
         fields = {f"comet_{name}": str(value) for name, value in said.items() if name not in {"level", "ts"}}

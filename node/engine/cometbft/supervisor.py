@@ -32,7 +32,7 @@ LOG_JOIN_SECONDS: Final = 1.0
 END_SECONDS: Final = 3.0
 """What a CometBFT that lost its application gets to end itself."""
 
-_LAUNCH: Final = """
+LAUNCH: Final = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it survives the exec below
 if os.getppid() != int(sys.argv[1]):
@@ -213,7 +213,7 @@ class Supervisor:
                 path.unlink(missing_ok=True)
             pipe = output.open()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *self._command),
+                *(sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=pipe,
                 stderr=pipe,
