@@ -109,7 +109,7 @@ class Validator:
     record: Path | None = None
     """Of a signer beside CometBFT; none: the key is in CometBFT's home."""
     make_remote: Callable[["Validator"], RemoteSigner] | None = None
-    """Makes another signer than the one over ``record``."""
+    """Makes another signer than the sound one."""
     initial_height: int = 1
     budget: Budget = SMALL
     engine: CometEngine = field(init=False)
@@ -201,11 +201,13 @@ class Validator:
 
     def _signing(self) -> list[Coroutine[Any, Any, None]]:
         """The signer with the validator's key, where CometBFT does not hold it. Raises GuardRefused."""
-        if self.make_remote and self.config.signer:
-            return [serve(self.make_remote(self), self.config.signer)]
+        if self.make_remote:
+            self.config = replace(self.config, signer=self.folder / "signer.sock")
+            self.remote = self.make_remote(self)
+            return [serve(self.remote, self.folder / "signer.sock")]
         if self.record is None:
             return []
-        chain = comet_chain_id(chain_id(self.genesis))
+        chain = self.comet_chain
         self.config = replace(self.config, signer=self.folder / "signer.sock")
         alarm = self.engine._alarm_soon
         self.remote = RemoteSigner(Ed25519Signer(self.keys.validator or b""), chain, self.record, alarm)
@@ -240,7 +242,7 @@ class Validator:
             if self.comet.pid:
                 self.comet._process.kill()  # type: ignore[union-attr]
         await self.comet.stop()
-        followers = [*self.engine._tasks, *self.engine._votes]
+        followers = [*self.engine._tasks, *self.engine._needed]
         for task in followers:
             task.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
@@ -258,11 +260,10 @@ class Validator:
 
     def lose_blocks(self) -> None:
         """CometBFT's blocks and state are gone; the record of the last vote is not."""
-        kept = self.home.validator_state.read_bytes() if self.home.validator_state.exists() else b""
+        kept = self.home.validator_state.read_bytes()
         shutil.rmtree(self.home.validator_state.parent)
-        if kept:
-            self.home.validator_state.parent.mkdir()
-            self.home.validator_state.write_bytes(kept)
+        self.home.validator_state.parent.mkdir()
+        self.home.validator_state.write_bytes(kept)
 
     def lose_home(self) -> None:
         """All of CometBFT's directory is gone; keys and genesis come from their copies."""
@@ -324,36 +325,8 @@ class Consortium:
         )
         assert all(applied(outcome) for outcome in outcomes), outcomes
 
-    async def decide(self, *operations: Operation, by: Sequence[str] = ("PA", "KB")) -> Outcome:
-        """The members decide: the first proposes, the others approve; the outcome of the last ballot."""
-        first = self.validators[0]
-        (last,) = await first.submit(
-            self.make(op("governance", "propose", operations, "as agreed"), member=by[0])
-        )
-        assert applied(last), last
-        assert last.receipt is not None
-        opened = next(event for event in last.receipt.events if event.event == "Opened")
-        number = codec.trusted_decoder(Opened)(opened.fields).number
-        content = SuiteProofs(INTERNATIONAL, InternationalVerifier()).content_hash(operations)
-        ballot = op("governance", "approve", number, content)
-        for member in by[1:]:
-            (last,) = await first.submit(self.make(ballot, member=member))
-            assert applied(last), last
-        return last
-
-    def query(self, contract: str, name: str, *arguments: Any, place: int = 0) -> Any:
-        """Ask a contract, on one node."""
-        return self.validators[place].ledger.query(contract, name, codec.encode(arguments))
-
-    async def join(self) -> Validator:
-        """Another node, with a validator's key that nobody has named yet, started from genesis."""
-        validator = self.add_observer(keys=Keys(new_key(), new_key()))
-        validator.initial_height = self.validators[0].initial_height
-        await validator.start()
-        return validator
-
-    def add_observer(self, keys: Keys | None = None, **options: Any) -> Validator:
-        """A further node, not started, that follows and does not vote."""
+    def add_observer(self, **options: Any) -> Validator:
+        """A further node, not started, that follows and does not vote: no set names its validator's key."""
         place = len(self.validators)
         root = self.folder / f"n{place}"
         root.mkdir()
@@ -370,10 +343,34 @@ class Consortium:
             listen=f"127.0.0.1:{free_port()}",
             peers=tuple(peers),
         )
-        own = keys or Keys(new_key())
-        observer = Validator(place, root, self.genesis, own, config, first.contracts, **options)
+        observer = Validator(
+            place, root, self.genesis, Keys(new_key(), new_key()), config, first.contracts, **options
+        )
         self.validators.append(observer)
         return observer
+
+    def query(self, contract: str, name: str, *arguments: Any, place: int = 0) -> Any:
+        """Ask a contract, on one node."""
+        return self.validators[place].ledger.query(contract, name, codec.encode(arguments))
+
+    async def propose(self, *operations: Operation) -> Operation:
+        """PA proposes; the ballot by which the others approve."""
+        first = self.validators[0]
+        (proposed,) = await first.submit(self.make(op("governance", "propose", operations, "")))
+        assert applied(proposed), proposed
+        assert proposed.receipt is not None
+        opened = next(event for event in proposed.receipt.events if event.event == "Opened")
+        number = codec.trusted_decoder(Opened)(opened.fields).number
+        content = SuiteProofs(INTERNATIONAL, InternationalVerifier()).content_hash(operations)
+        return op("governance", "approve", number, content)
+
+    async def decide(self, *operations: Operation, by: Sequence[str] = ("KB",)) -> Outcome:
+        """Operations by decision of PA and these members; the outcome of the last ballot."""
+        ballot = await self.propose(*operations)
+        for member in by:
+            (approved,) = await self.validators[0].submit(self.make(ballot, member=member))
+            assert applied(approved), approved
+        return approved
 
     async def level(self, height: int = 0) -> None:
         """Until all validators have the same head, at a height or above."""
@@ -402,8 +399,8 @@ def founding(
     count: int,
     keys: Sequence[Keys],
     limits: Limits,
-    members: Sequence[str] = ("PA", "KB"),
     governance: GovernanceRules = GOVERNANCE_DEFAULT,
+    members: Sequence[str] = ("PA", "KB"),
 ) -> Genesis:
     """A genesis of two banks or more and so many validators, each of theirs in turn."""
     validators = [public_key(each.validator or b"") for each in keys]
@@ -429,6 +426,30 @@ def founding(
     )
 
 
+def make_validators(
+    folder: Path, genesis: Genesis, document: bytes, keys: Sequence[Keys], **options: Any
+) -> list[Validator]:
+    """Directories of validators that are one another's peers. document: CometBFT's genesis file. options: of
+    each Validator.
+    """
+    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
+    validators = []
+    for place, own in enumerate(keys):
+        root = folder / f"n{place}"
+        root.mkdir()
+        (root / "genesis.json").write_bytes(document)
+        config = HomeConfig(
+            moniker=f"n{place}",
+            abci=root / "abci.sock",
+            rpc=root / "rpc.sock",
+            listen=peers[place].address,
+            peers=tuple([peer for peer in peers if peer is not peers[place]]),
+            heartbeat_ms=genesis.limits.heartbeat_ms,
+        )
+        validators.append(Validator(place, root, genesis, own, config, **options))
+    return validators
+
+
 @asynccontextmanager
 async def consortium(
     count: int = 1,
@@ -442,33 +463,26 @@ async def consortium(
     adjust: Callable[[Validator], None] = lambda _validator: None,
     **options: Any,
 ) -> AsyncIterator[Consortium]:
-    """So many validators, started, with funded accounts. options: of their engines. adjust: changes each
-    before it starts.
+    """So many validators, started, with funded accounts. adjust: changes each before it starts. options: of
+    their engines.
     """
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = [Keys(new_key(), new_key()) for _ in range(count)]
-    genesis = founding(count, keys, limits, members, governance)
+    genesis = founding(count, keys, limits, governance, members)
     document = genesis_json(genesis, comet_chain_id(chain_id(genesis)))
-    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
-    made = Consortium(genesis, [], folder)
-    for place in range(count):
-        root = folder / f"n{place}"
-        root.mkdir()
-        (root / "genesis.json").write_bytes(document)
-        config = HomeConfig(
-            moniker=f"n{place}",
-            abci=root / "abci.sock",
-            rpc=root / "rpc.sock",
-            listen=peers[place].address,
-            peers=tuple([peer for peer in peers if peer is not peers[place]]),
-            heartbeat_ms=limits.heartbeat_ms,
-        )
-        validator = Validator(
-            place, root, genesis, keys[place], config, contracts, options=options,
-            snapshot_every=snapshot_every, keeping=keeping or Keeping(),
-        )  # fmt: skip
+    validators = make_validators(
+        folder,
+        genesis,
+        document,
+        keys,
+        contracts=contracts,
+        options=options,
+        snapshot_every=snapshot_every,
+        keeping=keeping or Keeping(),
+    )
+    made = Consortium(genesis, validators, folder)
+    for validator in validators:
         adjust(validator)
-        made.validators.append(validator)
     try:
         await asyncio.gather(*(each.start() for each in made.validators))
         await asyncio.gather(*(each.serving() for each in made.validators))

@@ -5,7 +5,6 @@ on, what is proved of them stands on the ledger, and power is taken only where f
 import asyncio
 import base64
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -39,7 +38,6 @@ class Misbehaving:
 
     def __call__(self, validator: Validator) -> None:
         if validator.place == self.place:
-            validator.config = replace(validator.config, signer=validator.folder / "signer.sock")
             validator.make_remote = self.make
 
     def make(self, validator: Validator) -> RemoteSigner:
@@ -47,8 +45,9 @@ class Misbehaving:
         record = validator.folder / "last-vote"
         if not record.exists():
             Guard.create(record, validator.comet_chain, key.public_key)
-        self.signer = ByzantineSigner(key, validator.comet_chain, record, validator.engine.alarm, **self.how)
-        return cast("RemoteSigner", self.signer)
+        signer = ByzantineSigner(key, validator.comet_chain, record, validator.engine.alarm, **self.how)
+        self.signer = signer
+        return signer
 
 
 def vote_json(vote: wire.Vote) -> dict[str, Any]:

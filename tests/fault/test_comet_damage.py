@@ -5,6 +5,7 @@ back.
 import asyncio
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,7 @@ def tight() -> Iterator[Tight]:
     yield made
     if made.disk:
         made.disk.close()
+        shutil.rmtree(made.disk.path.parents[1], ignore_errors=True)
 
 
 @pytest.mark.needs("mount")

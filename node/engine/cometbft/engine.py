@@ -136,7 +136,7 @@ class CometEngine(RunningLedger):
         self._comet: Comet | None = None
         self._certificates: Certificates | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._votes: list[asyncio.Task[None]] = []
+        self._needed: list[asyncio.Task[None]] = []
         self._rate = 0.0
         self._block_began = 0.0
         self._blocks = 0
@@ -162,10 +162,11 @@ class CometEngine(RunningLedger):
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
-        self._votes += [self._beside(follower) for follower in beside]
+        for follower in beside:
+            self._needed.append(self._run_beside(follower))
         check_agreed(self._home, self._ledger.info().app_hash, self._store)
         await comet.start()
-        await self._handshake(comet)
+        await self._ready(comet)
         self._ledger.publish()
         self._open()
         self._door.refusing = NodeError.STARTING  # until the first block shows a quorum
@@ -177,17 +178,17 @@ class CometEngine(RunningLedger):
         if self._snapshots:
             followers.append(self._snapshots.run(self._on_decide))
         for follower in followers:
-            self._tasks.append(self._beside(follower))
+            self._tasks.append(self._run_beside(follower))
 
-    async def _handshake(self, comet: Comet) -> None:
-        """Until CometBFT answers. Raises InvariantViolated at once where what it asked for halts the node."""
+    async def _ready(self, comet: Comet) -> None:
+        """Until CometBFT answers. Raises CometFailed, and InvariantViolated where the ledger halts first."""
         ready = asyncio.ensure_future(wait_ready(self._rpc, comet))
         halted = asyncio.ensure_future(self.halted.wait())
         try:
             await asyncio.wait((ready, halted), return_when=asyncio.FIRST_COMPLETED)
             if self.halted.is_set():
                 raise InvariantViolated(self.halt_reason)
-            await ready
+            ready.result()
         finally:
             await _end((ready, halted))
 
@@ -195,7 +196,7 @@ class CometEngine(RunningLedger):
         """An alarm from any thread."""
         self._loop.call_soon_threadsafe(self.alarm, text)
 
-    def _beside(self, follower: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _run_beside(self, follower: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.ensure_future(follower)
         task.add_done_callback(self._ended)
         return task
@@ -211,7 +212,7 @@ class CometEngine(RunningLedger):
         await _end(self._tasks)  # they ask CometBFT, and must not miss it
         if self._comet:
             await self._comet.stop()
-        await _end(self._votes)
+        await _end(self._needed)
         self._door.answer_all(self._bundler.give_up(), NodeError.UNKNOWN_OUTCOME)
         await self._server.stop()
         await self._rpc.close()
