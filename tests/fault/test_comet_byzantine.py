@@ -6,7 +6,7 @@ import asyncio
 import base64
 import time
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 

@@ -75,7 +75,9 @@ async def test_the_table_of_rpcs_is_what_proto_describes_and_what_has_handlers(f
                 code = error.code()
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 unimplemented.append(method)
-    assert unimplemented == [
+    custody = [method for method in unimplemented if "/vostro.custody.v1." in method]
+    assert len(custody) >= 6, "this node has no custody"
+    assert [method for method in unimplemented if method not in custody] == [
         "/vostro.contract.v1.ContractService/GetSchema",
         "/vostro.contract.v1.ContractService/Query",
         "/vostro.consensus.v1.ConsensusService/Ask",
