@@ -48,6 +48,7 @@ OPEN = {
     "encryption.register": 1,
     "encryption.replace": 1,
     "encryption.revoke": 0,
+    "anchors.anchor": 0,
     "assets.register": 0,
     "assets.issue": 3,
     "assets.redeem": 3,
