@@ -21,7 +21,7 @@ from node.ledger.types import Receipt
 from node.pb.cometbft.privval.v1 import privval_pb2 as wire
 from tests.byzantine import ByzantineSigner
 from tests.comet_checks import check_consortium
-from tests.engine.comet_bench import Validator, applied, consortium, until
+from tests.engine.comet_bench import Consortium, Validator, applied, consortium, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 
@@ -93,6 +93,13 @@ async def alarmed(node: Validator, text: str) -> None:
     await until(lambda: text in " ".join(node.engine.status().alarms), f"an alarm of {text}")
 
 
+async def recorded_at(made: Consortium, who: bytes, place: int, count: int) -> None:
+    """Until so many offences of a validator stand on a node's ledger."""
+    await until(
+        lambda: len(made.query("validators", "list_offences", who, place=place)) == count, "it is recorded"
+    )
+
+
 def facts(height: int, node: Validator) -> list[str]:
     """What the system receipt of a block tells."""
     receipt: Receipt = codec.decoder(Receipt)((node.store.receipts(height) or [b""])[0])
@@ -113,9 +120,9 @@ async def test_a_double_vote_is_recorded_and_costs_power_only_where_four_others_
         for pair in culprit.signer.equivocations[:2]:
             await accuse(honest[1], pair, 10, 10 * count)
             tried += 1
-        await until(lambda: len(made.query("validators", "list_offences", who)) == tried, "it is recorded")
         for place, node in enumerate(honest):
             await alarmed(node, "duplicate-vote")
+            await recorded_at(made, who, place, tried)
             recorded = made.query("validators", "list_offences", who, place=place)
             assert [entry.kind for entry in recorded] == ["duplicate-vote"] * tried
         first, second = made.query("validators", "list_offences", who)
