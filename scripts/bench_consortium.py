@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ACCOUNTS: Final = 10_000
 WARM_SHARE: Final = 10
+MISSED_SECONDS: Final = 60.0
+MISSED_RATE: Final = 2_000
 SYNC_ACCOUNTS: Final = 1_000_000
 SNAPSHOT_BLOCKS: Final = 200
 MIB: Final = 1024 * 1024
@@ -166,7 +168,7 @@ def bft4_kill(bench: "Bench") -> None:
 def catch_up(bench: "Bench") -> None:
     """A node misses 60 s at 2,000 transfers a second and comes back, the load going on: until it is level."""
     made = network(bench)
-    missed, rate = 60.0, 2_000
+    missed, rate = MISSED_SECONDS, MISSED_RATE
     raws = sign_sends(made.nodes[0], int(rate * (missed + 60)), accounts=ACCOUNTS)
     late = made.nodes[3]
 

@@ -1,7 +1,9 @@
 """Nodes that join, lose their disk or stay away: block sync, state sync, pruning behind snapshots."""
 
 import asyncio
+import json
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -67,9 +69,11 @@ async def doors(validators: Sequence[Validator]) -> AsyncIterator[list[PeerDoor]
             await server.stop(0)
 
 
-async def trusted(validator: Validator) -> tuple[int, bytes]:
-    """A height and the hash of CometBFT's header there, as a bank reads it out by telephone."""
-    height = max(1, validator.engine.comet_height - 2)
+async def trusted(validator: Validator, height: int = 0) -> tuple[int, bytes]:
+    """A height, by default a late one, and the hash of CometBFT's header there, as a bank reads it out by
+    telephone.
+    """
+    height = height or max(1, validator.engine.comet_height - 2)
     commit, validators = await validator.rpc.commit(height), await validator.rpc.validators(height)
     return height, header_hash(read_signed_header(commit.signed_header, validators).header)
 
@@ -162,6 +166,17 @@ def check_window(made: Consortium, late: Validator) -> int:
                 assert found.tx_id == leaf.tx_id
                 checked += 1
     return checked
+
+
+async def test_vostro_trust_tells_the_header_that_another_bank_may_believe() -> None:
+    async with consortium() as made, doors(made.validators) as (way,):
+        command = [sys.executable, "-m", "node.cli", "--node", way.target, "-o", "json", "trust"]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await asyncio.wait_for(process.communicate(), JOIN_SECONDS)
+        assert process.returncode == 0
+        told = json.loads(said)
+        height, digest = await trusted(made.validators[0], told["trust_height"])
+        assert (told["trust_height"], told["trust_hash"]) == (height, digest.hex())
 
 
 async def test_an_observer_joins_by_state_sync_and_goes_on_with_the_same_hashes() -> None:

@@ -123,7 +123,7 @@ class PeerDoor:
 
     def __init__(self, target: str, credentials: grpc.ChannelCredentials | None) -> None:
         """target: host:port. credentials: of mutual TLS; None on loopback."""
-        self._target = target
+        self.target = target
         self._channel = (
             grpc.aio.secure_channel(target, credentials) if credentials else grpc.aio.insecure_channel(target)
         )
@@ -140,9 +140,9 @@ class PeerDoor:
             )
             answer = await self._stub.Ask(request, timeout=ASK_SECONDS)
         except ValueError as error:
-            raise TunnelFailed(f"{self._target} is asked for {method} with {parameters}") from error
+            raise TunnelFailed(f"{self.target} is asked for {method} with {parameters}") from error
         except grpc.aio.AioRpcError as error:
-            raise TunnelFailed(f"{self._target} does not answer {method}: {_reason(error)}") from error
+            raise TunnelFailed(f"{self.target} does not answer {method}: {_reason(error)}") from error
         return bytes(answer.result_json)
 
     async def handovers(self) -> Sequence[tuple[int, bytes]]:
@@ -157,7 +157,7 @@ class PeerDoor:
                     break
                 found |= more
         except grpc.aio.AioRpcError as error:
-            raise TunnelFailed(f"{self._target} hands out no hand-overs: {_reason(error)}") from error
+            raise TunnelFailed(f"{self.target} hands out no hand-overs: {_reason(error)}") from error
         return sorted(found.items())
 
     async def close(self) -> None:
