@@ -146,6 +146,14 @@ class Cursor:
         """One row down."""
         self._at -= 1
 
+    def next(self) -> None:
+        """One row up."""
+        self._at += 1
+
+    def key(self) -> bytes:
+        """The row's key."""
+        return self._keys[self._at]
+
     def item(self) -> tuple[bytes, bytes]:
         """The row."""
         return self._keys[self._at], self._rows[self._keys[self._at]]
