@@ -25,6 +25,7 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 
 WORK_MAX: Final = 100_000
@@ -58,7 +59,16 @@ class Day:
     """A consortium and the surprises it gave."""
 
     def __init__(self) -> None:
-        names = ("members", "validators", "governance", "assets", "transfers", "blacklist", "faulty")
+        names = (
+            "members",
+            "validators",
+            "governance",
+            "assets",
+            "transfers",
+            "blacklist",
+            "encryption",
+            "faulty",
+        )
         genesis = make_genesis(
             limits=replace(LIMITS, block_work_max=WORK_MAX), contracts=tuple((name, 0) for name in names)
         )
@@ -92,6 +102,7 @@ def play() -> Day:
         _money,
         _holds,
         _listings,
+        encrypt,
         _work,
         _rest,
         govern,
