@@ -1,4 +1,4 @@
-"""Planted bugs in encryption keys (canaries.py says how)."""
+# ruff: noqa: ARG001, ARG005 - a bug has the signature of what it replaces
 
 import pytest
 
