@@ -1,4 +1,5 @@
-# ruff: noqa: ARG001, ARG005 - a bug has the signature of what it replaces
+# ruff: noqa: ARG001 - a bug has the signature of what it replaces
+"""Planted bugs in encryption keys (canaries.py says how)."""
 
 import pytest
 
