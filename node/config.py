@@ -35,7 +35,10 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     this node. supervised: false where something else runs CometBFT over ``home``. timeout_propose_ms: what a
     dead proposer costs. validator_key, validator_passphrase_file, validator_record: a key file or ``pkcs11:``
     URI that votes through this node, and the record of what it signed last, outside data_dir and home;
-    without them CometBFT votes with the key in its home.
+    without them CometBFT votes with the key in its home. snapshot_blocks: a snapshot is made at each multiple
+    of so many heights; 0: never. keep_blocks: heights below the head that are kept, at the least; 0: all.
+    state_sync_peers: host:port of two or more nodes' gRPC faces; with them a node whose directories are empty
+    begins from a snapshot, below the header of CometBFT's with this trust_height and trust_hash.
     """
 
     home: Path
@@ -50,6 +53,11 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     validator_key: Path | None = None
     validator_passphrase_file: Path | None = None
     validator_record: Path | None = None
+    snapshot_blocks: int = 10_000
+    keep_blocks: int = 0
+    state_sync_peers: tuple[str, ...] = ()
+    trust_height: int = 0
+    trust_hash: str = ""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,8 +74,12 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     which certificates of a bank's own PKI are whose (TOML). operator_certificate and operator_key: what
     commands on this machine show the node. local_access: what a caller on loopback without TLS is. Quotas
     hold for one member with all its certificates: calls and transactions a second, streams at once; 0: none.
-    cometbft: the CometBFT binary; none: where `vostro engine install` puts it. consortium: with it the node
-    is one of many; without, the three settings of its sequencer are needed.
+    custody_policy: what the node may sign for its member, and who must approve (TOML); none: it signs
+    nothing. custody_keys: key files or ``pkcs11:`` URIs with which it signs; custody_passphrase_file: of them
+    and of the custody key. custody_dir: the queue and the audit log; custody_anchor_hours: how often the
+    log's hash is put on the ledger; 0: never. cometbft: the CometBFT binary; none: where `vostro engine
+    install` puts it. consortium: with it the node is one of many; without, the three settings of its
+    sequencer are needed.
     """
 
     data_dir: Path
@@ -91,6 +103,11 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     quota_streams: int = 256
     connections_max: int = 4_096
     cometbft: Path | None = None
+    custody_policy: Path | None = None
+    custody_keys: tuple[str, ...] = ()
+    custody_passphrase_file: Path | None = None
+    custody_dir: Path = Path("custody")
+    custody_anchor_hours: int = 24
     metrics_listen: str = ""
     shards: int = 8
     verify_workers: int = 2
@@ -120,6 +137,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 SHARDS_MAX = 256
 WORKERS_MAX = 64
+PEERS_MIN = 2
+HASH_DIGITS = 64
+HEX = frozenset("0123456789abcdef")
+ANCHOR_HOURS_MAX = 31 * 24
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SCHEMES = ("pkcs11:",)
 """How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
@@ -139,6 +160,9 @@ PATHS = (
     "operator_certificate",
     "operator_key",
     "cometbft",
+    "custody_policy",
+    "custody_passphrase_file",
+    "custody_dir",
 )
 CONSORTIUM_PATHS = (
     "home",
@@ -172,6 +196,7 @@ def load_config(
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
         _anchor(values, name, base)
+    _place_custody(values, base)
     if isinstance(consortium := values.get("consortium"), dict):
         for name in CONSORTIUM_PATHS:
             _anchor(consortium, name, base)
@@ -245,6 +270,7 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: {config.listen} is not loopback: "
             "set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1"
         )
+    _check_custody(config, path, all(tls))
     if config.metrics_listen and host_of(config.metrics_listen) not in LOOPBACK:
         raise ConfigError(
             f"{path}: metrics are served on loopback only: set metrics_listen to 127.0.0.1:PORT"
@@ -268,7 +294,53 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: a validator's key beside CometBFT takes all three of validator_key, "
             "validator_passphrase_file and validator_record"
         )
+    if config.consortium:
+        _check_keeping(config.consortium, path)
     if config.last_signed and config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
+        )
+
+
+def _check_keeping(consortium: ConsortiumConfig, path: Path) -> None:
+    if consortium.snapshot_blocks < 0 or consortium.keep_blocks < 0:
+        raise ConfigError(f"{path}: snapshot_blocks and keep_blocks are 0 or more")
+    if consortium.keep_blocks and not consortium.snapshot_blocks:
+        raise ConfigError(f"{path}: keep_blocks needs snapshot_blocks: blocks are dropped behind snapshots")
+    peers, height, digits = consortium.state_sync_peers, consortium.trust_height, consortium.trust_hash
+    if not (peers or height or digits):
+        return
+    if len(peers) < PEERS_MIN or height < 1 or len(digits) != HASH_DIGITS or set(digits.lower()) - HEX:
+        raise ConfigError(
+            f"{path}: beginning from a snapshot takes state_sync_peers, two or more, and trust_height and "
+            "trust_hash (64 hexadecimal digits), as `vostro trust` at another bank prints them"
+        )
+
+
+def _place_custody(values: dict[str, Any], base: Path) -> None:
+    """Custody's paths, relative to the file; the environment, which has no lists, divides keys by a colon."""
+    values.setdefault("custody_dir", str(base / "custody"))
+    given = values.get("custody_keys", [])
+    listed = given.split(os.pathsep) if isinstance(given, str) else given
+    if isinstance(listed, list) and all(isinstance(each, str) for each in listed):
+        values["custody_keys"] = [
+            each if each.startswith(SCHEMES) else str(base / each) for each in listed if each
+        ]
+
+
+def _check_custody(config: NodeConfig, path: Path, is_mutual: bool) -> None:
+    if not 0 <= config.custody_anchor_hours <= ANCHOR_HOURS_MAX:
+        raise ConfigError(f"{path}: custody_anchor_hours must lie between 0 and {ANCHOR_HOURS_MAX}")
+    if config.custody_policy is None:
+        if config.custody_keys or config.custody_passphrase_file:
+            raise ConfigError(
+                f"{path}: custody keys are given and custody_policy is not: nothing may be signed"
+            )
+        return
+    if not config.custody_keys or not config.custody_passphrase_file:
+        raise ConfigError(f"{path}: custody_policy takes custody_keys and custody_passphrase_file")
+    if not is_mutual:
+        raise ConfigError(
+            f"{path}: custody tells makers and checkers by their certificates: it takes mutual TLS, so set "
+            "tls_certificate, tls_key and tls_ca"
         )

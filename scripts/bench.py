@@ -27,6 +27,7 @@ import uvloop
 import bench_consortium
 import bench_doors
 import bench_hsm
+import bench_trading
 from bench_load import (
     BANK,
     BenchNode,
@@ -410,6 +411,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "mtls": lambda bench: bench_doors.mtls(bench, HOME, SMALL),
     "idle-streams": lambda bench: bench_doors.idle_streams(bench, HOME, SMALL),
     **bench_consortium.CASES,
+    **bench_trading.CASES,
     "hsm": hsm,
 }
 

@@ -114,7 +114,9 @@ def install(root: Path) -> None:
     (venv / STAMP).unlink(missing_ok=True)
     (venv / MARKER).touch()
     python = str(python_of(root))
-    run_step(f"Installing {LOCK}", [python, *PIP, "--require-hashes", "-r", LOCK], root)
+    # The lock names all packages wanted: of one whose files alone are read, not what it would run with.
+    locked = [python, *PIP, "--require-hashes", "--no-deps", "-r", LOCK]
+    run_step(f"Installing {LOCK}", locked, root)
     run_step("Installing vostro", [python, *PIP, "--no-deps", "--no-build-isolation", "-e", "."], root)
     (venv / MARKER).unlink()
     (venv / STAMP).write_text(wanted_stamp(root), encoding="ascii")

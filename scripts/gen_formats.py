@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from contracts import assemble
 from node.engine.cometbft.light import SignedHeader
 from node.engine.errors import NodeError
+from node.keys.custody import CustodyError
 from node.ledger import snapshot, types
 from node.ledger.contract import Method
 from node.ledger.errors import ErrorCode, LedgerError
@@ -193,7 +194,7 @@ def refusals_part() -> str:
     """Every code of every codespace."""
     owners: list[Iterable[object]] = [vars(LedgerError).values()]
     owners += [contract.errors for contract in assemble()]
-    owners += [vars(NodeError).values(), vars(StorageCode).values()]
+    owners += [vars(NodeError).values(), vars(StorageCode).values(), vars(CustodyError).values()]
     errors = [error for owner in owners for error in owner if isinstance(error, ErrorCode)]
     rows = [(e.codespace, str(e.code), f"`{e.name}`", e.category.name, e.sentence) for e in errors]
     return _table(("codespace", "code", "name", "category", "sentence"), rows)

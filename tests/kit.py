@@ -99,6 +99,11 @@ def make_genesis(
         ("transfers", 0),
         ("blacklist", 0),
         ("encryption", 0),
+        ("registration", 0),
+        ("servicing", 0),
+        ("settlement", 0),
+        ("trading", 0),
+        ("anchors", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

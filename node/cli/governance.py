@@ -44,7 +44,7 @@ def propose(
         vostro --member AB --key ab.json governance propose 'members.resume={"member": "CD"}' --reason paid
     """
     session = session_of(ctx)
-    operations = tuple([_operation(spec) for spec in operation])
+    operations = tuple([read_operation(spec) for spec in operation])
     with session.client() as client:
         session.act(client, "governance", "propose", operations, reason)
 
@@ -191,7 +191,8 @@ def _check_content(client: BlockingClient, found: NamedProposal) -> bytes:
     return content_hash
 
 
-def _operation(spec: str) -> Operation:
+def read_operation(spec: str) -> Operation:
+    """An operation from ``CONTRACT.METHOD=JSON``. Raises Failure."""
     name, _, text = spec.partition("=")
     contract, _, method_name = name.partition(".")
     methods = {(each.name, method.name): method for each in assemble() for method in each.methods.values()}

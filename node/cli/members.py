@@ -43,7 +43,7 @@ def admit(
     member_key: Annotated[list[str], typer.Option(help="HOLDER=KEYFILE, its first keys; repeat it.")],
     role: Annotated[
         list[str] | None,
-        typer.Option(help="participant, issuer, observer or regulator; repeat it. Default participant."),
+        typer.Option(help="participant, issuer, registrar, observer or regulator; repeat it."),
     ] = None,
     bic: Annotated[str, typer.Option(help="Its BIC, if it has one.")] = "",
 ) -> None:

@@ -3,23 +3,27 @@
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from node.cli.consortium import refusals
-from node.cli.output import Exit, Failure, Output, Row
+from node.cli.output import Exit, Failure, Output, Row, table_of
 from node.cli.session import SuiteOption, session_of
 from node.ledger import hashing
 
 if TYPE_CHECKING:
     from node.network.local import LocalBank, LocalNetwork
-    from node.network.watch import Standing
+    from node.network.watch import Standing, Watch
 
-LOOK_SECONDS = 1.0
-COLUMNS = {
+LOOK_SECONDS: Final = 1.0
+ALARMS_SHOWN: Final = 3
+COLUMNS: Final = {
     "bank": "Bank",
     "pid": "Process",
     "state": "State",
@@ -31,7 +35,7 @@ COLUMNS = {
     "rate": "tx/s",
     "pending": "Pending",
 }
-NUMBERS = ("pid", "height", "decided", "peers", "rate", "pending")
+NUMBERS: Final = ("pid", "height", "decided", "peers", "rate", "pending")
 
 app = typer.Typer(
     no_args_is_help=True, help="A network of banks on this machine: make it, run it, look at it, end it."
@@ -229,44 +233,81 @@ async def _up(output: Output, network: "LocalNetwork", banks: "Sequence[LocalBan
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     with ended_with(network, banks):
         children = [start(network, bank, detached=False) for bank in banks]
+        output.say(f"Starting {', '.join(bank.name for bank in banks)}; Ctrl-C ends them.")
         async with Watch(network) as watch:
             ready = asyncio.create_task(watch.wait_serving(banks))
             ended = asyncio.create_task(over.wait())
             await asyncio.wait([ready, ended], return_when=asyncio.FIRST_COMPLETED)
-            if ready.done():
-                ready.result()
-                _show(output, network, await watch.look())
-                output.say("Ctrl-C ends the network.")
-            ready.cancel()
-            while not over.is_set() and any(pid_of(network, bank) is not None for bank in banks):
+            if not ready.done():
+                ready.cancel()
+                return
+            ready.result()
+
+            def goes_on() -> bool:
                 for child in children:
                     child.poll()
-                await asyncio.wait([ended], timeout=LOOK_SECONDS)
+                return not over.is_set() and any(pid_of(network, bank) is not None for bank in banks)
+
+            await _follow(output, network, watch, goes_on, ended)
             ended.cancel()
         output.say("Stopping.")
+
+
+async def _follow(
+    output: Output,
+    network: "LocalNetwork",
+    watch: "Watch",
+    goes_on: Callable[[], bool],
+    ended: "asyncio.Future[Any]",
+) -> "list[Standing]":
+    """Show how the nodes stand while it goes on: on a terminal once a second in one place, else once."""
+    found = await watch.look()
+    if output.is_json or not output.console.is_terminal:
+        _show(output, network, found)
+        while goes_on():
+            await asyncio.wait([ended], timeout=LOOK_SECONDS)
+        return found
+    with Live(_table(network, found), console=output.console, auto_refresh=False) as live:
+        while goes_on():
+            await asyncio.wait([ended], timeout=LOOK_SECONDS)
+            found = await watch.look()
+            live.update(_table(network, found), refresh=True)
+    return found
 
 
 async def _status(output: Output, network: "LocalNetwork", *, watch: bool) -> "list[Standing]":
     from node.network.watch import Watch
 
     async with Watch(network) as nodes:
-        found = await nodes.look()
-        _show(output, network, found)
-        while watch:
-            await asyncio.sleep(LOOK_SECONDS)
+        if watch and output.console.is_terminal and not output.is_json:
+            never = asyncio.get_running_loop().create_future()
+            return await _follow(output, network, nodes, lambda: True, never)
+        while True:
             found = await nodes.look()
             _show(output, network, found)
-    return found
+            if not watch:
+                return found
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _show(output: Output, network: "LocalNetwork", found: "Sequence[Standing]") -> None:
-    rows: list[Row] = [_row(standing) for standing in found]
-    title = f"{network.assembled.network.name}, chain {network.assembled.network.chain.hex()[:16]}"
-    output.rows(title, COLUMNS, rows, numbers=NUMBERS)
+    output.rows(_title(network), COLUMNS, [_row(standing) for standing in found], numbers=NUMBERS)
     if not output.is_json:
-        for standing in found:
-            for alarm in standing.alarms[-3:]:
-                output.say(f"{standing.bank}: {alarm}")
+        for line in _alarms(found):
+            output.say(line)
+
+
+def _table(network: "LocalNetwork", found: "Sequence[Standing]") -> Group:
+    table = table_of(_title(network), COLUMNS, [_row(standing) for standing in found], numbers=NUMBERS)
+    return Group(table, *[Text(line) for line in _alarms(found)])
+
+
+def _title(network: "LocalNetwork") -> str:
+    return f"{network.assembled.network.name}, chain {network.assembled.network.chain.hex()[:16]}"
+
+
+def _alarms(found: "Sequence[Standing]") -> list[str]:
+    return [f"{standing.bank}: {alarm}" for standing in found for alarm in standing.alarms[-ALARMS_SHOWN:]]
 
 
 def _row(standing: "Standing") -> Row:

@@ -10,7 +10,7 @@ with the client.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,8 +18,18 @@ import uvloop
 
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
+from node.client.custody import Custody
 from node.client.outcome import Outcome
-from node.client.reads import BlockContent, Cursor, EventAt, Head, Movement, NodeStatus, TransactionRecord
+from node.client.reads import (
+    BalanceAt,
+    BlockContent,
+    Cursor,
+    EventAt,
+    Head,
+    Movement,
+    NodeStatus,
+    TransactionRecord,
+)
 from node.client.signing import Signer
 from node.client.submission import BATCH_MAX, WINDOW_DEFAULT
 from node.ledger.hashing import Suite
@@ -199,9 +209,17 @@ class BlockingClient:
         """As Client.query."""
         return self._loop.run(self._client.query(contract, name, *arguments))
 
+    def balance(self, account: str, asset: str) -> BalanceAt:
+        """As Client.balance."""
+        return self._loop.run(self._client.balance(account, asset))
+
     def positions(self, member: str) -> dict[str, tuple[int, int]]:
         """As Client.positions."""
         return self._loop.run(self._client.positions(member))
+
+    def custody(self, work: Callable[[Custody], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.custody, for example ``lambda custody: custody.show(request_id)``."""
+        return self._loop.run(work(self._client.custody))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

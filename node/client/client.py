@@ -17,10 +17,12 @@ from typing import Any, Final, Self
 import grpc
 
 from node.client.connection import Tls, answer_of, ask, open_channel
+from node.client.custody import Custody
 from node.client.describe import arguments_json, read_result, require_query
 from node.client.errors import ClientError, Declined, Unknown, Unreachable, WrongChain
 from node.client.outcome import Outcome, decode_receipt
 from node.client.reads import (
+    BalanceAt,
     BlockContent,
     Cursor,
     EventAt,
@@ -79,6 +81,8 @@ class Client:
         self._ledger = LedgerServiceStub(channel)
         self._contracts = ContractServiceStub(channel)
         self._funds = FundServiceStub(channel)
+        self.custody = Custody(channel, target, seconds)
+        """What a bank's people ask their own node to sign."""
 
     @classmethod
     async def connect(
@@ -266,6 +270,12 @@ class Client:
         )
         answer = await ask(self._contracts.Query, request, target=self.target, seconds=self.seconds)
         return read_result(query, answer.result_json)
+
+    async def balance(self, account: str, asset: str) -> BalanceAt:
+        """An account's balance of one asset, and the block after which it holds."""
+        request = fund_pb2.GetBalanceRequest(account=account, asset=asset)
+        answer = await ask(self._funds.GetBalance, request, target=self.target, seconds=self.seconds)
+        return BalanceAt(answer.balance.posted, answer.balance.held, answer.height, answer.time_ms)
 
     async def positions(self, member: str) -> dict[str, tuple[int, int]]:
         """What a member has over all its accounts: asset -> (posted, held), in minor units."""

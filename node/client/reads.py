@@ -77,6 +77,16 @@ class TransactionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BalanceAt:
+    """A balance as it was after the block of this height and time."""
+
+    posted: int
+    held: int
+    height: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Movement:
     """A change of an account's posted balance: positive a credit, negative a debit."""
 

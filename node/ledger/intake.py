@@ -150,6 +150,7 @@ class SnapshotVerbs(ABC):
         if intake is None:
             return Applied(Apply.ABORT)
         applied = intake.apply(index, chunk, sender)
+        self.intake_fault = intake.fault
         if intake.is_complete:
             self._intake = None
             self._stand()

@@ -202,6 +202,16 @@ class Ledger(SnapshotVerbs):
         """Whether another node's proposal, of which every bundle passes the predicate, may be voted for."""
         return is_acceptable(bundles, self._runner.founding)
 
+    def silenced(self, bundles: Sequence[Judged]) -> list[bool]:
+        """Of which bundles the items are discarded in the next block: those of nodes that are retired, or of
+        members that are suspended, after the last committed block. Abandons what is finalized and not
+        committed.
+        """
+        self._pending = None
+        self._delta.rollback()
+        keeper = self._runner.keepers.authorities
+        return [keeper is not None and not keeper.is_node_active(bundle.node) for bundle in bundles]
+
     def finalize_block(self, block: Block) -> Finalized:
         """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``. Raises
         ReleaseTooOld, before anything else, where this release does not have the rules of its height.
@@ -219,6 +229,13 @@ class Ledger(SnapshotVerbs):
         candidates = [self._candidate(item) for item in block.items]
         outcomes = tuple([self._decide(run, candidate, block.height, time_ms) for candidate in candidates])
         return self._seal(block.height, time_ms, run, outcomes)
+
+    def next_protocol(self) -> int:
+        """The number of the rules that hold one height above the block finalized last."""
+        pending = self._pending
+        if pending is None:
+            return self.standing.protocol(self._info.height + 1)
+        return pending.standing.protocol(pending.finalized.height + 1)
 
     def commit(self, certificate: bytes = b"") -> Info:
         """Hand the finalized block to the store: the next block sees it; it is durable once synced."""

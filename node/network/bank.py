@@ -194,7 +194,11 @@ def make_home(
     kept = config.exists()
     if not kept:
         config.write_text(
-            _configuration(network.name, grpc_listen or entry.grpc, consortium, settings or {}),
+            _configuration(
+                network.name,
+                consortium,
+                {"listen": grpc_listen or entry.grpc, "member": entry.member, **(settings or {})},
+            ),
             encoding="utf-8",
         )
     return Readied(config, founder is not None, kept)
@@ -259,11 +263,10 @@ def _entry(
     )
 
 
-def _configuration(name: str, listen: str, consortium: ConsortiumConfig, settings: Settings) -> str:
+def _configuration(name: str, consortium: ConsortiumConfig, settings: Settings) -> str:
     top = {
         "data_dir": DATA,
         "genesis": GENESIS,
-        "listen": listen,
         **settings,
     }
     table = {

@@ -30,6 +30,9 @@ CONCERNED: Final = ANY_ROLE - {Role.OPERATOR}
 BLOCK_READERS: Final = READERS | {Role.OPERATOR}
 SUBMITTERS: Final = frozenset({Role.SUBMITTER})
 PREPARERS: Final = frozenset({Role.SUBMITTER, Role.MAKER})
+MAKERS: Final = frozenset({Role.MAKER})
+CHECKERS: Final = frozenset({Role.CHECKER})
+CUSTODIANS: Final = frozenset({Role.MAKER, Role.CHECKER, Role.AUDITOR, Role.OPERATOR})
 OPERATORS: Final = frozenset({Role.OPERATOR})
 ANYBODY: Final = None
 """No role and no certificate: health alone."""
@@ -123,6 +126,7 @@ _OWN_TRANSACTION: Final = (
     "transactions that it signed, and those that concern it and at most one other member"
 )
 _CHAIN: Final = "the chain"
+_REQUESTS: Final = "requests to the node of its own member"
 _SHARED: Final = "what is shared"
 
 ACCESS: Final[Mapping[str, Access]] = {
@@ -166,6 +170,7 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.ledger.v1.LedgerService/GetReceiptFile": Access(CONCERNED, _OWN_TRANSACTION, ask=_receipt),
     "/vostro.ledger.v1.LedgerService/StreamBackup": Access(OPERATORS, "everything"),
     "/vostro.consensus.v1.ConsensusService/Ask": Access(ANY_ROLE, _CHAIN),
+    "/vostro.consensus.v1.ConsensusService/ListHandovers": Access(ANY_ROLE, _CHAIN),
     "/vostro.contract.v1.ContractService/ListContracts": Access(ANY_ROLE, _SHARED),
     "/vostro.contract.v1.ContractService/GetSchema": Access(ANY_ROLE, _SHARED),
     "/vostro.contract.v1.ContractService/PrepareTransaction": Access(
@@ -174,6 +179,13 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.contract.v1.ContractService/Query": Access(
         CONCERNED, "what is shared; with a reading role its own accounts", ask=_query
     ),
+    "/vostro.custody.v1.CustodyService/RequestSigning": Access(MAKERS, _REQUESTS),
+    "/vostro.custody.v1.CustodyService/Approve": Access(CHECKERS, _REQUESTS),
+    "/vostro.custody.v1.CustodyService/Reject": Access(CHECKERS, _REQUESTS),
+    "/vostro.custody.v1.CustodyService/Cancel": Access(MAKERS, _REQUESTS),
+    "/vostro.custody.v1.CustodyService/GetRequest": Access(CUSTODIANS, _REQUESTS, waits=True),
+    "/vostro.custody.v1.CustodyService/ListRequests": Access(CUSTODIANS, _REQUESTS),
+    "/vostro.custody.v1.CustodyService/ExplainPolicy": Access(CUSTODIANS, _REQUESTS),
     "/grpc.health.v1.Health/Check": Access(ANYBODY, "health"),
     "/grpc.health.v1.Health/Watch": Access(ANYBODY, "health"),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Access(ANY_ROLE, "descriptors"),

@@ -54,7 +54,7 @@ NOBODY: Final = Identity("", frozenset(), "nobody")
 
 
 CALLER: ContextVar[Identity] = ContextVar("caller", default=NOBODY)
-"""Who makes the call that lasts and is answered in this task."""
+"""Who makes the call that is answered in this task."""
 
 
 class Mapped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

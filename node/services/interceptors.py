@@ -121,6 +121,7 @@ class Registrar:
                 lasting: Lasting | None = None
                 try:
                     caller = doors.enter(row, context)
+                    CALLER.set(caller.identity)
                     request = decode(data)
                     doors.asked(row, caller, request)
                     if row.waits:

@@ -41,6 +41,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "validators.*": SHARED,
     "blacklist.*": SHARED,
     "encryption.*": SHARED,
+    "anchors.*": SHARED,
     "assets.get_asset": SHARED,
     "assets.list_assets": SHARED,
     "assets.get_account": OWN_ACCOUNT,
@@ -49,6 +50,13 @@ QUERIES: Final[Mapping[str, str]] = {
     "assets.list_balances": OWN_ACCOUNT,
     "transfers.get_hold": OWN_ACCOUNT,
     "transfers.list_holds": OWN_ACCOUNT,
+    "registration.get_accrued": OWN_ACCOUNT,
+    "registration.*": SHARED,
+    "servicing.get_action": SHARED,
+    "servicing.list_actions": SHARED,
+    "servicing.*": OWN_ACCOUNT,
+    "settlement.*": OWN_MEMBER,
+    "trading.*": SHARED,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -58,10 +66,14 @@ TABLES: Final[Mapping[str, str]] = {
     "validators.*": SHARED,
     "blacklist.*": SHARED,
     "encryption.*": SHARED,
+    "anchors.*": SHARED,
     "assets.asset": SHARED,
     "assets.account": OWN_ACCOUNT,
     "assets.balance": OWN_ACCOUNT,
     "transfers.hold": OWN_ACCOUNT,
+    "registration.*": SHARED,
+    "servicing.action": SHARED,
+    "trading.*": SHARED,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
 
@@ -71,10 +83,15 @@ EVENTS: Final[Mapping[str, str]] = {
     "validators.*": SHARED,
     "blacklist.*": SHARED,
     "encryption.*": SHARED,
+    "anchors.*": SHARED,
     "assets.AssetRegistered": SHARED,
     "assets.AssetStatusChanged": SHARED,
     "assets.*": OWN_ACCOUNT,
     "transfers.*": OWN_ACCOUNT,
+    "registration.*": SHARED,
+    "servicing.*": OWN_ACCOUNT,
+    "settlement.*": OWN_ACCOUNT,
+    "trading.*": SHARED,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name."""
 

@@ -11,20 +11,23 @@ from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from node.config import LOOPBACK, ConfigError, NodeConfig, host_of
+from node.engine.custody import Desk
 from node.engine.engine import Engine
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
 from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
 from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceServicer_to_server
 from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
+from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceServicer_to_server
 from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.services.account_service import AccountService
-from node.services.consensus_service import AskConsensus, ConsensusService
+from node.services.consensus_service import AskConsensus, ConsensusService, ListHandovers
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
+from node.services.custody_service import Callers, CustodyService, identified
 from node.services.doors import Doors
 from node.services.fund_service import FundService
 from node.services.history import History
@@ -107,7 +110,15 @@ RPCS: Final = {
     "/vostro.contract.v1.ContractService/GetSchema": _READS,
     "/vostro.contract.v1.ContractService/PrepareTransaction": _READS,
     "/vostro.contract.v1.ContractService/Query": _READS,
+    "/vostro.custody.v1.CustodyService/RequestSigning": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/Approve": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/Reject": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/Cancel": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/GetRequest": _READS,
+    "/vostro.custody.v1.CustodyService/ListRequests": _READS,
+    "/vostro.custody.v1.CustodyService/ExplainPolicy": _READS,
     "/vostro.consensus.v1.ConsensusService/Ask": _READS,
+    "/vostro.consensus.v1.ConsensusService/ListHandovers": _READS,
     "/grpc.health.v1.Health/Check": _READS,
     "/grpc.health.v1.Health/Watch": _READS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
@@ -119,7 +130,9 @@ SERVICES: Final = tuple(dict.fromkeys(method.split("/")[1] for method in RPCS))
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the services serve. index: None where the node keeps none. version: of the software."""
+    """What the services serve. index: None where the node keeps none. version: of the software. custody:
+    None where the node signs for nobody; callers: who makes a call to it.
+    """
 
     engine: Engine
     ledger: Ledger
@@ -128,7 +141,10 @@ class Parts:
     receipt_file: ReceiptFile
     backup: Backup
     version: str
+    custody: Desk | None = None
+    callers: Callers = identified
     consensus: AskConsensus | None = None
+    handovers: ListHandovers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +234,8 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
-    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus), registrar)
+    add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)
+    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus, parts.handovers), registrar)
 
 
 def allow_connections(wanted: int) -> int:

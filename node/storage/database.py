@@ -166,7 +166,7 @@ class Part:
 
     def _read_stamps(self) -> None:
         with translated(self._damaged, self.path):
-            stamps = list(self.db.iterator(prefix=layout.STAMP, verify_checksums=True))
+            stamps = list(rows_of(self.db, layout.STAMP, layout.successor(layout.STAMP) or b""))
         numbers = [int.from_bytes(key[1:], "big") for key, _ in stamps]
         last = numbers[-1] if numbers else 0
         if not numbers or numbers != list(range(max(1, last - STAMPS_KEPT + 1), last + 1)):

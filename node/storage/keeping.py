@@ -5,7 +5,7 @@ that was read back and proved whole, and only once every shard is durably past i
 is lost is filled from a snapshot and the blocks above it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from node.ledger.hashing import Suite
@@ -17,6 +17,7 @@ from node.storage.install import Installing, fill_from
 from node.storage.log import Base, BlockLog
 from node.storage.shards import Shards
 from node.storage.snapshots import KEPT, SHARE, SnapshotFolder
+from node.storage.sorting import Pace, Stopped, never
 from node.storage.view import Snapshot
 
 
@@ -66,18 +67,23 @@ class KeptSnapshots:
         return due
 
     def make_snapshot(
-        self, view: Snapshot | None = None, *, share: float = SHARE, keep: int = KEPT
+        self,
+        view: Snapshot | None = None,
+        *,
+        share: float = SHARE,
+        keep: int = KEPT,
+        stopped: Callable[[], bool] = never,
     ) -> Advertised:
         """Make a snapshot of ``view``, or of the last durable block, beside the commits, and remove all but
-        the newest ``keep``. share: of one core.
+        the newest ``keep``. share: of one core. stopped: whether to give up.
 
         Memory: one 256th of the state and 65,536 records; disk: twice the state. Raises StorageError:
-        MISSING where there is no block yet, SHARD_DAMAGED, CHUNK_TOO_LARGE, DISK_LOW.
+        MISSING where there is no block yet, SHARD_DAMAGED, CHUNK_TOO_LARGE, DISK_LOW; Stopped.
         """
         if self._durable == 0:
             raise StorageError(StorageCode.MISSING, path=str(self.path), cause="there is no block yet")
         view = view or self._view
-        made = self._folder.make(view, view.height, self.log.snapshot(), share)
+        made = self._folder.make(view, view.height, self.log.snapshot(), Pace(share, stopped))
         self._folder.keep_newest(keep)
         return made
 
@@ -88,10 +94,10 @@ class KeptSnapshots:
 
     # -- checking and rebuilding --
 
-    def checked_snapshot(self, height: int) -> Plan:
+    def checked_snapshot(self, height: int, stopped: Callable[[], bool] = never) -> Plan:
         """A snapshot's plan after every byte of it was proved against the log's own header of its height.
 
-        Raises StorageError: SNAPSHOT_DAMAGED, PRUNED.
+        Raises StorageError: SNAPSHOT_DAMAGED, PRUNED; Stopped.
         """
         header = self.log.stored_header(height)
         if header is None:
@@ -100,7 +106,8 @@ class KeptSnapshots:
         if plan.manifest.position != header.position:
             raise StorageError(StorageCode.SNAPSHOT_DAMAGED, height=height, cause="not this log's block")
         for _ in self._folder.contents(plan):
-            pass
+            if stopped():
+                raise Stopped
         return plan
 
     def base_snapshot(self) -> Plan:
@@ -157,7 +164,7 @@ class KeptSnapshots:
         self.finish_prune()
         return base.position + 1 - before
 
-    def plan_prune(self, keep_from: int) -> Base | None:
+    def plan_prune(self, keep_from: int, stopped: Callable[[], bool] = never) -> Base | None:
         """Where the log would begin, once a snapshot at or above that is read back and proved; None where
         nothing is to be dropped. Any thread; takes as long as reading a snapshot.
         """
@@ -170,7 +177,8 @@ class KeptSnapshots:
         position = (log.header_count if start is None else start) - 1
         if position < log.first_position:
             return None
-        self.checked_snapshot(min(height for height in self._folder.heights() if height >= keep_from - 1))
+        least = min(height for height in self._folder.heights() if height >= keep_from - 1)
+        self.checked_snapshot(least, stopped)
         header = log.header_at(position)
         floor_ms, first = window_floor_ms(header.time_ms, self._chain_lifetime_ms), position
         while first > log.first_header and log.header_at(first).time_ms >= floor_ms:

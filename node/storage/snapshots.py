@@ -96,11 +96,12 @@ class SnapshotFolder:
             except (WrongChunk, Forged) as error:
                 raise self._damage(height, index, error) from error
 
-    def make(self, view: state.Records, height: int, log: LogReader, share: float) -> Snapshot:
+    def make(self, view: state.Records, height: int, log: LogReader, pace: Pace) -> Snapshot:
         """Cut a snapshot of ``view``, the state after the block at ``height``; one that is there already is
-        left as it is. share: of one core to use.
+        left as it is.
 
-        Raises StorageError: SNAPSHOT_DAMAGED where the state does not hash up to its header, CHUNK_TOO_LARGE.
+        Raises StorageError: SNAPSHOT_DAMAGED where the state does not hash up to its header, CHUNK_TOO_LARGE;
+        Stopped.
         """
         with self._making, translated(StorageCode.IO_FAILED, self._path):
             place = self._path / str(height)
@@ -112,7 +113,6 @@ class SnapshotFolder:
                 make_directory(self._path)
             make_directory(pending)
             try:
-                pace = Pace(share)
                 source = _Source(view, height, log, Sorter(pending / SORTING, self._suite, pace))
                 plan = make_snapshot(
                     self._suite,

@@ -6,7 +6,7 @@ read back.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,16 +24,28 @@ LENGTH_BYTES: Final = 4
 _decode_rows: Final = trusted_decoder(list[bytes])
 
 
+class Stopped(Exception):
+    """Somebody wants the work given up; what it left is removed at the next opening."""
+
+
+def never() -> bool:
+    """Nobody wants it given up."""
+    return False
+
+
 class Pace:
     """Keeps work to a share of one core, so that what else runs in the process goes on."""
 
-    def __init__(self, share: float) -> None:
-        """share: of the time, above 0 and at most 1; 1 never rests."""
+    def __init__(self, share: float, stopped: Callable[[], bool] = never) -> None:
+        """share: of the time, above 0 and at most 1; 1 never rests. stopped: whether to give up."""
         self._rest = 1 / share - 1
+        self._stopped = stopped
         self._since = time.thread_time()
 
     def rest(self) -> None:
-        """Sleep as long as the work since the last call asks for."""
+        """Sleep as long as the work since the last call asks for. Raises Stopped."""
+        if self._stopped():
+            raise Stopped
         if self._rest:
             time.sleep((time.thread_time() - self._since) * self._rest)
             self._since = time.thread_time()

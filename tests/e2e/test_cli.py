@@ -384,7 +384,18 @@ def test_help_teaches_every_command_with_what_it_does() -> None:
         "holds",
     ):
         assert noun in top.out
-    for noun in ("blacklist", "blocks", "receipt", "verify", "reshard", "backup", "doctor", "support-bundle"):
+    for noun in (
+        "offers",
+        "deals",
+        "blacklist",
+        "blocks",
+        "receipt",
+        "verify",
+        "reshard",
+        "backup",
+        "doctor",
+        "support-bundle",
+    ):
         assert noun in top.out
     assert "Exit codes" in top.out
     assert "Example" in vostro("transfer", "many", "--help").out

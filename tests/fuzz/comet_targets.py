@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from node.engine.cometbft.abci_wire import Frames, Malformed, answer, decode_request, frame, height_of
 from node.engine.cometbft.answers import AnswerRefused, read_signed_header
-from node.engine.cometbft.certificates import _decode as decode_handover
+from node.engine.cometbft.inherited import decode_link as decode_handover
 from node.engine.cometbft.light import CommitRefused, check_signed_header, decode_signed_header
 from node.engine.cometbft.process_log import ProcessLog
 from node.engine.cometbft.rpc import RpcClient, RpcError, _Connection

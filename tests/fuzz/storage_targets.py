@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from node.engine.cometbft.answers import read_signed_header
-from node.engine.cometbft.certificates import _decode as decode_handover
+from node.engine.cometbft.inherited import decode_link as decode_handover
 from node.engine.cometbft.light import CommitRefused, SequencerHeader, SignedHeader, check_signed_header
 from node.engine.record import CHECK_DIGITS
 from node.engine.sequencer import SLOT_BYTES, LastSigned, Sequencer, SequencerRefused

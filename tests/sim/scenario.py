@@ -27,6 +27,7 @@ from tests.kit import (
 )
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
+from tests.sim.scenario_trading import trade
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -59,16 +60,7 @@ class Day:
     """A consortium and the surprises it gave."""
 
     def __init__(self) -> None:
-        names = (
-            "members",
-            "validators",
-            "governance",
-            "assets",
-            "transfers",
-            "blacklist",
-            "encryption",
-            "faulty",
-        )
+        names = (*[contract.name for contract in assemble()], "faulty")
         genesis = make_genesis(
             limits=replace(LIMITS, block_work_max=WORK_MAX), contracts=tuple((name, 0) for name in names)
         )
@@ -104,6 +96,7 @@ def play() -> Day:
         _listings,
         encrypt,
         _work,
+        trade,
         _rest,
         govern,
     ):

@@ -1,0 +1,74 @@
+"""Which account of the ledger stands behind an IBAN, a bank's own number or a BIC: a mapping file (TOML) of
+the bank's.
+
+    [accounts]
+    "CZ6508000000192000145399" = "PA/main"
+    [banks]                              # for payments between banks: the BIC's account
+    "GIBACZPX" = "CS/settlement"
+    [assets]                             # currency -> asset, where the ids differ
+    "CZK" = "CZK"
+
+A number that is an account of the ledger already (``MEMBER/local``) needs no line.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from node.adapters.records import Kind, Party
+from node.adapters.refusals import Problems, Reason
+
+MAPPING_BYTES_MAX: Final = 64 << 20
+TABLES: Final = frozenset({"accounts", "banks", "assets"})
+
+_OWN: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{0,15}/[A-Za-z0-9][A-Za-z0-9._-]{0,33}")
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The three tables of a mapping file."""
+
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    banks: Mapping[str, str] = field(default_factory=dict)
+    assets: Mapping[str, str] = field(default_factory=dict)
+
+    def account_of(self, party: Party, kind: Kind) -> str:
+        """The ledger's account of a party, or empty where no line and no form gives one."""
+        found = self.accounts.get(party.account) or (party.account if _OWN.fullmatch(party.account) else "")
+        if found or kind is Kind.CUSTOMER:
+            return found
+        return self.banks.get(party.bic) or self.banks.get(party.bic[:8]) or ""
+
+    def asset_of(self, currency: str) -> str:
+        """The asset that a currency is on the ledger."""
+        return self.assets.get(currency, currency)
+
+    def name_of(self, account: str) -> str:
+        """The number under which the bank knows a ledger account; the account itself where no line names
+        one.
+        """
+        return next((number for number, own in self.accounts.items() if own == account), account)
+
+
+def load_accounts(path: Path | None) -> Accounts:
+    """A mapping file; without one, no lines. Raises FileRefused MAPPING, OSError."""
+    if path is None:
+        return Accounts()
+    problems = Problems(path.name)
+    raw = path.read_bytes()
+    if len(raw) > MAPPING_BYTES_MAX:
+        raise problems.stop(0, Reason.MAPPING, f"more than {MAPPING_BYTES_MAX:,} bytes")
+    try:
+        told = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise problems.stop(0, Reason.MAPPING, str(error)) from error
+    for name, table in told.items():
+        if name not in TABLES or not isinstance(table, dict):
+            raise problems.stop(0, Reason.MAPPING, f"{name} is none of {', '.join(sorted(TABLES))}")
+        for key, value in table.items():
+            if not isinstance(value, str) or (name != "assets" and not _OWN.fullmatch(value)):
+                raise problems.stop(0, Reason.MAPPING, f"{key} = {value!r}: the right side is MEMBER/local")
+    return Accounts(**told)

@@ -1,0 +1,139 @@
+"""What every statement must keep, whatever its format: one currency, opening plus entries is closing, dates
+ascend, and no statement is missing between two of the same account.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from node.adapters.records import Balance, Entry, Statement
+from node.adapters.refusals import Problems, Reason
+
+BOOKED = "BOOK"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts one statement's entries while they are read: signed sums of what is booked, by currency."""
+
+    number: int
+    count: int = 0
+    refused: int = 0
+    credit_count: int = 0
+    debit_count: int = 0
+    credits: int = 0
+    debits: int = 0
+    booked: int = 0
+    currencies: dict[str, int] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        """Count one entry."""
+        self.count += 1
+        minor = entry.amount.minor
+        self.currencies.setdefault(entry.amount.currency, entry.line)
+        if minor >= 0:
+            self.credit_count += 1
+            self.credits += minor
+        else:
+            self.debit_count += 1
+            self.debits -= minor
+        if entry.status == BOOKED:
+            self.booked += minor
+
+    def counted(self, statement: Statement) -> Statement:
+        """The statement with what was counted."""
+        return replace(
+            statement,
+            entry_count=self.count,
+            credit_count=self.credit_count,
+            debit_count=self.debit_count,
+            credits=self.credits,
+            debits=self.debits,
+        )
+
+
+def check_statement(problems: Problems, statement: Statement, tally: Tally) -> None:
+    """Note what one statement does not keep."""
+    line = statement.line
+    currencies = dict(tally.currencies)
+    for balance in statement.balances:
+        currencies.setdefault(balance.amount.currency, line)
+    for currency, at in currencies.items():
+        if statement.currency and currency != statement.currency:
+            detail = f"{currency} on an account of {statement.currency}"
+            problems.add(at or line, Reason.CURRENCIES_DIFFER, detail)
+    opening, closing = statement.opening, statement.closing
+    if statement.begins and statement.ends and statement.begins[:10] > statement.ends[:10]:
+        problems.add(line, Reason.DATES_OUT_OF_ORDER, f"from {statement.begins} to {statement.ends}")
+    if not opening or not closing:
+        return
+    if opening.day > closing.day:
+        problems.add(line, Reason.DATES_OUT_OF_ORDER, f"opens {opening.day}, closes {closing.day}")
+    if set(currencies) <= {statement.currency} and not tally.refused:
+        due = opening.amount.minor + tally.booked
+        if due != closing.amount.minor:
+            detail = (
+                f"{due} by the entries, {closing.amount.minor} stated, in minor units of {statement.currency}"
+            )
+            problems.add(line, Reason.BALANCE_DIFFERS, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The end of the last statement of an account: where the next one must begin."""
+
+    account: str
+    currency: str
+    sequence: str = ""
+    closing: Balance | None = None
+    ends: str = ""
+
+
+def link_of(statement: Statement) -> Link:
+    """What the next statement of the same account must follow."""
+    closing = statement.closing
+    ends = closing.day.isoformat() if closing else statement.ends[:10]
+    return Link(statement.account, statement.currency, statement.sequence, closing, ends)
+
+
+def gap(before: Link, statement: Statement) -> tuple[Reason, str] | None:
+    """What is wrong between two statements that follow one another, or None.
+
+    Balances decide where both are stated, sequence numbers elsewhere: banks number by day, or begin anew
+    each year.
+    """
+    opening = statement.opening
+    begins = opening.day.isoformat() if opening else statement.begins[:10]
+    if before.ends and begins and begins < before.ends and opening != before.closing:
+        return Reason.DATES_OUT_OF_ORDER, f"begins {begins}, the one before ended {before.ends}"
+    if before.closing and opening:
+        if before.closing.amount != opening.amount:
+            detail = (
+                f"closed with {before.closing.amount.minor}, opens with {opening.amount.minor} minor units"
+            )
+            return Reason.STATEMENT_GAP, detail
+        return None
+    last, this = _number(before.sequence), _number(statement.sequence)
+    if last and this and this not in {last, last + 1, 1}:
+        return Reason.STATEMENT_GAP, f"number {before.sequence} is followed by {statement.sequence}"
+    return None
+
+
+def check_chain(problems: Problems, statements: Iterable[Statement]) -> None:
+    """Note gaps between the statements of one file, account by account."""
+    links: dict[tuple[str, str], Link] = {}
+    seen: dict[tuple[str, str, Balance | None], int] = {}
+    for statement in statements:
+        key = statement.account, statement.currency
+        wrong = gap(links[key], statement) if key in links else None
+        if wrong:
+            problems.add(statement.line, *wrong)
+        links[key] = link_of(statement)
+        name = statement.statement_id, statement.account, statement.opening
+        if statement.statement_id and seen.setdefault(name, statement.line) != statement.line:
+            detail = f"statement {statement.statement_id} stands at line {seen[name]} too"
+            problems.add(statement.line, Reason.DUPLICATE_ID, detail)
+
+
+def _number(sequence: str) -> int:
+    text = sequence.partition("/")[0]
+    return int(text) if text.isdecimal() and text.isascii() else 0
