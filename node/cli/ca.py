@@ -22,13 +22,11 @@ from node.keys.certificates import (
     Holder,
     Kind,
     Role,
-    load_certificates,
-    load_crls,
-    load_request,
     make_request,
     named_by,
 )
 from node.keys.files import write_file
+from node.keys.pem import load_certificates, load_crls, load_request
 
 app = typer.Typer(no_args_is_help=True, help="Certificates: root, issuing authority, leaves, revocation.")
 

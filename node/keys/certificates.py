@@ -26,21 +26,21 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.keys.files import read_file, write_file
+from node.keys.files import write_file
 from node.keys.keystore import (
     COST_DEFAULT,
     KeyFileMalformed,
-    KeystoreError,
     load_signer,
     read_metadata,
     save_signer,
 )
+from node.keys.pem import CertificateError, crl_number, load_certificates, load_crls
 from node.keys.signer import P256Signer, generate
 
 CERTIFICATE: Final = "authority.pem"
@@ -57,13 +57,6 @@ LEAF_DAYS_MAX: Final = 398
 CRL_DAYS: Final = 45
 BACKDATED: Final = dt.timedelta(minutes=5)
 """Clocks differ: a certificate is good a little before it was made."""
-PEM_BYTES_MAX: Final = 4 * 1024 * 1024
-
-
-class CertificateError(KeystoreError):
-    """A certificate, request or authority cannot be used; the text says why."""
-
-    code = "CERTIFICATE"
 
 
 class Role(StrEnum):
@@ -349,45 +342,6 @@ def make_request(key_path: Path, request_path: Path, name: str) -> None:
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     write_file(key_path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), private=True)
     write_file(request_path, request.public_bytes(Encoding.PEM))
-
-
-def load_request(path: Path) -> x509.CertificateSigningRequest:
-    """A request's file. Raises KeystoreError."""
-    try:
-        return x509.load_pem_x509_csr(read_file(path, PEM_BYTES_MAX))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{path}: not a certificate request in PEM") from error
-
-
-def load_certificates(path: Path) -> list[x509.Certificate]:
-    """All certificates of a PEM file. Raises KeystoreError."""
-    try:
-        return x509.load_pem_x509_certificates(read_file(path, PEM_BYTES_MAX))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{path}: no certificate in PEM") from error
-
-
-_CRL_END: Final = b"-----END X509 CRL-----"
-
-
-def load_crls(path: Path) -> list[x509.CertificateRevocationList]:
-    """All revocation lists of a PEM file. Raises KeystoreError."""
-    parts = read_file(path, PEM_BYTES_MAX).split(_CRL_END)[:-1]
-    try:
-        found = [x509.load_pem_x509_crl(part.strip() + b"\n" + _CRL_END + b"\n") for part in parts]
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{path}: not a revocation list in PEM") from error
-    if not found:
-        raise CertificateError(f"{path}: no revocation list in PEM")
-    return found
-
-
-def crl_number(crl: x509.CertificateRevocationList) -> int:
-    """Its place in the succession of its authority's lists; 0 where it has none."""
-    try:
-        return int(crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number)
-    except x509.ExtensionNotFound:
-        return 0
 
 
 # --- building ---------------------------------------------------------------------------------------------

@@ -19,13 +19,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node.config import ConfigError
 from node.engine.errors import Degraded, NodeError
-from node.keys.certificates import CertificateError, Role, crl_number, named_by
+from node.keys.certificates import Role, named_by
+from node.keys.pem import UNREADABLE, CertificateError, crl_number
 
 PATH_MAX: Final = 8
 VERDICTS_MAX: Final = 20_000
@@ -172,7 +173,7 @@ class Trust:
             identity = self._named(leaf, path)
         except CertificateError as error:
             return _Verdict(error=str(error))
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except UNREADABLE:
             return _Verdict(error="the certificate cannot be read")
         begins = max(certificate.not_valid_before_utc for certificate in path)
         until = min(certificate.not_valid_after_utc for certificate in path)
@@ -239,16 +240,16 @@ def _sha256(certificate: x509.Certificate) -> str:
 def _is_signed(certificate: x509.Certificate, above: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(above)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
 
 def _signed_list(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    key = authority.public_key()
     try:
+        key = authority.public_key()
         return crl.issuer == authority.subject and crl.is_signature_valid(key)  # type: ignore[arg-type]
-    except (TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
 
 

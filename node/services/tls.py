@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 import grpc
 import structlog
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from node.config import ConfigError, NodeConfig
-from node.keys.certificates import load_crls
 from node.keys.files import check_private
 from node.keys.keystore import KeystoreError
+from node.keys.pem import UNREADABLE, load_crls
 from node.services.identity import Ending, Trust, endings, load_mapping
 
 _log = structlog.get_logger("vostro.tls")
@@ -170,5 +169,5 @@ class CertificateFiles:
 def _parsed(path: Path, parse: Callable[[], Any]) -> Any:
     try:
         return parse()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path}: not the PEM file that belongs here: {error}") from error

@@ -37,7 +37,8 @@ from tests.kit import pay
 DECIMALS: Final = (0, 2, 18)
 
 
-def _file(data: bytes) -> Path:
+def written(data: bytes) -> Path:
+    """A file of this content that only its owner reads."""
     path = folder() / "input"
     path.write_bytes(data)
     path.chmod(0o600)
@@ -95,7 +96,7 @@ def configs() -> list[bytes]:
 def run_config(data: bytes) -> None:
     """A configuration is refused with a sentence, or loopback and paths are as they must be."""
     try:
-        config = load_config(_file(data), environment={})
+        config = load_config(written(data), environment={})
     except ConfigError:
         return
     assert isinstance(config.data_dir, Path)
@@ -108,7 +109,7 @@ def run_environment(data: bytes) -> None:
     pieces = data.decode(errors="surrogateescape").split("\n")
     environment = {f"VOSTRO_{name}": value for name, value in zip(names, pieces, strict=False)}
     try:
-        config = load_config(_file(CONFIG), environment=environment)
+        config = load_config(written(CONFIG), environment=environment)
     except ConfigError:
         return
     assert config.shards >= 1
@@ -129,7 +130,7 @@ def key_files() -> list[bytes]:
 
 def run_key_file(data: bytes) -> None:
     """Everything but the stretching of the passphrase, which takes its tenth of a second by design."""
-    path = _file(data)
+    path = written(data)
     try:
         read_metadata(path)
         document = keystore._read(path)
@@ -145,7 +146,7 @@ def run_key_file(data: bytes) -> None:
 def run_passphrase(data: bytes) -> None:
     """A passphrase is what stands in the file, or refused."""
     try:
-        passphrase = read_passphrase(_file(data))
+        passphrase = read_passphrase(written(data))
     except KeystoreError:
         return
     assert passphrase == data.removesuffix(b"\n")
@@ -163,7 +164,7 @@ PA/main,KB/main,CZK,12.50,e2e-1,SALA
 def run_orders(data: bytes) -> None:
     """A day's orders are read or refused."""
     try:
-        orders = read_orders(_file(data))
+        orders = read_orders(written(data))
     except BadOrders:
         return
     assert all(order.amount > 0 for order in orders)
@@ -172,7 +173,7 @@ def run_orders(data: bytes) -> None:
 def run_payments(data: bytes) -> None:
     """A file of payments is read or refused; so is the file of request ids beside it."""
     try:
-        payments = read_payments(_file(data))
+        payments = read_payments(written(data))
     except BadPayments:
         return
     assert all(len(payment.digest) == 64 for payment in payments)
@@ -186,7 +187,7 @@ def payment_files() -> list[bytes]:
 def run_requests(data: bytes) -> None:
     """A file of request ids that a crash cut short: lines that are none do not count."""
     try:
-        known = _read_requests(_file(data))
+        known = _read_requests(written(data))
     except BadPayments:
         return
     assert all(len(request_id) == 16 for _, request_id in known.values())

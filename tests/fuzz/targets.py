@@ -7,6 +7,7 @@ from tests.fuzz import (
     edge_targets,
     keys_targets,
     ledger_targets,
+    network_targets,
     planted,
     rpc_targets,
     storage_targets,
@@ -20,6 +21,7 @@ TARGETS: Final = (
     *storage_targets.TARGETS,
     *edge_targets.TARGETS,
     *keys_targets.TARGETS,
+    *network_targets.TARGETS,
 )
 
 PLANTED: Final = Target("planted", "bytes", lambda: [b"abcdefgh"], planted.run, 16)

@@ -3,6 +3,7 @@
 Every one was an exception that the decoder does not document, or something that a refusal left behind.
 """
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from node.storage.log import StoredHeader
 from node.storage.spent import SpentIds
 from tests.fuzz.comet_targets import commits
 from tests.fuzz.edge_targets import CONFIG
+from tests.fuzz.network_targets import pki
 from tests.fuzz.storage_targets import records, run_last_signed
 from tests.fuzz.targets import target_named
 
@@ -58,7 +60,26 @@ def header(**fields: int) -> bytes:
     )
 
 
+def damaged_pem(pem: bytes, old: bytes, new: bytes) -> bytes:
+    """The first certificate or list of a PEM file with other bytes inside."""
+    kind = pem[len("-----BEGIN ") : pem.index(b"-----\n")]
+    begin, end = b"-----BEGIN %b-----\n" % kind, b"-----END %b-----\n" % kind
+    der = base64.b64decode(pem.split(begin)[1].split(end)[0])
+    assert old in der
+    return begin + base64.encodebytes(der.replace(old, new, 1)) + end
+
+
 FINDINGS: Final = (
+    (
+        "certificate",
+        "a version that there is not, shown by a client: the call ended as a fault of the node",
+        lambda: damaged_pem(pki().bundle, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x42"),
+    ),
+    (
+        "revocation-list",
+        "an issuer that is no text, which is decoded only when it is looked at",
+        lambda: damaged_pem(pki().crls, b"\x06\x03\x55\x04\x03\x0c", b"\x06\x03\x55\x04\x03\x1e"),
+    ),
     ("comet-commit", "a chain id that is a number", lambda: commit(chain_id=7)),
     ("comet-commit", "a chain id that is null", lambda: commit(chain_id=None)),
     ("comet-rpc", "an error that is a text", lambda: b'{"jsonrpc": "0", "error": "p256"}'),

@@ -25,6 +25,7 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_trading import trade
 
@@ -93,6 +94,7 @@ def play() -> Day:
         _money,
         _holds,
         _listings,
+        encrypt,
         _work,
         trade,
         _rest,

@@ -17,17 +17,14 @@ from node.keys.certificates import (
     KEY,
     REGISTER,
     Authority,
-    CertificateError,
     Holder,
     Kind,
     Role,
-    crl_number,
-    load_crls,
-    load_request,
     make_request,
     named_by,
 )
 from node.keys.keystore import COST_MIN, KeystoreError, PassphraseRefused
+from node.keys.pem import CertificateError, crl_number, load_crls, load_request
 from tests.certificates_kit import Pair, Pki
 from tests.processes import PASSPHRASE
 

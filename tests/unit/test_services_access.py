@@ -20,9 +20,10 @@ from structlog.testing import capture_logs
 from contracts import assemble
 from node.config import ConfigError
 from node.engine.errors import Degraded, NodeError
-from node.keys.certificates import Role, load_crls
+from node.keys.certificates import Role
 from node.keys.files import check_private
 from node.keys.keystore import KeystoreError
+from node.keys.pem import load_crls
 from node.services.access import ACCESS, CLOSED, row_of
 from node.services.doors import Doors, Lasting
 from node.services.identity import (
