@@ -18,7 +18,6 @@ from functools import partial, wraps
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import structlog
-from msgspec.structs import replace
 
 from node.client.signing import new_request_id, sign, transaction, transaction_id
 from node.engine.engine import Engine
@@ -28,7 +27,7 @@ from node.keys.custody import Caller, Content, CustodyError, Outcome, Request
 from node.keys.custody_books import WAITING_MAX, Books, BooksShut
 from node.keys.custody_policy import Facts, Person, Policy, Ruling, facts_of
 from node.keys.keystore import KeystoreError
-from node.keys.signer import Signer
+from node.keys.signer import Signer, SignerUnavailable
 from node.ledger import codec
 from node.ledger.contract import Signatories
 from node.ledger.errors import Rejected
@@ -85,6 +84,7 @@ class Desk:
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _sending: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
     _ready: dict[bytes, None] = field(default_factory=dict)
+    _told: dict[bytes, bool] = field(default_factory=dict)
     _watch: asyncio.Task[None] | None = None
     _anchored_ms: int = 0
     _forgot_ms: int = 0
@@ -102,7 +102,7 @@ class Desk:
             partial(note, member=self.policy.member, chain=chain, keys=keys, policy=self.policy.sha256)
         )
         self._anchored_ms = max(
-            [each.signed_ms for each in self.books.requests.values() if _is_anchor(each)], default=0
+            [each.signed_ms for each in self.books.requests.values() if each.is_own], default=0
         )
         for request in self.books.unsettled():
             self._send(request)
@@ -140,7 +140,7 @@ class Desk:
             now = self.clock_ms()
             content = self._content(person, request_id, operations, reference, life_ms, now)
             if known := self.books.requests.get(request_id):
-                return _same(known, content)
+                return custody.same(known, content)
             made = custody.opened(content, self._facts(operations))
             try:
                 self._check_new(made, now)
@@ -285,17 +285,25 @@ class Desk:
             raise Rejected(CustodyError.TOO_MANY_WAITING)
         if uncovered := self._judge(request, now).uncovered:
             raise Rejected(CustodyError.NOT_COVERED, operation=uncovered[0])
-        self._check_keys(request.content.operations)
+        self._signing(request.content.operations)
 
-    def _check_keys(self, operations: Sequence[Operation]) -> None:
-        """Raises Rejected KEYS_INSUFFICIENT, and what the ledger says of a key that may not sign now."""
+    def _signing(self, operations: Sequence[Operation]) -> list[Signer]:
+        """The keys that may sign for these operations now. Raises Rejected KEYS_INSUFFICIENT where the
+        member's signing policy on the ledger asks for more holders.
+        """
         signatories = cast("Signatories", next(iter(self.ledger.readers.values())))
         member, height = self.policy.member, self.ledger.view.reader.height
-        keys = [signatories.require_signatory(member, signer.key_id, height) for signer in self.signers]
-        holders = len({key.holder for key in keys})
+        usable: dict[Signer, str] = {}
+        for signer in self.signers:
+            with suppress(Rejected):  # retired, revoked, or not registered
+                key = signatories.require_signatory(member, signer.key_id, height)
+                if all(custody.may_sign(key.scopes, operation) for operation in operations):
+                    usable[signer] = key.holder
+        holders = len(set(usable.values()))
         required = required_officers(self._candidate(operations), signatories)
         if holders < required:
             raise Rejected(CustodyError.KEYS_INSUFFICIENT, holders=holders, required=required)
+        return list(usable)
 
     def _judge(self, request: Request, now: int) -> Ruling:
         people = custody.counting(request, now, self._approval_ms)
@@ -306,7 +314,7 @@ class Desk:
         without, ruling = self._judge(before, now), self._judge(after, now)
         if ruling.uncovered:
             raise Rejected(CustodyError.NOT_COVERED, operation=ruling.uncovered[0])
-        if _missing(ruling) >= _missing(without):
+        if ruling.places >= without.places:
             raise Rejected(CustodyError.NOT_APPROVER)
 
     # --- what follows ---------------------------------------------------------------------------------------
@@ -317,34 +325,35 @@ class Desk:
         if request.status != "waiting" or custody.is_over(request, now):
             return request
         ruling = self._judge(request, now)
-        if not _is_anchor(request) and not ruling.met:
+        if not request.is_own and not ruling.met:
             return request
         self._ready[request.id] = None
         try:
-            self._check_keys(request.content.operations)
-        except Rejected as refused:
-            log.warning(
-                "a request is approved and cannot be signed",
-                request=request.id.hex(),
-                code=refused.error.name,
-            )
+            signers = self._signing(request.content.operations)
+            raw, tx_id = await self._on_disk(partial(self._sign, request.content, signers, now))
+        except (Rejected, SignerUnavailable) as reason:
+            if not self._told.get(request.id):
+                self._told[request.id] = True
+                log.warning(
+                    "a request is approved and cannot be signed", request=request.id.hex(), why=str(reason)
+                )
             return request
-        raw, tx_id = await self._on_disk(partial(self._sign, request.content, now))
         made = await self._record(
             "signature",
             now,
             custody.signed(request, raw, tx_id, now),
             content_hash=request.content_hash.hex(),
             tx_id=tx_id.hex(),
-            keys=[signer.key_id.hex() for signer in self.signers],
+            keys=[signer.key_id.hex() for signer in signers],
             rules=[each.rule for each in ruling.bindings],
             approvers=[each.name for each in custody.counting(request, now, self._approval_ms)],
         )
         self._ready.pop(request.id, None)
+        self._told.pop(request.id, None)
         self._send(made)
         return made
 
-    def _sign(self, content: Content, now: int) -> tuple[bytes, bytes]:
+    def _sign(self, content: Content, signers: Sequence[Signer], now: int) -> tuple[bytes, bytes]:
         """(signed bytes, transaction id): a body that is made now."""
         chain = self.ledger.chain
         valid_until = now + content.life_ms if content.life_ms else 0
@@ -355,7 +364,7 @@ class Desk:
             request_id=new_request_id(now),
             valid_until_ms=valid_until,
         )
-        return sign(chain.suite, chain.chain_id, body, self.signers), transaction_id(chain.suite, body)
+        return sign(chain.suite, chain.chain_id, body, signers), transaction_id(chain.suite, body)
 
     def _send(self, request: Request) -> None:
         task = asyncio.create_task(self._send_until_decided(request), name=f"custody {request.id.hex()}")
@@ -414,6 +423,7 @@ class Desk:
             for request in self.books.waiting():
                 if custody.is_over(request, now):
                     self._ready.pop(request.id, None)
+                    self._told.pop(request.id, None)
                     await self._record("expiry", now, custody.expired(request, now))
             for request_id in list(self._ready):
                 self._ready.pop(request_id)
@@ -461,22 +471,6 @@ class Desk:
         except (OSError, KeystoreError, BooksShut) as error:
             log.error("custody has stopped", reason=str(error))  # noqa: TRY400  # told, not a bug
             raise Degraded(NodeError.STOPPED) from error
-
-
-def _is_anchor(request: Request) -> bool:
-    return request.content.maker == custody.NODE
-
-
-def _missing(ruling: Ruling) -> int:
-    return sum(line.missing for each in ruling.bindings for line in each.slots)
-
-
-def _same(known: Request, content: Content) -> Request:
-    """The request that there is, if it was this one. Raises Rejected ID_TAKEN."""
-    times = {"created_ms": known.content.created_ms, "expires_ms": known.content.expires_ms}
-    if replace(content, **times) != known.content:
-        raise Rejected(CustodyError.ID_TAKEN)
-    return known
 
 
 def _told(facts: Facts) -> dict[str, str | int]:

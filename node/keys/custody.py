@@ -201,6 +201,11 @@ class Request(Record, frozen=True):
         return Person(self.content.maker, frozenset(self.content.roles))
 
     @property
+    def is_own(self) -> bool:
+        """Whether the node itself made it, to anchor its audit log."""
+        return self.content.maker == NODE
+
+    @property
     def is_open(self) -> bool:
         """Whether something is still to become of it."""
         return bool(TRANSITIONS[self.status])
@@ -297,6 +302,20 @@ def decided(request: Request, status: Status, outcome: Outcome, time_ms: int) ->
 def is_over(request: Request, time_ms: int) -> bool:
     """Whether its time to be approved is over."""
     return time_ms >= request.content.expires_ms
+
+
+def same(known: Request, content: Content) -> Request:
+    """The request that there is, if it is this one made again. Raises Rejected ID_TAKEN."""
+    times = {"created_ms": known.content.created_ms, "expires_ms": known.content.expires_ms}
+    if replace(content, **times) != known.content:
+        raise Rejected(CustodyError.ID_TAKEN)
+    return known
+
+
+def may_sign(scopes: Sequence[str], operation: Operation) -> bool:
+    """Whether a key of these scopes may sign for an operation, as the ledger judges it."""
+    wide = ("*", operation.contract, f"{operation.contract}.{operation.method}")
+    return any(scope in scopes for scope in wide)
 
 
 def _check_waiting(request: Request, time_ms: int) -> None:

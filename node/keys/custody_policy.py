@@ -163,6 +163,11 @@ class Ruling(NamedTuple):
     may_approve: tuple[str, ...]
 
     @property
+    def places(self) -> int:
+        """How many places are open, over all rules."""
+        return sum(line.missing for each in self.bindings for line in each.slots)
+
+    @property
     def met(self) -> bool:
         """Whether it may be signed."""
         return not self.uncovered and not self.missing

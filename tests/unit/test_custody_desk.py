@@ -16,6 +16,7 @@ from node.engine.errors import NodeError
 from node.keys.audit import verify
 from node.keys.custody import CustodyError, KnownCaller, Request
 from node.keys.custody_queue import QueueDamaged
+from node.keys.signer import Ed25519Signer, SignerUnavailable
 from node.ledger.errors import LedgerError
 from node.ledger.transactions import parse
 from node.ledger.types import Operation
@@ -30,7 +31,7 @@ from tests.custody_kit import (
     refused,
     settled,
 )
-from tests.kit import Consortium, officer, op, pay
+from tests.kit import Consortium, new_key, officer, op, pay
 
 pytestmark = pytest.mark.asyncio
 MINUTE = 60_000
@@ -281,6 +282,47 @@ async def test_the_ledgers_policy_binds_the_node_too_and_is_met_by_keys_of_disti
     async with two.open() as desk:
         made = await desk.request(maker, accounts, request_id=bytes(16))
         assert (await desk.wait(maker, made.id, 20)).status == "applied"
+
+
+async def test_a_key_that_was_revoked_or_may_not_sign_for_this_does_not_spoil_what_others_sign(
+    tmp_path: Path,
+) -> None:
+    world = Consortium()
+    for name, scopes in (("PA-anchors", ("anchors",)), ("PA-old", ("*",)), ("PA-pay", ("transfers.send",))):
+        world.apply("PA", op("members", "register_key", new_key(name, scopes=scopes)))
+    world.apply("PA", op("members", "revoke_key", officer("PA-old").key_id))
+    bank = Bank(tmp_path / "some", world, keys=("PA-anchors", "PA-old", "PA-pay", "PA-unknown"))
+    async with bank.open() as desk:
+        asked = await bank.ask(desk)
+        done = await settled(desk, await desk.approve(BOB, asked.id, asked.content_hash))
+        accounts = bank.ask(desk, op("assets", "open_accounts", ("PA/new",)))
+        assert await refused(accounts, CustodyError.KEYS_INSUFFICIENT)
+        signed = parse(done.signed, world.ledger.chain).signed
+    assert done.status == "applied"
+    assert [each.key_id for each in signed.signatures] == [officer("PA-pay").key_id]
+
+
+async def test_a_token_that_is_away_delays_what_is_approved_and_loses_nothing(tmp_path: Path) -> None:
+    bank = Bank(tmp_path / "custody")
+    async with bank.open() as desk:
+        asked = await bank.ask(desk)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ed25519Signer, "sign", _away(Ed25519Signer.sign, officer("PA-officer").key_id))
+            made = await desk.approve(BOB, asked.id, asked.content_hash)
+            await desk.look()
+            assert desk.get(MARY, asked.id).status == made.status == "waiting"
+        await desk.look()
+        assert (await settled(desk, asked)).status == "applied"
+    assert bank.paid == 50
+
+
+def _away(sign: Callable[..., bytes], key_id: bytes) -> Callable[..., bytes]:
+    def signed(signer: Ed25519Signer, message: bytes) -> bytes:
+        if signer.key_id == key_id:
+            raise SignerUnavailable("put the token back")
+        return sign(signer, message)
+
+    return signed
 
 
 async def test_the_same_bytes_are_sent_until_they_are_decided_and_dead_is_told(tmp_path: Path) -> None:
