@@ -57,7 +57,7 @@ SENTENCES: Final = {
     "CREDITOR_NOT_MAPPED": "No account of the ledger is mapped to the creditor's.",
     "NOT_YET_DUE": "The requested day has not come: feed the file again then.",
     "PAID_BEFORE": "A payment with these references and other content was settled from this message before.",
-    "UNDECIDED": "An earlier attempt, with other accounts or amount, is undecided: feed that file again first.",
+    "UNDECIDED": "An earlier attempt, with other accounts or amount, is undecided: feed that file first.",
     "ORIGINAL_UNKNOWN": "No settled payment of this journal has these references.",
     "RETURN_EXCEEDS": "More is returned than was paid.",
     "TOO_MUCH": "The amount is more than a transfer may carry.",
