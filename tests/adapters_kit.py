@@ -1,5 +1,5 @@
-"""What the adapters' tests share: a small payment file and statement to change, the packages' schemas and samples, and
-a refusal's codes.
+"""What the adapters' tests share: a small payment file and statement to change, the packages' schemas and
+samples, and a refusal's codes.
 """
 
 import importlib.util
@@ -87,7 +87,9 @@ def instruction(number: int = 1, minor: int = 1_050, currency: str = "CZK") -> P
 
 
 def pain(count: int = 2, **change: str) -> str:
-    """A pain.001.001.09 of ``count`` payments of CZK 10.50, one element a line; change: placeholder -> text."""
+    """A pain.001.001.09 of ``count`` payments of CZK 10.50, one element a line; change: placeholder ->
+    text.
+    """
     total = ControlSum()
     transfers = []
     for number in range(1, count + 1):

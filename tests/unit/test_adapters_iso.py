@@ -1,5 +1,5 @@
-"""ISO 20022 in and out: samples that public packages carry are read, what we write is held against the published
-schemas, and what we write we read back.
+"""ISO 20022 in and out: samples that public packages carry are read, what we write is held against the
+published schemas, and what we write we read back.
 """
 
 import importlib
@@ -49,9 +49,20 @@ from tests.adapters_kit import (
 
 ENVELOPE = iso_write.Envelope("VS-1", CREATED, "GIBACZPX", "COBADEFF", "Payer")
 ORIGINAL = Original("MSG-1", "pacs.008.001.08", replace(instruction().references, uetr=UETR))
-RETURN = Return("", "R1", ORIGINAL, Money(1_050, "CZK"), Money(1_050, "CZK"), date(2026, 1, 31), "AC04", ("closed",))
+RETURN = Return(
+    "", "R1", ORIGINAL, Money(1_050, "CZK"), Money(1_050, "CZK"), date(2026, 1, 31), "AC04", ("closed",)
+)
 RECALL = Recall(
-    "", "C1", ORIGINAL, "GIBACZPX", "COBADEFF", "CASE-1", Money(1_050, "CZK"), date(2026, 1, 31), "DUPL", ("twice",)
+    "",
+    "C1",
+    ORIGINAL,
+    "GIBACZPX",
+    "COBADEFF",
+    "CASE-1",
+    Money(1_050, "CZK"),
+    date(2026, 1, 31),
+    "DUPL",
+    ("twice",),
 )
 
 
@@ -67,12 +78,16 @@ def test_payment_initiations_of_the_package_pain001_are_read_or_refused_for_what
         try:
             found = records(path)
         except FileRefused as error:
-            refused |= {(problem.reason.value, problem.detail.partition(":")[0]) for problem in error.problems}
+            refused |= {
+                (problem.reason.value, problem.detail.partition(":")[0]) for problem in error.problems
+            }
             continue
         read += 1
         payments += sum(isinstance(record, PaymentInstruction) for record in found)
         kept += sum(len(record.unmapped) for record in found if isinstance(record, PaymentInstruction))
-    print(f"pain.001: {read} files read, {payments} payments, {kept} texts kept as unmapped; refused for {refused}")
+    print(
+        f"pain.001: {read} files read, {payments} payments, {kept} texts kept as unmapped; refused for {refused}"
+    )
     assert read >= 130
     assert payments >= 130
     assert kept > 1_000
@@ -100,9 +115,14 @@ def test_a_statement_is_valid_by_its_full_schema_and_read_back_as_it_was(
     tmp_path: Path, kind: StatementKind
 ) -> None:
     amounts = [1_050, -250, 1, -10_700]
-    told, entries = statement(amounts, kind), [entry(number, minor) for number, minor in enumerate(amounts, 1)]
+    told, entries = (
+        statement(amounts, kind),
+        [entry(number, minor) for number, minor in enumerate(amounts, 1)],
+    )
     raw = written(write_camt, told, entries)
-    version = {"statement": "camt.053", "report": "camt.052", "notification": "camt.054"}[kind.value] + ".001.08"
+    version = {"statement": "camt.053", "report": "camt.052", "notification": "camt.054"}[
+        kind.value
+    ] + ".001.08"
     check_schema(raw, version)
     path = tmp_path / "statement.xml"
     path.write_bytes(raw)
@@ -137,13 +157,15 @@ def test_payments_are_valid_by_their_full_schemas_and_read_back_as_they_were(tmp
         path.write_bytes(raw)
         read = [one for one in records(path) if isinstance(one, PaymentInstruction)]
         for before, after in zip(orders, read, strict=True):
-            lacking = replace(before.references, transaction_id="") if family == "pain.001" else before.references
+            lacking = (
+                replace(before.references, transaction_id="") if family == "pain.001" else before.references
+            )
             assert replace(after, line=0, unmapped=()) == replace(before, references=lacking, **shown)
 
 
 def parsed(raw: bytes, version: str) -> list[str]:
-    """The elements that pyiso20022's classes, made from the published schema, write after reading ours: they refuse
-    what they do not know or miss, and write in the schema's order.
+    """The elements that pyiso20022's classes, made from the published schema, write after reading ours:
+    they refuse what they do not know or miss, and write in the schema's order.
     """
     area = version.partition(".")[0]
     module = importlib.import_module(f"pyiso20022.{area}.{version.replace('.', '_')}")
@@ -154,7 +176,11 @@ def parsed(raw: bytes, version: str) -> list[str]:
 
 
 BANKS = replace(
-    instruction(), kind=Kind.INSTITUTION, debtor=Party(bic="GIBACZPX"), creditor=Party(bic="COBADEFF"), purpose="CASH"
+    instruction(),
+    kind=Kind.INSTITUTION,
+    debtor=Party(bic="GIBACZPX"),
+    creditor=Party(bic="COBADEFF"),
+    purpose="CASH",
 )
 ANSWER = iso_write.answer_to(RECALL, "S1", "RJCR", "CUST", "the customer does not agree")
 STATUSES = [
@@ -222,7 +248,9 @@ def test_what_a_reader_does_not_understand_is_kept_in_order(tmp_path: Path) -> N
 
 
 def test_an_application_header_around_a_message_names_sender_and_receiver(tmp_path: Path) -> None:
-    raw = written(iso_write.write_pacs008, replace(ENVELOPE, sender="", receiver=""), [instruction()]).decode()
+    raw = written(
+        iso_write.write_pacs008, replace(ENVELOPE, sender="", receiver=""), [instruction()]
+    ).decode()
     head = (
         '<Envelope><AppHdr xmlns="urn:iso:std:iso:20022:tech:xsd:head.001.001.02">'
         "<Fr><FIId><FinInstnId><BICFI>GIBACZPX</BICFI></FinInstnId></FIId></Fr>"
