@@ -150,8 +150,8 @@ def entry(number: int, minor: int) -> Entry:
 
 def statement(amounts: list[int], kind: StatementKind = StatementKind.STATEMENT) -> Statement:
     """A statement over entries of these amounts, from an opening balance of CZK 100.00."""
-    credits = [minor for minor in amounts if minor >= 0]
-    debits = [-minor for minor in amounts if minor < 0]
+    received = [minor for minor in amounts if minor >= 0]
+    paid = [-minor for minor in amounts if minor < 0]
     day = date(2026, 1, 31)
     balances = (
         Balance("OPBD", Money(10_000, "CZK"), date(2026, 1, 1)),
@@ -171,10 +171,10 @@ def statement(amounts: list[int], kind: StatementKind = StatementKind.STATEMENT)
         "GIBACZPX",
         () if kind is StatementKind.NOTIFICATION else balances,
         len(amounts),
-        len(credits),
-        len(debits),
-        sum(credits),
-        sum(debits),
+        len(received),
+        len(paid),
+        sum(received),
+        sum(paid),
     )
 
 

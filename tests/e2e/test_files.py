@@ -247,7 +247,8 @@ def test_a_watched_folder_takes_each_file_to_where_it_belongs(desk: Desk, tmp_pa
         "2-good.xml", "2-good.xml.pacs.002.xml", "2-good.xml.report.json"
     ]  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "refused").iterdir()) == [
-        "1-bad.xml", "1-bad.xml.reason.txt", "3-unfunded.xml", "3-unfunded.xml.pacs.002.xml", "3-unfunded.xml.reason.csv",
+        "1-bad.xml", "1-bad.xml.reason.txt", "3-unfunded.xml", "3-unfunded.xml.pacs.002.xml",
+        "3-unfunded.xml.reason.csv",
         "3-unfunded.xml.reason.txt", "3-unfunded.xml.report.json",
     ]  # fmt: skip
     assert "COUNT_DIFFERS" in (tmp_path / "refused" / "1-bad.xml.reason.txt").read_text()

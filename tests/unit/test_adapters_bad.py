@@ -52,6 +52,13 @@ def chained(
     return text[:end] + later + tail + text[end:]
 
 
+def twice() -> str:
+    """One statement twice in one message."""
+    text = camt()
+    begin, end = text.index("  <Stmt>\n"), text.index("  </Stmt>\n") + len("  </Stmt>\n")
+    return text[:end] + text[begin:]
+
+
 MT940 = f""":20:REF1
 :25:{IBAN}
 :28C:1/1
@@ -140,7 +147,8 @@ XML: dict[str, Case] = {
     "a wrong LEI": (
         pain(
             **{
-                "<Dbtr><Nm>Payer</Nm>": "<Dbtr><Nm>P</Nm><Id><OrgId><LEI>529900T8BM49AURSDO56</LEI></OrgId></Id>"
+                "<Dbtr><Nm>Payer</Nm>": "<Dbtr><Nm>P</Nm><Id><OrgId><LEI>529900T8BM49AURSDO56</LEI></OrgId>"
+                "</Id>"
             }
         ),
         "BAD_LEI",
@@ -180,7 +188,7 @@ XML: dict[str, Case] = {
     "more decimals than the currency has": (pain(**{">10.50<": ">10.501<"}), "BAD_AMOUNT", 20, ""),
     "an amount of zero": (pain(**{">10.50<": ">0.00<"}), "BAD_AMOUNT", 18, ""),
     "a negative amount": (pain(**{">10.50<": ">-10.50<"}), "BAD_AMOUNT", 20, ""),
-    "digits of another script": (pain(**{">10.50<": ">١٠<"}), "BAD_AMOUNT", 20, ""),
+    "digits of another script": (pain(**{">10.50<": ">\u0661\u0660<"}), "BAD_AMOUNT", 20, ""),
     "an exponent": (pain(**{">10.50<": ">1e3<"}), "BAD_AMOUNT", 20, ""),
     "an amount of forty digits": (pain(**{">10.50<": f">{'9' * 40}<"}), "BAD_AMOUNT", 20, ""),
     "a day that is none": (pain(**{"<Dt>2026-01-31": "<Dt>2026-02-31"}), "BAD_DATE", 14, ""),
@@ -188,7 +196,7 @@ XML: dict[str, Case] = {
     "a message id that is too long": (pain(**{"MSG-1": "M" * 36}), "BAD_VALUE", 4, ""),
     "no group header": (pain(**{"<GrpHdr>": "<Hdr>", "</GrpHdr>": "</Hdr>"}), "ELEMENT_MISSING", 0, ""),
     "no amount": (pain(**{'<InstdAmt Ccy="CZK">10.50</InstdAmt>': ""}), "ELEMENT_MISSING", 18, ""),
-    "no payment": (pain(0), "EMPTY", 0, ""),
+    "no payment": (pain(0), "ELEMENT_MISSING", 11, ""),
     "a cheque": (pain(TRF="CHK"), "UNSUPPORTED", 11, ""),
     "a cut file": (pain()[:-40], "NOT_WELL_FORMED", 0, ""),
     "text after the end": (pain() + "x", "NOT_WELL_FORMED", 0, ""),
@@ -227,17 +235,20 @@ STATEMENTS: dict[str, Case] = {
     "neither credit nor debit": (camt(**{"<CdtDbtInd>DBIT": "<CdtDbtInd>BOTH"}), "BAD_VALUE", 0, ""),
     "a period that ends before it begins": (
         camt(**{"<FrDtTm>2026-01-01": "<FrDtTm>2026-03-01"}), "DATES_OUT_OF_ORDER", 0, ""),
-    "balances out of order": (camt(**{"<Dt>2026-01-01</Dt>": "<Dt>2026-03-01</Dt>"}), "DATES_OUT_OF_ORDER", 0, ""),
+    "balances out of order": (
+        camt(**{"<Dt>2026-01-01</Dt>": "<Dt>2026-03-01</Dt>"}), "DATES_OUT_OF_ORDER", 0, ""),
     "a wrong account": (camt(**{IBAN: "CZ66" + IBAN[4:]}), "BAD_IBAN", 0, ""),
-    "no account": (camt(**{f"<Id><IBAN>{IBAN}</IBAN></Id>": ""}).replace(f"<Id>\n{IBAN}", ""), "ELEMENT_MISSING", 0, ""),
+    "no account": (camt(**{f"<Id><IBAN>{IBAN}</IBAN></Id>": ""}), "ELEMENT_MISSING", 0, ""),
     "a statement that is missing": (chained("999.00", "3"), "STATEMENT_GAP", 0, ""),
-    "statements out of order": (chained("120.00", "2", ("2025-11-01", "2025-11-30")), "DATES_OUT_OF_ORDER", 0, ""),
-    "a statement twice": (chained().replace("<Id>VS2</Id>", "<Id>VS1</Id>").replace("2026-02-01", "2026-01-01"), "", 0, ""),
+    "statements out of order": (
+        chained("120.00", "2", ("2025-11-01", "2025-11-30")), "DATES_OUT_OF_ORDER", 0, ""),
+    "a statement twice": (twice(), "DUPLICATE_ID", 0, ""),
     "an MT940 that does not add up": (mt(MT940, **{"110,50": "110,51"}), "BALANCE_DIFFERS", 1, ""),
     "an MT940 without its closing": (mt(MT940, **{":62F:C260131CZK110,50\n": ":62F:\n"}), "BAD_VALUE", 7, ""),
     "an MT940 in two currencies": (mt(MT940, **{"CZK110,50": "EUR110,50"}), "CURRENCIES_DIFFER", 1, ""),
     "an MT940 out of order": (mt(MT940, C260101="C260301"), "DATES_OUT_OF_ORDER", 1, ""),
-    "an MT940 with a gap": (MT940 + mt(MT940, **{"1/1": "3/1", "REF1": "REF3", "C260101CZK100,00": "C260131CZK200,00",
+    "an MT940 with a gap": (
+        MT940 + mt(MT940, **{"1/1": "3/1", "REF1": "REF3", "C260101CZK100,00": "C260131CZK200,00",
                                                 "110,50": "210,50"}), "STATEMENT_GAP", 9, ""),
     "an MT940 twice in one file": (MT940 + MT940, "DUPLICATE_ID", 9, ""),
     "an MT940 with a bad entry": (mt(MT940, **{":61:26": ":61:XX"}), "BAD_VALUE", 5, ""),
@@ -250,7 +261,7 @@ STATEMENTS: dict[str, Case] = {
     "an MT940 with a field without end": (mt(MT940, **{"/EREF/E-1": "x\n" * 300}), "NOT_WELL_FORMED", 0, ""),
     "an MT103 to a wrong IBAN": (mt(MT103, **{OTHER: "DE88" + OTHER[4:]}), "BAD_IBAN", 6, ""),
     "an MT103 without a creditor": (MT103.replace(":59:", ":79:"), "ELEMENT_MISSING", 0, "mt103"),
-    "an MT103 of nothing": (mt(MT103, **{"10,50": "0,00"}), "BAD_AMOUNT", 1, ""),
+    "an MT103 of nothing": (mt(MT103, **{"10,50": "0,00"}), "BAD_AMOUNT", 3, ""),
     "an MT103 twice": (MT103 + MT103, "DUPLICATE_ID", 10, ""),
     "an MT103 with too many decimals": (mt(MT103, **{"10,50": "10,505"}), "BAD_AMOUNT", 3, ""),
 }  # fmt: skip
@@ -267,7 +278,7 @@ def test_every_bad_file_is_refused_with_its_reason_and_line(tmp_path: Path) -> N
         if not told:
             wrong.append(f"{name}: {found[:3]} instead of {reason}, line {line}")
     print(f"{len(cases)} bad files tried, {len(cases) - len(wrong)} refused as they must be")
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
 
 
 def test_the_files_that_were_changed_are_right_as_they_stand(tmp_path: Path) -> None:
@@ -340,7 +351,8 @@ def test_identifiers_are_refused_for_one_wrong_sign() -> None:
 def test_a_mapping_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "columns.toml"
     bad = (
-        "kind = 1", "strange = 1", 'kind = "orders"', '[columns]\nstrange = "x"', "[columns]\namount = 1", 'decimal = ";"',
+        "kind = 1", "strange = 1", 'kind = "orders"',
+        '[columns]\nstrange = "x"', "[columns]\namount = 1", 'decimal = ";"',
         'delimiter = ";;"', "skip = -1", "not toml", "[constants]\nstrange = 'x'", "encoding = 7",
     )  # fmt: skip
     for text in bad:

@@ -66,11 +66,11 @@ RECALL = Recall(
 )
 
 
-# --- samples of others -------------------------------------------------------------------------------------------
+# --- samples of others ------------------------------------------------------------------------------------
 
 
 def test_payment_initiations_of_the_package_pain001_are_read_or_refused_for_what_they_ask() -> None:
-    """Its market and coverage corpora: every country's credit transfers, and every element of each version."""
+    """Its market and coverage corpora: every country's transfers, and every element of each version."""
     read, refused, payments, kept = 0, set(), 0, 0
     for path in sorted((package("pain001") / "corpus" / "data").rglob("*pain.001.*/*.xml")) + sorted(
         (package("pain001") / "corpus" / "data" / "market").rglob("*pain.001*.xml")
@@ -85,9 +85,7 @@ def test_payment_initiations_of_the_package_pain001_are_read_or_refused_for_what
         read += 1
         payments += sum(isinstance(record, PaymentInstruction) for record in found)
         kept += sum(len(record.unmapped) for record in found if isinstance(record, PaymentInstruction))
-    print(
-        f"pain.001: {read} files read, {payments} payments, {kept} texts kept as unmapped; refused for {refused}"
-    )
+    print(f"pain.001: {read} files read, {payments} payments, {kept} texts unmapped; refused for {refused}")
     assert read >= 130
     assert payments >= 130
     assert kept > 1_000
@@ -107,7 +105,7 @@ def test_interbank_messages_of_the_package_pacs008_are_read() -> None:
     assert all(sum(counts.values()) >= 2 for counts in found.values())
 
 
-# --- what we write, against published schemas --------------------------------------------------------------------
+# --- what we write, against published schemas -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", list(StatementKind))
@@ -229,8 +227,10 @@ def test_a_return_a_recall_and_its_answer_name_the_payment_that_they_speak_of(tm
 def test_a_securities_settlement_is_read_back_as_it_was(tmp_path: Path) -> None:
     for confirmed in (False, True):
         one = Settlement(
-            "TX-1", confirmed, True, True, "US0378331005", 100_500_000, 6, Money(1_000_000, "EUR"),
-            "S-1" if confirmed else "", date(2026, 1, 29), date(2026, 1, 31), "SAFE-1", "DEUTDEFF", "COBADEFF", ("TX-0",),
+            "TX-1", confirmed, delivers=True, against_payment=True, isin="US0378331005", quantity=100_500_000,
+            decimals=6, amount=Money(1_000_000, "EUR"), counterparty_id="S-1" if confirmed else "",
+            traded=date(2026, 1, 29), settles=date(2026, 1, 31), safekeeping_account="SAFE-1",
+            delivering="DEUTDEFF", receiving="COBADEFF", linked=("TX-0",),
         )  # fmt: skip
         path = tmp_path / f"sese{confirmed}.xml"
         path.write_bytes(written(write_sese, one))

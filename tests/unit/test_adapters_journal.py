@@ -46,7 +46,8 @@ debtor_account = "PA/main"
 
 
 def test_payments_of_a_csv_file_are_read_in_its_makers_spelling(tmp_path: Path) -> None:
-    rows = f"Export vom 31.01.2026\nTag;An;Betrag;Zweck;Notiz\n31.01.2026;{OTHER};1.234,50;R-1;x\n\n31.01.2026;AB/main;2;R-2;\n"
+    rows = "Export vom 31.01.2026\nTag;An;Betrag;Zweck;Notiz\n"
+    rows += f"31.01.2026;{OTHER};1.234,50;R-1;x\n\n31.01.2026;AB/main;2;R-2;\n"
     plan = csv_plan(tmp_path, PAYMENTS, rows)
     first, second = [one for one in records_of(plan) if isinstance(one, PaymentInstruction)]
     assert (first.amount, first.creditor.account, first.requested) == (
@@ -77,12 +78,12 @@ def test_a_bad_row_of_a_csv_file_refuses_the_file_with_its_line(tmp_path: Path) 
 
 
 def test_a_statement_of_a_csv_file_must_add_up(tmp_path: Path) -> None:
-    columns = '[columns]\nbooked = "day"\ndebit = "out"\ncredit = "in"\n[constants]\naccount = "X-1"\ncurrency = "CZK"\n'
-    columns = 'kind = "statement"\n' + columns + 'opening = "100.00"\nclosing = "{}"\n'
+    columns = 'kind = "statement"\n[columns]\nbooked = "day"\ndebit = "out"\ncredit = "in"\n'
+    columns += '[constants]\naccount = "X-1"\ncurrency = "CZK"\nopening = "100.00"\nclosing = "{}"\n'
     rows = "day,out,in\n2026-01-02,,10.50\n2026-01-03,2.50,\n"
     plan = csv_plan(tmp_path, columns.format("108.00"), rows)
     assert [one.amount.minor for one in records_of(plan) if isinstance(one, Entry)] == [1_050, -250]
-    assert [one.closing for one in records_of(plan) if isinstance(one, Statement)][0] is not None
+    assert next(one for one in records_of(plan) if isinstance(one, Statement)).closing is not None
     with pytest.raises(FileRefused, match="BALANCE_DIFFERS"):
         csv_plan(tmp_path, columns.format("108.01"), rows)
 

@@ -9,7 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import mt940
+import mt940.models
+import mt940.tags
 import pytest
 
 from node.adapters.mt_statements import read_mt9
@@ -59,7 +60,11 @@ def of_others(path: Path) -> list[tuple[Decimal, date]]:
     """The same as the package mt-940 reads it: one text, statement after statement."""
     text = path.read_bytes().decode(encoding_of(path))
     found: list[tuple[Decimal, date]] = []
-    for one in mt940.parse(text):
+    special = mt940.tags.StatementASNB()
+    tags = {special.id: special} if path.name.startswith("ASNB") else {}
+    transactions = mt940.models.Transactions(tags=tags)
+    transactions.parse(text)
+    for one in transactions:
         data: dict[str, Any] = one.data
         if "amount" in data:
             value = data["date"]
@@ -81,21 +86,26 @@ def test_samples_of_real_banks_are_read_or_refused_for_what_no_longer_holds() ->
         entries += sum(isinstance(one, Entry) for one in found)
         statements += sum(isinstance(one, Statement) for one in found)
     print(
-        f"MT samples: {read} files read, {statements} statements, {entries} entries; {len(REFUSED)} refused rightly"
+        f"MT samples: {read} files read, {statements} statements, {entries} entries; {len(REFUSED)} refused"
     )
     assert read >= 11
     assert entries >= 130
 
 
 def test_amounts_and_days_are_those_that_another_reader_sees() -> None:
-    compared = 0
+    compared, turned = 0, 0
     for path in sorted(SAMPLES.glob("*.sta")):
         if path.name == "self-provided_sparkassen.sta":
             continue  # cut in the middle of its only entry
         ours, theirs = amounts_of(path), of_others(path)
-        assert sorted(ours) == sorted(theirs), path.name
+        # A reversed credit (RC) is a debit; mt-940 leaves it a credit, with which the balances do not add up.
+        assert sorted((abs(minor), day) for minor, day in ours) == sorted(
+            (abs(minor), day) for minor, day in theirs
+        ), path.name
+        turned += sum(minor != other for (minor, _), (other, _) in zip(ours, theirs, strict=True))
         compared += len(ours)
-    print(f"{compared} entries read alike by mt-940")
+    print(f"{compared} entries read alike by mt-940, {turned} reversals on the other side")
+    assert turned <= 2
     assert compared >= 130
 
 
@@ -123,10 +133,10 @@ def test_a_reference_that_fits_nowhere_is_carried_by_the_information_and_starts_
 ) -> None:
     long = replace(entry(1, 1_050), details=())
     detail = replace(entry(1, 1).detail, references=References("REFERENCE-OF-35-CHARACTERS-12345678"))
-    evil = replace(detail, remittance=("line\n:62F:C260131CZK0,00", "-}", "–é€"))
+    evil = replace(detail, remittance=("line\n:62F:C260131CZK0,00", "-}", "\u2013\u00e9"))
     path = tmp_path / "long.sta"
     path.write_bytes(written(write_mt9, "940", statement([1_050]), [replace(long, details=(evil,))]))
-    raw = path.read_text(encoding="ascii")
+    raw = path.read_bytes().decode("ascii")
     assert raw.count("\r\n:62F:") == 1
     assert "NONREF" in raw
     found = next(one for one in records(path) if isinstance(one, Entry))
