@@ -2,10 +2,16 @@
 come first, always.
 """
 
+from contracts.anchors import Anchors
 from contracts.assets import Assets
+from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.registration import Registration
 from contracts.scenarios.blacklist import Blacklist
+from contracts.servicing import Servicing
+from contracts.settlement import Settlement
+from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
 from node.ledger.contract import Contract
@@ -19,4 +25,23 @@ def assemble() -> tuple[Contract, ...]:
     assets = Assets(members)
     transfers = Transfers(assets)
     blacklist = Blacklist()
-    return members, validators, governance, assets, transfers, blacklist
+    encryption = Encryption(members)
+    registration = Registration(members, assets)
+    servicing = Servicing(assets)
+    settlement = Settlement(members, assets)
+    trading = Trading(members, assets, settlement)
+    anchors = Anchors()
+    return (
+        members,
+        validators,
+        governance,
+        assets,
+        transfers,
+        blacklist,
+        encryption,
+        registration,
+        servicing,
+        settlement,
+        trading,
+        anchors,
+    )

@@ -7,12 +7,14 @@ balance an asset: *posted* is what it owns, *held* the part of it that reservati
 State       asset / asset -> Asset
             account / account -> Account
             balance / account, asset -> Position
+            stop / asset, reason -> Stop
 Invariants  A1 for every asset, issued - redeemed = the sum of posted over all accounts.
             A2 0 <= held <= posted.
             A3 issued - redeemed never exceeds the cap.
             A4 only an account's own member debits it.
             A5 a closed account holds nothing and is never reopened.
-            A6 balances change in ``move``, ``issue``, ``redeem``, ``hold`` and ``release`` below and nowhere
+            A6 an asset's status is active if and only if there is no reason against it; the gravest decides.
+            A7 balances change in ``move``, ``issue``, ``redeem``, ``hold`` and ``release`` below and nowhere
             else; units pass from one account to another in ``move`` alone.
 Privacy     the node, and every member that it lets in, sees all accounts and amounts in clear.
 """
@@ -24,154 +26,51 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.members import Members
+from contracts.positions import (
+    ACCOUNTS_MAX,
+    NOTHING,
+    Account,
+    AccountsOpened,
+    AccountStatusChanged,
+    Asset,
+    AssetClass,
+    AssetRegistered,
+    AssetStatusChanged,
+    Decimals,
+    Issued,
+    NamedAccount,
+    NamedAsset,
+    NamedPosition,
+    NewAccountId,
+    NewAssetId,
+    Position,
+    Redeemed,
+    Reference,
+    Status,
+    Stop,
+    StopReason,
+)
 from node.ledger.contract import (
     Category,
     Context,
     Contract,
-    Fact,
-    Movement,
     Rejected,
     error,
     method,
     query,
     table,
 )
-from node.ledger.types import (
-    INTEGER_MAX,
-    AccountId,
-    Amount,
-    AssetId,
-    Balance,
-    Hash,
-    Integer,
-    MemberId,
-    Record,
-    TimeMs,
-)
+from node.ledger.errors import ErrorCode
+from node.ledger.types import INTEGER_MAX, AccountId, Amount, AssetId, Hash, MemberId
 
 ISSUER: Final = "issuer"
+GRAVEST_FIRST: Final[tuple[Literal["ordered", "record-date", "frozen"], ...]] = (
+    "ordered",
+    "record-date",
+    "frozen",
+)
 PAGE_MAX: Final = 100
 POSITIONS_MAX: Final = 1_000
-ACCOUNTS_MAX: Final = 1_000
-"""Accounts opened in one operation."""
-
-NewAssetId = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[A-Z0-9][A-Z0-9.-]*\Z")]
-NewAccountId = Annotated[
-    str,
-    Meta(min_length=3, max_length=52, pattern=r"\A[A-Z0-9][A-Z0-9-]{0,15}/[A-Za-z0-9][A-Za-z0-9._-]{0,33}\Z"),
-]
-AssetClass = Literal["currency", "deposit-certificate", "bill", "bond", "receivable", "fund-share", "other"]
-Decimals = Annotated[int, Meta(ge=0, le=18)]
-Reference = Annotated[str, Meta(max_length=35)]
-Status = Literal["active", "frozen"]
-
-
-class Asset(Record, frozen=True):
-    """An asset, as registered, and how much of it there is. Amounts in minor units; terms_hash zero: no terms
-    document.
-    """
-
-    issuer: MemberId
-    asset_class: AssetClass
-    decimals: Decimals
-    cap: Amount
-    terms_hash: Hash
-    status: Status
-    issued: Integer
-    redeemed: Integer
-
-
-class Account(Record, frozen=True):
-    """An account's owner and life."""
-
-    member: MemberId
-    status: Literal["open", "frozen", "closed"]
-    opened_ms: TimeMs
-
-
-class Position(Record, frozen=True):
-    """An account's balance of one asset."""
-
-    posted: Balance
-    held: Balance
-
-
-class AssetRegistered(Fact, frozen=True):
-    """An asset exists."""
-
-    asset: AssetId
-    issuer: MemberId
-    asset_class: AssetClass
-    decimals: Decimals
-    cap: Amount
-    terms_hash: Hash
-
-
-class AssetStatusChanged(Fact, frozen=True):
-    """An asset was frozen, or released."""
-
-    asset: AssetId
-    status: Status
-
-
-class AccountsOpened(Fact, frozen=True):
-    """Accounts exist."""
-
-    accounts: Annotated[tuple[AccountId, ...], Meta(max_length=ACCOUNTS_MAX)]
-
-
-class AccountStatusChanged(Fact, frozen=True):
-    """An account was frozen, released or closed."""
-
-    account: AccountId
-    status: Literal["open", "frozen", "closed"]
-
-
-class Issued(Fact, frozen=True):
-    """Units came into being in an account."""
-
-    asset: AssetId
-    account: AccountId
-    amount: Amount
-    reference: Reference
-
-    def movements(self) -> tuple[Movement, ...]:
-        """One credit."""
-        return (Movement(self.account, self.asset, self.amount, "", self.reference),)
-
-
-class Redeemed(Fact, frozen=True):
-    """Units ceased to be, out of an account of their issuer."""
-
-    asset: AssetId
-    account: AccountId
-    amount: Amount
-    reference: Reference
-
-    def movements(self) -> tuple[Movement, ...]:
-        """One debit."""
-        return (Movement(self.account, self.asset, -self.amount, "", self.reference),)
-
-
-class NamedAsset(Record, frozen=True):
-    """An asset with its id."""
-
-    id: AssetId
-    asset: Asset
-
-
-class NamedAccount(Record, frozen=True):
-    """An account with its id."""
-
-    id: AccountId
-    account: Account
-
-
-class NamedPosition(Record, frozen=True):
-    """A balance with its asset."""
-
-    asset: AssetId
-    position: Position
 
 
 class Assets(Contract):
@@ -206,9 +105,19 @@ class Assets(Contract):
         15, Category.PRECONDITION, "All issues together would exceed what can be counted."
     )
 
+    ASSET_ORDERED = error(16, Category.PRECONDITION, "The asset is stopped by a legal order.")
+    BOOKS_CLOSED = error(
+        17, Category.PRECONDITION, "The asset does not move until its holders of the record date are fixed."
+    )
+    ASSET_RETIRED = error(18, Category.PRECONDITION, "The asset is retired.")
+    REGISTRATION_REQUIRED = error(
+        19, Category.PERMISSION_DENIED, "Here a registrar approves all assets but currencies: apply for it."
+    )
+
     asset = table(Asset, asset=AssetId)
     account = table(Account, account=AccountId)
     balance = table(Position, account=AccountId, asset=AssetId)
+    stop = table(Stop, asset=AssetId, reason=StopReason)
 
     def __init__(self, members: Members) -> None:
         self.members = members
@@ -228,10 +137,9 @@ class Assets(Contract):
         """Register an asset of which the signing member is the issuer."""
         if not self.members.has_role(ctx.member, ISSUER):
             raise Rejected(self.NOT_ISSUER)
-        if self.asset.get(asset):
-            raise Rejected(self.ASSET_EXISTS, asset=asset)
-        self.asset.put(Asset(ctx.member, asset_class, decimals, cap, terms_hash, "active", 0, 0), asset)
-        ctx.emit(AssetRegistered(asset, ctx.member, asset_class, decimals, cap, terms_hash))
+        if asset_class != "currency" and self.members.has_registrar():
+            raise Rejected(self.REGISTRATION_REQUIRED)
+        self.enter(ctx, asset, Asset(ctx.member, asset_class, decimals, cap, terms_hash, "active", 0, 0))
 
     @method(amount="amount", asset="asset")
     def issue(
@@ -319,9 +227,34 @@ class Assets(Contract):
         return registered
 
     def check_active(self, asset: Asset) -> None:
-        """Raises ASSET_FROZEN."""
+        """Raises ASSET_FROZEN, ASSET_ORDERED, BOOKS_CLOSED, ASSET_RETIRED."""
         if asset.status != "active":
-            raise Rejected(self.ASSET_FROZEN)
+            raise Rejected(self._why_stopped(asset.status))
+
+    def enter(self, ctx: Context, asset: str, registered: Asset) -> None:
+        """Put an asset on the register. Raises ASSET_EXISTS."""
+        if self.asset.get(asset):
+            raise Rejected(self.ASSET_EXISTS, asset=asset)
+        self.asset.put(registered, asset)
+        terms = (registered.asset_class, registered.decimals, registered.cap, registered.terms_hash)
+        ctx.emit(AssetRegistered(asset, registered.issuer, *terms))
+
+    def stop_asset(self, ctx: Context, asset: str, reason: str, stop: Stop) -> None:
+        """Let an asset move no more for a reason; other reasons stand beside it. It is not retired."""
+        before = self.require_asset(asset).status
+        if before == "frozen":
+            self.stop.put(Stop("frozen"), asset, ISSUER)
+        self.stop.put(stop, asset, reason)
+        self._follow_stops(ctx, asset)
+
+    def resume_asset(self, ctx: Context, asset: str, reason: str) -> None:
+        """A reason has gone; the asset moves again if it was the last."""
+        self.stop.delete(asset, reason)
+        self._follow_stops(ctx, asset)
+
+    def retire(self, ctx: Context, asset: str) -> None:
+        """End an asset of which there are no units, for ever."""
+        self._put_status(ctx, asset, "retired")
 
     def require_account(self, account: str) -> Account:
         """The account. Raises ACCOUNT_UNKNOWN."""
@@ -350,7 +283,7 @@ class Assets(Contract):
 
     def position(self, account: str, asset: str) -> Position:
         """The balance, zero where there is none yet."""
-        return self.balance.get(account, asset) or _NOTHING
+        return self.balance.get(account, asset) or NOTHING
 
     def move(self, source: str, destination: str, asset: str, amount: int) -> None:
         """Units pass from one account to another. Raises INSUFFICIENT_BALANCE.
@@ -359,10 +292,10 @@ class Assets(Contract):
         """
         balance = self.balance
         debit, credit = balance.key(source, asset), balance.key(destination, asset)
-        before = balance.load(debit) or _NOTHING
+        before = balance.load(debit) or NOTHING
         if before.posted - before.held < amount:
             raise Rejected(self.INSUFFICIENT_BALANCE)
-        after = balance.load(credit) or _NOTHING
+        after = balance.load(credit) or NOTHING
         balance.save(debit, Position(before.posted - amount, before.held))
         balance.save(credit, Position(after.posted + amount, after.held))
 
@@ -442,12 +375,34 @@ class Assets(Contract):
             raise Rejected(self.NOT_ISSUER)
         return registered
 
-    def _set_asset_status(self, ctx: Context, asset: str, status: Status) -> None:
+    def _set_asset_status(self, ctx: Context, asset: str, status: Literal["active", "frozen"]) -> None:
         registered = self._require_issuer(ctx, asset)
         if registered.status == status:
             raise Rejected(self.STATUS_UNCHANGED)
-        self.asset.put(replace(registered, status=status), asset)
-        ctx.emit(AssetStatusChanged(asset, status))
+        if registered.status not in ("active", "frozen"):
+            raise Rejected(self._why_stopped(registered.status))
+        self._put_status(ctx, asset, status)
+
+    def _follow_stops(self, ctx: Context, asset: str) -> None:
+        stops = [stop.status for _, stop in self.stop.scan(asset)]
+        status: Status = next((grave for grave in GRAVEST_FIRST if grave in stops), "active")
+        if stops == ["frozen"]:
+            self.stop.delete(asset, ISSUER)  # the status says it
+        self._put_status(ctx, asset, status)
+
+    def _put_status(self, ctx: Context, asset: str, status: Status) -> None:
+        registered = self.require_asset(asset)
+        if registered.status not in (status, "retired"):  # which is for ever
+            self.asset.put(replace(registered, status=status), asset)
+            ctx.emit(AssetStatusChanged(asset, status))
+
+    def _why_stopped(self, status: Status) -> ErrorCode:
+        return {
+            "frozen": self.ASSET_FROZEN,
+            "ordered": self.ASSET_ORDERED,
+            "record-date": self.BOOKS_CLOSED,
+            "retired": self.ASSET_RETIRED,
+        }[status]
 
     def _set_account_status(
         self, ctx: Context, account: str, status: Literal["open", "frozen", "closed"]
@@ -468,7 +423,3 @@ class Assets(Contract):
         """Whether units remain; with more assets than are looked through an account may hold some."""
         positions = [position for _, position in islice(self.balance.scan(account), POSITIONS_MAX)]
         return len(positions) == POSITIONS_MAX or any(position.posted for position in positions)
-
-
-_NOTHING: Final = Position(0, 0)
-"""The balance of an asset that an account never had."""

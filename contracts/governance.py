@@ -77,7 +77,7 @@ from node.ledger.types import (
     TimeMs,
 )
 
-DUE_MAX: Final = 50
+EXPIRY_MAX: Final = 50
 """Proposals whose time has come that one block deals with; the rest follow in the next."""
 OPEN_MAX: Final = 16
 """Proposals of one member under way at once."""
@@ -154,7 +154,7 @@ class Governance(Contract):
 
     def on_block(self, ctx: Context) -> None:
         """Let proposals expire and carry out those that have waited, oldest first."""
-        for (_, time_ms, number), _place in [*islice(self.due.scan(QUEUE), DUE_MAX)]:
+        for (_, time_ms, number), _place in [*islice(self.due.scan(QUEUE), EXPIRY_MAX)]:
             if time_ms > ctx.time_ms:
                 break
             proposal = self._require_proposal(number)

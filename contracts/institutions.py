@@ -12,16 +12,19 @@ from node.ledger.types import Algorithm, Count, Height, KeyId, MemberId, Name, P
 
 ADMINISTRATOR: Final = "administrator"
 VOTER: Final = "voter"
-FOUNDER_ROLES: Final = ("issuer", "participant", "observer", "regulator", VOTER)
+REGISTRAR: Final = "registrar"
+FOUNDER_ROLES: Final = ("issuer", "participant", "observer", "regulator", VOTER, REGISTRAR)
 ROLES: Final = (ADMINISTRATOR, *FOUNDER_ROLES)
 KEYS_EVER_MAX: Final = 1_024
 """Keys of a member, ended ones included: what the methods scan that are charged for it."""
 RULES_MAX: Final = 64
+KEY_AFFAIRS: Final = ("members", "encryption")
+"""Contracts in which a member changes its keys: that takes as many officers as its strictest rule."""
 
 FullName = Annotated[str, Meta(min_length=1, max_length=140)]
 Bic = Annotated[str, Meta(max_length=11, pattern=r"\A([A-Z0-9]{8}([A-Z0-9]{3})?)?\Z")]
 NewMemberId = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[A-Z0-9][A-Z0-9-]*\Z")]
-Role = Literal["administrator", "issuer", "participant", "observer", "regulator", "voter"]
+Role = Literal["administrator", "issuer", "participant", "observer", "regulator", "voter", "registrar"]
 Roles = Annotated[tuple[Role, ...], Meta(min_length=1, max_length=len(ROLES))]
 Status = Literal["active", "suspended", "removed"]
 Scope = Annotated[str, Meta(min_length=1, max_length=65, pattern=r"\A(\*|[a-z_]+(\.[a-z_]+)?)\Z")]

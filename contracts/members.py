@@ -16,7 +16,8 @@ Invariants  M1 a key belongs to one member for ever and its id names it.
             M2 a key signs from ``active_from`` until ``retires_at`` and never once revoked.
             M3 a policy never asks for more officers than could change it when it is set.
             M4 only governing administrators or a decision admit, change, suspend, resume, remove or recover.
-            M5 the roll is the active members with the role ``voter``; never empty where members govern.
+            M5 the rolls are the active members with the roles ``voter`` and ``registrar``; that of voters is
+            never empty where members govern.
 Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key
             holders. Use functions or initials as holders, not people's names.
 """
@@ -29,7 +30,9 @@ from msgspec.structs import replace
 
 from contracts.institutions import (
     ADMINISTRATOR,
+    KEY_AFFAIRS,
     KEYS_EVER_MAX,
+    REGISTRAR,
     RULES_MAX,
     VOTER,
     Admitted,
@@ -79,6 +82,7 @@ KEYS_MAX: Final = 64
 VOTERS_MAX: Final = 256
 """Members that vote: what a count of ballots scans."""
 ROLL: Final = "voters"
+REGISTRARS: Final = "registrars"
 GOVERNMENT: Final = "government"
 
 
@@ -289,7 +293,7 @@ class Members(Contract):
             weighed = [charge.amount for charge in all_charges if _fits(rule, charge)]
             if weighed and sum(weighed) >= rule.from_amount:
                 asked.append(rule.officers)
-            elif any(charge.contract == self.name for charge in all_charges):
+            elif any(charge.contract in KEY_AFFAIRS for charge in all_charges):
                 asked.append(rule.officers)  # who may change keys and policy may do all that they allow
         return max(asked)
 
@@ -297,6 +301,10 @@ class Members(Contract):
         """Whether the member has the role."""
         institution = self.institution.get(member)
         return institution is not None and role in institution.roles
+
+    def has_registrar(self) -> bool:
+        """Whether an active member has the role of registrar."""
+        return any(True for _ in self.voter.scan(REGISTRARS))
 
     def check_governs(self, ctx: Context) -> None:
         """Refuse unless the members decided this, or administrators who govern have signed it."""
@@ -447,8 +455,12 @@ class Members(Contract):
         self._put(member, replace(institution, status=status))
 
     def _put(self, member: str, institution: Institution) -> None:
-        """Keep an institution, and the roll with it."""
+        """Keep an institution, and the rolls with it."""
         self.institution.put(institution, member)
+        if REGISTRAR in institution.roles and institution.status == "active":
+            self.voter.put(Voter(1), REGISTRARS, member)
+        elif self.voter.get(REGISTRARS, member):
+            self.voter.delete(REGISTRARS, member)
         votes = VOTER in institution.roles and institution.status == "active"
         if votes == self.is_voter(member):
             return

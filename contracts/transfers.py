@@ -21,7 +21,8 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
-from contracts.assets import PAGE_MAX, Assets, Reference
+from contracts.assets import PAGE_MAX, Assets
+from contracts.positions import Reference
 from node.ledger.contract import (
     Category,
     Context,

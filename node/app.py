@@ -14,24 +14,34 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import grpc
 import structlog
 
 from contracts import assemble
-from node.config import ConsortiumConfig, NodeConfig
-from node.engine.cometbft.abci import BlockVote, DecidedBlock
+from node.config import ConfigError, ConsortiumConfig, NodeConfig
+from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
-from node.engine.cometbft.home import HomeConfig, Peer, load_initial_height, renew_settings
+from node.engine.cometbft.home import HomeConfig, Peer, StateSync, load_initial_height, renew_settings
+from node.engine.cometbft.identity import hold_against_chain, hold_back, look_for_ourselves
 from node.engine.cometbft.install import find_binary
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
-from node.engine.cometbft.signer import RemoteSigner, SeenVote, is_ours_unsigned, serve
+from node.engine.cometbft.signer import RemoteSigner, serve
+from node.engine.cometbft.state_sync import Keeping, LedgerSnapshots
 from node.engine.cometbft.supervisor import Comet, ExternalComet, Supervisor
+from node.engine.cometbft.tunnel import PeerDoor, RpcTunnel, TunnelFailed, hold
+from node.engine.custody import Desk, now_ms
 from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
 from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis
+from node.keys.custody_books import Books
+from node.keys.custody_policy import load_policy
+from node.keys.custody_queue import load_root
+from node.keys.files import check_private
+from node.keys.keystore import read_passphrase
 from node.keys.loader import load_signer
 from node.keys.verify import VERIFIERS, CachedVerifier
 from node.keys.workers import VerifyWorkers
@@ -64,7 +74,7 @@ log = structlog.get_logger("vostro.node")
 
 
 class NodeHalted(Exception):
-    """The node met what must never happen and has stopped; the text is its last alarm."""
+    """The node met what must never happen and has stopped; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +107,7 @@ class Node:
 def open_offline(config: NodeConfig) -> Opened:
     """Open the data directory, made first if there is none, and the ledger above it.
 
-    Raises GenesisRefused, StorageError, InvariantViolated.
+    Raises GenesisRefused, StorageError, InvariantViolated, FileExposed where others can use the directory.
     """
     genesis = load_genesis(config.genesis)
     suite = suite_of(genesis)
@@ -109,6 +119,7 @@ def open_offline(config: NodeConfig) -> Opened:
     if not config.data_dir.exists() or not any(config.data_dir.iterdir()):
         document = codec.encode(genesis)
         ShardedStore.create(config.data_dir, suite, shards=config.shards, genesis=document).close()
+    check_private(config.data_dir)
     store = ShardedStore.open(config.data_dir, suite, budget=budget, lifetime_ms=genesis.limits.lifetime_ms)
     try:
         verifier = CachedVerifier(VERIFIERS[genesis.suite](), VERDICTS_MAX)
@@ -127,6 +138,9 @@ async def running(config: NodeConfig) -> AsyncIterator[Node]:
     """A node that decides, until the block is left. Raises what ``open_offline`` raises, SequencerRefused,
     KeystoreError; and in a consortium HomeRefused, CometFailed, SocketRefused, InstallFailed.
     """
+    for path in config.private_files:
+        if path.exists():  # a missing one is told where it is needed
+            check_private(path)
     start = consortium_start if config.consortium else sequencer_start
     opened = open_offline(config)
     store, ledger = opened.store, opened.ledger
@@ -183,10 +197,14 @@ async def consortium_start(
     if consortium is None:
         raise InvariantViolated("a node without [consortium] has no CometBFT")
     peers = tuple([Peer.parse(text) for text in consortium.peers])
-    settings = home_config(consortium, opened.genesis, peers)
+    doors = [PeerDoor(target, credentials_of(config)) for target in consortium.state_sync_peers]
+    tunnels = [RpcTunnel(consortium.home / f"peer-{at}.sock", door.ask) for at, door in enumerate(doors)]
+    settings = home_config(consortium, opened.genesis, peers, from_snapshot=begins_from_snapshot(store))
     home = renew_settings(consortium.home, settings)
     rpc = RpcClient(settings.rpc)
     witnesses: list[tuple[RemoteSigner, CometEngine]] = []
+    store.snapshot_every = consortium.snapshot_blocks
+    settled: list[Callable[[], int]] = [lambda: index.height] if index else []
     engine = CometEngine(
         ledger,
         store,
@@ -200,7 +218,8 @@ async def consortium_start(
         queue_max=config.queue_max,
         peers=peers,
         index=index,
-        witness=partial(look_for_ourselves, witnesses),
+        snapshots=partial(LedgerSnapshots, ledger, store, Keeping(consortium.keep_blocks), settled),
+        witness=partial(look_for_us, witnesses),
     )
     remote = remote_signer(consortium, ledger, engine)
     witnesses += [(remote, engine)] if remote else []
@@ -208,7 +227,8 @@ async def consortium_start(
     if consortium.supervised:
         binary = find_binary(config.cometbft)
         log_file = consortium.home / COMET_LOG
-        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=[settings.rpc])
+        sockets = [settings.rpc, *([settings.signer] if settings.signer else [])]
+        comet = Supervisor(binary, home, log_file, alarm=engine.alarm, sockets=sockets, said=engine.hear)
     certificates = ValidatorCertificates(
         rpc,
         store,
@@ -217,11 +237,18 @@ async def consortium_start(
         opened.genesis,
         initial_height=load_initial_height(home),
         alarm=engine.alarm,
-        rpc_errors=(RpcError,),
+        rpc_errors=(RpcError, TunnelFailed),
+        elders=[door.handovers for door in doors],
     )
-    vote = serve(remote, settings.signer) if remote and settings.signer else None
+    settled.append(lambda: certificates.settled)
     try:
-        await engine.start(comet, certificates, vote)
+        for tunnel in tunnels:
+            await tunnel.start()
+        beside = [hold(tunnels, doors)]
+        if remote and settings.signer:
+            hold_back(remote)
+            beside += [serve(remote, settings.signer), hold_against_chain(remote, rpc, engine.alarm)]
+        await engine.start(comet, certificates, *beside)
     except BaseException:
         await engine.stop()
         raise
@@ -247,21 +274,40 @@ def remote_signer(consortium: ConsortiumConfig, ledger: Ledger, engine: CometEng
     return RemoteSigner(load_signer(key, passphrase), comet_chain_id(ledger.chain.chain_id), record, alarm)
 
 
-def look_for_ourselves(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
-    """Alarm where the chain shows a vote of our validator's key that was not given here."""
+def look_for_us(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: DecidedBlock) -> None:
+    """What the chain shows of our validator's key."""
     for remote, engine in witnesses:
-        own = remote.own_votes
-        for vote in block.last_commit.votes:
-            seen = SeenVote(vote.address, block.height - 1, block.last_commit.round)
-            if vote.vote in (BlockVote.COMMIT, BlockVote.NIL) and is_ours_unsigned(seen, own):
-                engine.alarm(
-                    f"height {seen.height} has a vote of this validator's key that was not given here: the "
-                    "same identity runs twice; stop one of the two"
-                )
+        look_for_ourselves(remote, engine.alarm, block)
 
 
-def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...]) -> HomeConfig:
-    """CometBFT's settings for a node."""
+def credentials_of(config: NodeConfig) -> grpc.ChannelCredentials | None:
+    """With what this node opens other nodes' doors: its own certificate; None where all is on loopback."""
+    if not (config.tls_ca and config.tls_key and config.tls_certificate):
+        return None
+    return grpc.ssl_channel_credentials(
+        config.tls_ca.read_bytes(), config.tls_key.read_bytes(), config.tls_certificate.read_bytes()
+    )
+
+
+def begins_from_snapshot(store: ShardedStore) -> bool:
+    """Whether a node that may begin from a snapshot does: there is no block yet, or none above a snapshot
+    that a crash kept CometBFT from hearing of. A CometBFT that has blocks does not ask for one.
+    """
+    return store.durable_count == 0 or store.durable_count == store.first_position > 0
+
+
+def home_config(
+    consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Peer, ...], *, from_snapshot: bool = False
+) -> HomeConfig:
+    """CometBFT's settings for a node. from_snapshot: begin from one, if the configuration names peers."""
+    servers = tuple(
+        [f"unix://{consortium.home / f'peer-{at}.sock'}" for at in range(len(consortium.state_sync_peers))]
+    )
+    state_sync = (
+        StateSync(servers, consortium.trust_height, bytes.fromhex(consortium.trust_hash))
+        if servers and from_snapshot
+        else None
+    )
     return HomeConfig(
         moniker=consortium.moniker,
         abci=consortium.home / "abci.sock",
@@ -270,6 +316,7 @@ def home_config(consortium: ConsortiumConfig, genesis: Genesis, peers: tuple[Pee
         signer=consortium.home / "signer.sock" if consortium.validator_key else None,
         external=consortium.external,
         peers=peers,
+        state_sync=state_sync,
         heartbeat_ms=genesis.limits.heartbeat_ms,
         timeout_propose_ms=consortium.timeout_propose_ms,
     )
@@ -294,9 +341,13 @@ async def run_node(config: NodeConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(config) as node:
+        desk = open_custody(config, node)
+        if desk:
+            await desk.start()
         metrics = metrics_of(node)
+        face = build_server(config, parts_of(node, desk), metrics.observe, node.engine.halt)
+        metrics.doors = face.doors
         stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
-        face = build_server(config, parts_of(node), metrics.observe, node.engine.halt)
         await face.start()
         gc.freeze()  # what is open now stays; the engine collects between blocks
         gc.disable()
@@ -305,13 +356,36 @@ async def run_node(config: NodeConfig) -> None:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", height=node.engine.status().height)
         await face.stop(GRACE_SECONDS)
+        if desk:
+            await desk.stop()
         if stop_metrics:
             stop_metrics()
         if node.engine.halted.is_set():
-            raise NodeHalted(node.engine.status().alarms[-1])
+            raise NodeHalted(node.engine.halt_reason)
 
 
-def parts_of(node: Node) -> Parts:
+def open_custody(config: NodeConfig, node: Node) -> Desk | None:
+    """The node's custody desk, not started; None where the configuration has none. Raises ConfigError,
+    PolicyRefused, KeystoreError, AuditDamaged, QueueDamaged.
+    """
+    if not (config.custody_policy and config.custody_passphrase_file):
+        return None
+    ledger, passphrase = node.opened.ledger, config.custody_passphrase_file
+    policy = load_policy(config.custody_policy, known_methods())
+    if config.member and config.member != policy.member:
+        raise ConfigError(f"the custody policy is of {policy.member}, but {config.member} runs this node")
+    signers = [load_signer(reference, passphrase) for reference in config.custody_keys]
+    root = load_root(config.custody_dir, read_passphrase(passphrase))
+    books = Books(config.custody_dir, root, ledger.chain.chain_id, now_ms())
+    return Desk(policy, books, ledger, node.engine, signers, config.custody_anchor_hours)
+
+
+def known_methods() -> list[str]:
+    """Every ``contract.method`` of this release."""
+    return [f"{contract.name}.{name}" for contract in assemble() for name in contract.methods]
+
+
+def parts_of(node: Node, custody: Desk | None = None) -> Parts:
     """What the services serve."""
     store, ledger = node.opened.store, node.opened.ledger
 
@@ -339,7 +413,9 @@ def parts_of(node: Node) -> Parts:
         receipt_file=receipt_file,
         backup=backup,
         version=VERSION,
+        custody=custody,
         consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
+        handovers=HandoverShelf(node.opened.config.data_dir).load if node.certificates else None,
     )
 
 

@@ -1,5 +1,5 @@
 """A node's configuration: one frozen value, read once. Nobody else reads configuration files or the
-environment.
+environment. No message repeats a value: a secret may stand in the wrong place.
 
 Defaults < TOML file < environment (``VOSTRO_`` and the name in capitals) < flags. An unknown name is an
 error, never a silent default. Paths in the file are relative to the file.
@@ -35,7 +35,10 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     this node. supervised: false where something else runs CometBFT over ``home``. timeout_propose_ms: what a
     dead proposer costs. validator_key, validator_passphrase_file, validator_record: a key file or ``pkcs11:``
     URI that votes through this node, and the record of what it signed last, outside data_dir and home;
-    without them CometBFT votes with the key in its home.
+    without them CometBFT votes with the key in its home. snapshot_blocks: a snapshot is made at each multiple
+    of so many heights; 0: never. keep_blocks: heights below the head that are kept, at the least; 0: all.
+    state_sync_peers: host:port of two or more nodes' gRPC faces; with them a node whose directories are empty
+    begins from a snapshot, below the header of CometBFT's with this trust_height and trust_hash.
     """
 
     home: Path
@@ -50,6 +53,11 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     validator_key: Path | None = None
     validator_passphrase_file: Path | None = None
     validator_record: Path | None = None
+    snapshot_blocks: int = 10_000
+    keep_blocks: int = 0
+    state_sync_peers: tuple[str, ...] = ()
+    trust_height: int = 0
+    trust_hash: str = ""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,9 +69,17 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     sequencer_passphrase_file: its passphrase, or the token's PIN. last_signed: the record of what the
     sequencer signed last; keep it outside data_dir and out of backups. shards: only when the data directory
     is made. Budgets: records and bytes kept in memory. queue_max: transactions accepted and not yet
-    decided. disk_reserve_mb: below this much free space new work is refused. cometbft: the CometBFT binary;
-    none: where `vostro engine install` puts it. consortium: with it the node is one of many; without, the
-    three settings of its sequencer are needed.
+    decided. disk_reserve_mb: below this much free space new work is refused. member: who runs this node;
+    operators, makers and checkers of others are none here. tls_crl: revocation lists (PEM). tls_identities:
+    which certificates of a bank's own PKI are whose (TOML). operator_certificate and operator_key: what
+    commands on this machine show the node. local_access: what a caller on loopback without TLS is. Quotas
+    hold for one member with all its certificates: calls and transactions a second, streams at once; 0: none.
+    custody_policy: what the node may sign for its member, and who must approve (TOML); none: it signs
+    nothing. custody_keys: key files or ``pkcs11:`` URIs with which it signs; custody_passphrase_file: of them
+    and of the custody key. custody_dir: the queue and the audit log; custody_anchor_hours: how often the
+    log's hash is put on the ledger; 0: never. cometbft: the CometBFT binary; none: where `vostro engine
+    install` puts it. consortium: with it the node is one of many; without, the three settings of its
+    sequencer are needed.
     """
 
     data_dir: Path
@@ -76,7 +92,22 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_ca: Path | None = None
+    tls_crl: Path | None = None
+    tls_identities: Path | None = None
+    operator_certificate: Path | None = None
+    operator_key: Path | None = None
+    member: str = ""
+    local_access: str = "operator"
+    quota_calls: int = 10_000
+    quota_transactions: int = 50_000
+    quota_streams: int = 256
+    connections_max: int = 4_096
     cometbft: Path | None = None
+    custody_policy: Path | None = None
+    custody_keys: tuple[str, ...] = ()
+    custody_passphrase_file: Path | None = None
+    custody_dir: Path = Path("custody")
+    custody_anchor_hours: int = 24
     metrics_listen: str = ""
     shards: int = 8
     verify_workers: int = 2
@@ -95,12 +126,25 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ConfigError("this node is one of a consortium: it has no sequencer")
         return SequencerFiles(self.sequencer_key, self.sequencer_passphrase_file, self.last_signed)
 
+    @property
+    def private_files(self) -> tuple[Path, ...]:
+        """Files that nobody but the node's user may use, but for passphrases, which are checked when read."""
+        if self.consortium:
+            own = (self.consortium.node_key, self.consortium.validator_key, self.consortium.validator_record)
+            return tuple([path for path in own if path])
+        return (self.sequencer.key, self.sequencer.last_signed)
+
 
 SHARDS_MAX = 256
 WORKERS_MAX = 64
+PEERS_MIN = 2
+HASH_DIGITS = 64
+HEX = frozenset("0123456789abcdef")
+ANCHOR_HOURS_MAX = 31 * 24
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SCHEMES = ("pkcs11:",)
 """How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
+LOCAL_ACCESS = ("operator", "none")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 PATHS = (
     "data_dir",
@@ -111,7 +155,14 @@ PATHS = (
     "tls_certificate",
     "tls_key",
     "tls_ca",
+    "tls_crl",
+    "tls_identities",
+    "operator_certificate",
+    "operator_key",
     "cometbft",
+    "custody_policy",
+    "custody_passphrase_file",
+    "custody_dir",
 )
 CONSORTIUM_PATHS = (
     "home",
@@ -144,17 +195,16 @@ def load_config(
     if unknown := sorted(name for name in values if name not in known):
         raise ConfigError(f"{path}: unknown setting {', '.join(unknown)}. Known: {', '.join(known)}.")
     for name in PATHS:
-        if values.get(name) and not str(values[name]).startswith(SCHEMES):
-            values[name] = str(base / Path(values[name]))
+        _anchor(values, name, base)
+    _place_custody(values, base)
     if isinstance(consortium := values.get("consortium"), dict):
         for name in CONSORTIUM_PATHS:
-            if name in consortium and not str(consortium[name]).startswith(SCHEMES):
-                consortium[name] = str(base / Path(consortium[name]))
+            _anchor(consortium, name, base)
     try:
         config: NodeConfig = msgspec.convert(
             values, NodeConfig, strict=False, dec_hook=lambda type_, value: type_(value)
         )
-    except msgspec.ValidationError as error:
+    except (TypeError, ValueError) as error:  # also a text that is not Unicode, or a path that is no text
         raise ConfigError(f"{path}: {error}") from error
     _check(config, path)
     return config
@@ -166,12 +216,48 @@ def cometbft_binary(environment: Mapping[str, str] | None = None) -> Path | None
     return Path(named) if named else None
 
 
+def child_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a node that another program starts: without settings, which would hold for every
+    node alike, but with the CometBFT binary, which may.
+    """
+    given = os.environ if environment is None else environment
+    return {
+        name: value
+        for name, value in given.items()
+        if not name.startswith("VOSTRO_") or name == "VOSTRO_COMETBFT"
+    }
+
+
 def host_of(listen: str) -> str:
     """The host in ``host:port``."""
     return listen.rpartition(":")[0].strip("[]")
 
 
+def _anchor(values: dict[str, Any], name: str, base: Path) -> None:
+    """Make a path relative to the file absolute; what is no text is left for the types to refuse."""
+    value = values.get(name)
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{name}: a path holds a NUL character")
+    if isinstance(value, str) and value and not value.startswith(SCHEMES):
+        values[name] = str(base / value)
+
+
+def _check_doors(config: NodeConfig, path: Path) -> None:
+    tls = (config.tls_certificate, config.tls_key, config.tls_ca)
+    if bool(config.operator_certificate) != bool(config.operator_key):
+        raise ConfigError(f"{path}: operator_certificate and operator_key go together")
+    if (config.tls_crl or config.tls_identities) and not all(tls):
+        raise ConfigError(f"{path}: tls_crl and tls_identities belong to mutual TLS: set the three TLS files")
+    if min(config.quota_calls, config.quota_transactions, config.quota_streams) < 0:
+        raise ConfigError(f"{path}: a quota is a number from 0 on; 0 is none")
+    if config.connections_max < 1:
+        raise ConfigError(f"{path}: connections_max must be at least 1")
+    if config.local_access not in LOCAL_ACCESS:
+        raise ConfigError(f"{path}: local_access is one of {', '.join(LOCAL_ACCESS)}")
+
+
 def _check(config: NodeConfig, path: Path) -> None:
+    _check_doors(config, path)
     if not 1 <= config.shards <= SHARDS_MAX:
         raise ConfigError(f"{path}: shards must lie between 1 and 256")
     if not 0 <= config.verify_workers <= WORKERS_MAX:
@@ -184,12 +270,13 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: {config.listen} is not loopback: "
             "set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1"
         )
+    _check_custody(config, path, all(tls))
     if config.metrics_listen and host_of(config.metrics_listen) not in LOOPBACK:
         raise ConfigError(
             f"{path}: metrics are served on loopback only: set metrics_listen to 127.0.0.1:PORT"
         )
     if config.log_level not in LOG_LEVELS:
-        raise ConfigError(f"{path}: log_level is one of {', '.join(LOG_LEVELS)}, not {config.log_level}")
+        raise ConfigError(f"{path}: log_level is one of {', '.join(LOG_LEVELS)}")
     if config.consortium is None and not (
         config.sequencer_key and config.sequencer_passphrase_file and config.last_signed
     ):
@@ -207,7 +294,53 @@ def _check(config: NodeConfig, path: Path) -> None:
             f"{path}: a validator's key beside CometBFT takes all three of validator_key, "
             "validator_passphrase_file and validator_record"
         )
+    if config.consortium:
+        _check_keeping(config.consortium, path)
     if config.last_signed and config.last_signed.resolve().is_relative_to(config.data_dir.resolve()):
         raise ConfigError(
             f"{path}: last_signed lies inside data_dir, where a restored copy would bring it back: move it"
+        )
+
+
+def _check_keeping(consortium: ConsortiumConfig, path: Path) -> None:
+    if consortium.snapshot_blocks < 0 or consortium.keep_blocks < 0:
+        raise ConfigError(f"{path}: snapshot_blocks and keep_blocks are 0 or more")
+    if consortium.keep_blocks and not consortium.snapshot_blocks:
+        raise ConfigError(f"{path}: keep_blocks needs snapshot_blocks: blocks are dropped behind snapshots")
+    peers, height, digits = consortium.state_sync_peers, consortium.trust_height, consortium.trust_hash
+    if not (peers or height or digits):
+        return
+    if len(peers) < PEERS_MIN or height < 1 or len(digits) != HASH_DIGITS or set(digits.lower()) - HEX:
+        raise ConfigError(
+            f"{path}: beginning from a snapshot takes state_sync_peers, two or more, and trust_height and "
+            "trust_hash (64 hexadecimal digits), as `vostro trust` at another bank prints them"
+        )
+
+
+def _place_custody(values: dict[str, Any], base: Path) -> None:
+    """Custody's paths, relative to the file; the environment, which has no lists, divides keys by a colon."""
+    values.setdefault("custody_dir", str(base / "custody"))
+    given = values.get("custody_keys", [])
+    listed = given.split(os.pathsep) if isinstance(given, str) else given
+    if isinstance(listed, list) and all(isinstance(each, str) for each in listed):
+        values["custody_keys"] = [
+            each if each.startswith(SCHEMES) else str(base / each) for each in listed if each
+        ]
+
+
+def _check_custody(config: NodeConfig, path: Path, is_mutual: bool) -> None:
+    if not 0 <= config.custody_anchor_hours <= ANCHOR_HOURS_MAX:
+        raise ConfigError(f"{path}: custody_anchor_hours must lie between 0 and {ANCHOR_HOURS_MAX}")
+    if config.custody_policy is None:
+        if config.custody_keys or config.custody_passphrase_file:
+            raise ConfigError(
+                f"{path}: custody keys are given and custody_policy is not: nothing may be signed"
+            )
+        return
+    if not config.custody_keys or not config.custody_passphrase_file:
+        raise ConfigError(f"{path}: custody_policy takes custody_keys and custody_passphrase_file")
+    if not is_mutual:
+        raise ConfigError(
+            f"{path}: custody tells makers and checkers by their certificates: it takes mutual TLS, so set "
+            "tls_certificate, tls_key and tls_ca"
         )

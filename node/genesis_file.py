@@ -49,11 +49,11 @@ GOVERNANCE_DEFAULT: Final = GovernanceRules(
     upgrades=_TWO_THIRDS,
     rules=Requirement(3, 4, 0),
     recovery=Requirement(2, 3, 3 * 86_400_000),
-    veto_numerator=1,
-    veto_denominator=3,
+    veto_numerator=2,
+    veto_denominator=5,
     lifetime_ms=14 * 86_400_000,
 )
-"""Two thirds of the voters, three quarters for the rules; three days in which a recovery can be vetoed."""
+"""Two thirds of the voters, three quarters for the rules; two fifths can veto a recovery for three days."""
 
 _MEMBER: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{0,15}")
 _MEMBER_ID_TOLD: Final = "a member id is 1 to 16 capitals, digits and hyphens, no hyphen first"

@@ -4,7 +4,7 @@ Figures are read from the parts when the page is asked for, so the hot path pays
 here and nowhere else; alert rules for them stand in docs/operations.md.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
@@ -26,6 +26,17 @@ class Lagging(Protocol):
         """The last height that is in it."""
 
 
+class Guarded(Protocol):
+    """The doors: what they refused, and what of theirs ends."""
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """Name of the refusal -> how often."""
+
+    def ends(self) -> Mapping[str, float]:
+        """What ends -> when, in seconds since 1970."""
+
+
 class NodeMetrics(Collector):
     """Reads a node's figures when it is scraped."""
 
@@ -42,6 +53,7 @@ class NodeMetrics(Collector):
         self._free_bytes = free_bytes
         self._index = index
         self._restarts = restarts
+        self.doors: Guarded | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._calls = Histogram(
@@ -90,6 +102,21 @@ class NodeMetrics(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}disk_free_bytes", "Free space of the data directory.", value=self._free_bytes()
         )
+        if self.doors:
+            refusals = CounterMetricFamily(
+                f"{PREFIX}door_refusals", "Calls that the doors refused, by reason.", labels=["reason"]
+            )
+            for name, count in self.doors.refusals.items():
+                refusals.add_metric([name], count)
+            yield refusals
+            ends = GaugeMetricFamily(
+                f"{PREFIX}certificate_ends_seconds",
+                "When a certificate or revocation list ends, since 1970.",
+                labels=["what"],
+            )
+            for what, until in self.doors.ends().items():
+                ends.add_metric([what], until)
+            yield ends
         if self._index:
             yield GaugeMetricFamily(
                 f"{PREFIX}index_height", "Last height in the index.", value=self._index.height

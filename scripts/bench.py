@@ -25,7 +25,9 @@ from typing import Any, Final
 import uvloop
 
 import bench_consortium
+import bench_doors
 import bench_hsm
+import bench_trading
 from bench_load import (
     BANK,
     BenchNode,
@@ -406,7 +408,10 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "state-growth": state_growth,
     "reads": reads,
     "shards": shards,
+    "mtls": lambda bench: bench_doors.mtls(bench, HOME, SMALL),
+    "idle-streams": lambda bench: bench_doors.idle_streams(bench, HOME, SMALL),
     **bench_consortium.CASES,
+    **bench_trading.CASES,
     "hsm": hsm,
 }
 

@@ -1,11 +1,15 @@
 """The benchmark's cases of a consortium: four validators on one machine (bench_network.py)."""
 
 import asyncio
+import json
+import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
+import environment
 from bench_load import Load, Measured, Send, batched, closed, op, paced, populate, sign_sends
 from bench_network import BenchNetwork
 from node.pb.vostro.ledger.v1 import ledger_pb2, ledger_pb2_grpc
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 ACCOUNTS: Final = 10_000
 WARM_SHARE: Final = 10
+SYNC_ACCOUNTS: Final = 1_000_000
+SNAPSHOT_BLOCKS: Final = 200
+MIB: Final = 1024 * 1024
 
 
 def network(bench: "Bench", name: str = "bft4") -> BenchNetwork:
@@ -182,6 +189,78 @@ def catch_up(bench: "Bench") -> None:
     made.stop()
 
 
+def state_sync(bench: "Bench") -> None:
+    """A fifth node begins from a snapshot of SYNC_ACCOUNTS accounts: from its start until it is level. The
+    set-up is kept between runs.
+    """
+    made = BenchNetwork(bench.home / "state-sync", {"snapshot_blocks": SNAPSHOT_BLOCKS})
+    if (made.directory / "n0" / "made").exists():
+        made.open()
+        made.start()
+    else:
+        made.make()
+        made.start()
+        began = time.perf_counter()
+        uvloop.run(populate(made.nodes[0], SYNC_ACCOUNTS, bench.say))
+        bench.say(
+            f"four validators, {SYNC_ACCOUNTS:,} accounts set up in {time.perf_counter() - began:.1f} s"
+        )
+    height, made_s = uvloop.run(_snapshot(made))
+    bench.say(f"all four have a snapshot of height {height}, {made_s:.1f} s after it was due")
+    told = subprocess.run(
+        [environment.ROOT / ".venv" / "bin" / "vostro", "--node", made.targets[0], "trust", "-o", "json"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    trust = json.loads(told.stdout)
+    observer = made.add_observer(
+        state_sync_peers=made.targets[:2], trust_height=trust["trust_height"], trust_hash=trust["trust_hash"]
+    )
+
+    async def run() -> float:
+        began = time.perf_counter()
+        observer.launch()
+        await observer.ready()
+        while await height_of(observer.target) < await height_of(made.targets[0]):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.1)
+        return time.perf_counter() - began
+
+    took = uvloop.run(run())
+    size = sum(
+        path.stat().st_size
+        for path in (observer.directory / "data" / "snapshots").rglob("*")
+        if path.is_file()
+    )
+    bench.tell(
+        "state-sync", took, "seconds", 0, 0,
+        accounts=SYNC_ACCOUNTS, snapshot_mib=round(size / MIB), made_in_s=round(made_s, 1),
+        resident_mib=round(observer.resident_mib()),
+    )  # fmt: skip
+    observer.stop()
+    made.stop()
+
+
+async def _snapshot(made: BenchNetwork) -> tuple[int, float]:
+    """Go on until a snapshot is due, and wait until all four nodes have it: (its height, seconds)."""
+    sends = iter(sign_sends(made.nodes[0], 50 * SNAPSHOT_BLOCKS, accounts=ACCOUNTS))
+    folders = [node.directory / "data" / "snapshots" for node in made.nodes]
+    before = max(map(_newest, folders))
+    async with Load(*made.targets) as load:
+        height = await height_of(made.targets[0])
+        due = (height // SNAPSHOT_BLOCKS + 1) * SNAPSHOT_BLOCKS
+        while await height_of(made.targets[0]) < due:
+            await load.single(pb.SubmitRequest(signed_transaction=next(sends)), 0)
+        began = time.perf_counter()
+        while min(map(_newest, folders)) <= before:  # noqa: ASYNC110 - another process tells nobody
+            await asyncio.sleep(0.1)
+        return min(map(_newest, folders)), time.perf_counter() - began
+
+
+def _newest(folder: Path) -> int:
+    """The height of the newest complete snapshot; 0: none."""
+    names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
+    return max([int(name) for name in names if name.isdigit()], default=0)
+
+
 async def _paced_for(send: "Send", requests: list[Any], rate: float, seconds: float) -> Measured:
     return await paced(send, requests, rate, seconds)
 
@@ -210,4 +289,5 @@ CASES: "Final[dict[str, Callable[[Bench], None]]]" = {
     "bft4-overload": bft4_overload,
     "bft4-kill": bft4_kill,
     "catch-up": catch_up,
+    "state-sync": state_sync,
 }

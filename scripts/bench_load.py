@@ -28,6 +28,7 @@ import grpc
 
 import environment
 from node.client import signing
+from node.client.connection import Tls
 from node.engine.sequencer import Sequencer
 from node.genesis_file import load_genesis, make_genesis, save_genesis
 from node.keys.keystore import save_signer
@@ -100,6 +101,7 @@ class BenchNode:
     ) -> None:
         self.directory = directory
         self.settings = settings or {}
+        self.tls: Tls | None = None
         self.cast = cast_of(suite)
         self.process: subprocess.Popen[bytes] | None = None
         self.target = ""
@@ -161,7 +163,7 @@ class BenchNode:
         return time.perf_counter() - began
 
     async def _ready(self, deadline: float) -> None:
-        async with grpc.aio.insecure_channel(self.target) as channel:
+        async with self.channel(self.target, self.tls) as channel:
             stub = ledger_pb2_grpc.LedgerServiceStub(channel)
             while time.perf_counter() < deadline:
                 if self.process is None or self.process.poll() is not None:
@@ -174,6 +176,15 @@ class BenchNode:
                 if status.serving:
                     return
         raise RuntimeError("the node does not serve")
+
+    @staticmethod
+    def channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
+        """A connection of its own: a subchannel pool of its own each, so that two are not one after all."""
+        options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+        if tls is None:
+            return grpc.aio.insecure_channel(target, options=options)
+        files = (tls.ca.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes())
+        return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(*files), options=options)
 
     def stop(self) -> None:
         """End the node in order."""
@@ -291,12 +302,8 @@ def batched(raws: Sequence[bytes], size: int) -> list[pb.SubmitBatchRequest]:
 class Load:
     """Calls from this process to one node, or to several in turn."""
 
-    def __init__(self, *targets: str) -> None:
-        # Separate connections: a subchannel pool of its own each, so that they are not one after all.
-        options = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
-        self.channels = [
-            grpc.aio.insecure_channel(targets[at % len(targets)], options=options) for at in range(CHANNELS)
-        ]
+    def __init__(self, *targets: str, tls: Tls | None = None) -> None:
+        self.channels = [BenchNode.channel(targets[at % len(targets)], tls) for at in range(CHANNELS)]
         self.stubs = [transaction_pb2_grpc.TransactionServiceStub(channel) for channel in self.channels]
 
     async def __aenter__(self) -> Self:

@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +19,19 @@ import environment
 from bench_load import START_SECONDS, BenchNode, Cast, cast_of, free_port, now_ms
 from node.app import home_config
 from node.config import ConsortiumConfig
-from node.engine.cometbft.home import Keys, Peer, genesis_json, new_key, node_id, public_key, write_home
+from node.engine.cometbft.home import (
+    Home,
+    Keys,
+    Peer,
+    genesis_json,
+    load_node_id,
+    new_key,
+    node_id,
+    public_key,
+    write_home,
+)
 from node.engine.cometbft.light import comet_chain_id
-from node.genesis_file import make_genesis, save_genesis
+from node.genesis_file import load_genesis, make_genesis, save_genesis
 from node.keys.keystore import COST_MIN, save_signer
 from node.keys.signer import generate
 from node.ledger.genesis import chain_id
@@ -56,8 +68,10 @@ class ConsortiumNode(BenchNode):
 class BenchNetwork:
     """Four nodes, made in a directory."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(self, directory: Path, consortium: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        """consortium: further settings of the table ``[consortium]``; settings: of the others."""
         self.directory = directory
+        self._consortium = consortium or {}
         self.cast: Cast = cast_of(INTERNATIONAL.name)
         self.nodes: list[ConsortiumNode] = []
         self._settings = settings
@@ -113,9 +127,53 @@ class BenchNetwork:
                 f'listen = "{peers[at].address}"',
                 f'moniker = "n{at}"',
                 f"peers = {json.dumps([str(peer) for peer in others])}",
+                *[f"{name} = {json.dumps(value)}" for name, value in self._consortium.items()],
             ]
             (home / "node.toml").write_text("\n".join(lines) + "\n")
             self.nodes.append(ConsortiumNode(home, chain_id(genesis), settings))
+
+    def open(self) -> None:
+        """Take a set-up that was kept, its ports included."""
+        for at in range(len(MEMBERS)):
+            home = self.directory / f"n{at}"
+            settings = tomllib.loads((home / "node.toml").read_text())
+            self.nodes.append(ConsortiumNode(home, chain_id(load_genesis(home / "genesis.json")), settings))
+
+    def add_observer(self, **consortium: Any) -> ConsortiumNode:
+        """A fifth node with empty directories, not started, that follows and does not vote."""
+        first, home = self.nodes[0], self.directory / "observer"
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        for name in ("genesis.json", "passphrase", "node.json"):
+            shutil.copy(first.directory / name, home / name)
+        peers = []
+        for node in self.nodes:
+            table = tomllib.loads((node.directory / "node.toml").read_text())["consortium"]
+            peers.append(f"{load_node_id(Home(node.directory / 'comet'))}@{table['listen']}")
+        listen, *ports = [free_port() for _ in range(3)]
+        table = {
+            "home": "comet", "node_key": "node.json", "node_passphrase_file": "passphrase",
+            "listen": f"127.0.0.1:{listen}", "moniker": "observer", "peers": peers, **consortium,
+        }  # fmt: skip
+        settings = {
+            **{name: value for name, value in first.settings.items() if name != "consortium"},
+            "listen": f"127.0.0.1:{ports[0]}",
+            "metrics_listen": f"127.0.0.1:{ports[1]}",
+        }
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        lines += ["[consortium]", *[f"{name} = {json.dumps(value)}" for name, value in table.items()]]
+        (home / "node.toml").write_text("\n".join(lines) + "\n")
+        document = (first.directory / "comet" / "config" / "genesis.json").read_bytes()
+        config = home_config(
+            ConsortiumConfig(
+                home=home / "comet", node_key=home / "node.json", node_passphrase_file=home / "passphrase",
+                listen=table["listen"],
+            ),
+            load_genesis(home / "genesis.json"),
+            (),
+        )  # fmt: skip
+        write_home(home / "comet", config, document, Keys(new_key()))
+        return ConsortiumNode(home, first.chain, settings)
 
     def start(self) -> None:
         """Start all nodes and wait until they serve."""

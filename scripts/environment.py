@@ -114,7 +114,7 @@ def install(root: Path) -> None:
     (venv / STAMP).unlink(missing_ok=True)
     (venv / MARKER).touch()
     python = str(python_of(root))
-    # The lock names every package that is wanted: of a package whose files alone are read, not what it would run with.
+    # The lock names all packages wanted: of one whose files alone are read, not what it would run with.
     locked = [python, *PIP, "--require-hashes", "--no-deps", "-r", LOCK]
     run_step(f"Installing {LOCK}", locked, root)
     run_step("Installing vostro", [python, *PIP, "--no-deps", "--no-build-isolation", "-e", "."], root)

@@ -20,10 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from contracts import assemble
 from node.engine.cometbft.light import SignedHeader
 from node.engine.errors import NodeError
-from node.ledger import types
+from node.keys.custody import CustodyError
+from node.ledger import snapshot, types
 from node.ledger.contract import Method
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import Record
+from node.network.entry import Entry, Proofs
 from node.receipts import ReceiptProblem
 from node.receipts.document import Checkpoint, ReceiptFile
 from node.storage.errors import StorageCode
@@ -34,6 +36,8 @@ TRANSACTION: Final = (types.Transaction, types.SignedTransaction, types.Bundle)
 BLOCK: Final = (types.Receipt, types.Leaf, types.Header)
 GENESIS: Final = (types.Genesis,)
 EVIDENCE: Final = (types.Evidence,)
+ENTRY: Final = (Entry, Proofs)
+SNAPSHOT: Final = (snapshot.Manifest, snapshot.WindowChunk, snapshot.StateChunk)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -190,7 +194,7 @@ def refusals_part() -> str:
     """Every code of every codespace."""
     owners: list[Iterable[object]] = [vars(LedgerError).values()]
     owners += [contract.errors for contract in assemble()]
-    owners += [vars(NodeError).values(), vars(StorageCode).values()]
+    owners += [vars(NodeError).values(), vars(StorageCode).values(), vars(CustodyError).values()]
     errors = [error for owner in owners for error in owner if isinstance(error, ErrorCode)]
     rows = [(e.codespace, str(e.code), f"`{e.name}`", e.category.name, e.sentence) for e in errors]
     return _table(("codespace", "code", "name", "category", "sentence"), rows)
@@ -228,6 +232,8 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "receipt file records": lambda: records_part(ReceiptFile),
     "signed header records": lambda: records_part(SignedHeader),
     "checkpoint record": lambda: records_part(Checkpoint),
+    "snapshot records": lambda: records_part(*SNAPSHOT),
+    "entry records": lambda: records_part(*ENTRY),
     "receipt problems": problems_part,
     "refusals": refusals_part,
 }

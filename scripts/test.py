@@ -47,8 +47,9 @@ FOLDERS: Final = (
     Folder("engine", "order", parallel=False),
     Folder("e2e", "e2e", parallel=False),
     Folder("fault", "fault", parallel=False),
+    Folder("fuzz", "fuzz", parallel=False),
 )
-BUDGET_MINUTES: Final = {"logic": 5.0, "order": 5.0, "e2e": 6.0, "fault": 14.0}
+BUDGET_MINUTES: Final = {"logic": 5.0, "order": 5.0, "e2e": 6.0, "fault": 14.0, "fuzz": 4.0}
 
 # What tests need of the operating system: the name in @pytest.mark.needs(name), which is also the program
 # looked for, and the Debian package that brings it. The one list of them.

@@ -34,6 +34,7 @@ from node.ledger.types import (
     Transaction,
 )
 from node.storage.memory import MemoryStore
+from tests.checker_trading import Market
 from tests.commitments import Tree, digest, root_of, state_root
 
 ZERO: Final = bytes(32)
@@ -300,12 +301,15 @@ class _Books:
     due: dict[bytes, set[bytes]] = field(default_factory=dict)
     owners: dict[bytes, Any] = field(default_factory=dict)
     listings: dict[bytes, list[Any]] = field(default_factory=dict)
+    market: Market = field(init=False)
 
     def __post_init__(self) -> None:
         self._facts: dict[tuple[str, str], Callable[[bytes], Fact]] = {
             (c.name, fact.__name__): codec.decoder(fact) for c in self.contracts for fact in c.facts
         }
+        self.market = Market(self.pending, _fail)
         self._tables = {
+            **self.market.tables,
             b"assets\0asset\0": self._asset,
             b"assets\0account\0": self._account,
             b"assets\0balance\0": self._balance,
@@ -338,12 +342,16 @@ class _Books:
                     f"{position} changed by {done.get(position, 0)}, its events say {told.get(position, 0)}",
                 )
         self._check_touched(record.height, before)
+        self.market.check_settled(record.height, self._told(receipts))
 
-    def _movements(self, receipts: list[Receipt]) -> Iterable[Movement]:
+    def _told(self, receipts: list[Receipt]) -> Iterable[Fact]:
         for receipt in receipts:
             for event in receipt.events:
-                fact: Fact = self._facts[event.contract, event.event](event.fields)
-                yield from fact.movements()
+                yield self._facts[event.contract, event.event](event.fields)
+
+    def _movements(self, receipts: list[Receipt]) -> Iterable[Movement]:
+        for fact in self._told(receipts):
+            yield from fact.movements()
 
     def _check_touched(self, height: int, touched: Iterable[tuple[str, str]]) -> None:
         for key in touched:
@@ -380,6 +388,8 @@ class _Books:
             if status == "pending":
                 pending[account, asset] = pending.get((account, asset), 0) + amount
                 due.add(expires_ms.to_bytes(8, "big") + account.encode() + b"\0" + hold)
+        for key, amount in self.market.held().items():
+            pending[key] = pending.get(key, 0) + amount
         held = {key: position[1] for key, position in self.positions.items() if position[1]}
         if held != pending:
             _fail("I2", height, f"held is {held}, the pending holds are {pending}")
@@ -394,7 +404,15 @@ class _Books:
     def _asset(self, height: int, key: bytes, prefix: bytes, row: Any) -> None:
         asset = key[:-1].decode()
         before = self.assets.get(asset)
-        if row is None or (before and (before[:5] != row[:5] or before[6] > row[6] or before[7] > row[7])):
+        if row is None or (
+            before
+            and (
+                before[:3] + before[4:5] != row[:3] + row[4:5]
+                or before[3] > row[3]
+                or before[6] > row[6]
+                or before[7] > row[7]
+            )
+        ):
             _fail("I1", height, f"asset {asset} lost units, its issuer or its cap: {before} became {row}")
         self.assets[asset] = row
 

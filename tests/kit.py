@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
 
 from contracts import assemble
 from contracts.institutions import NewKey, Roles
@@ -48,7 +49,7 @@ NO_TERMS: Final = bytes(32)
 LIMITS: Final = Limits(
     lifetime_ms=600_000, heartbeat_ms=1_000, block_work_max=1_000_000, block_bytes_max=4 * 1024 * 1024
 )
-RULES: Final = GOVERNANCE_DEFAULT
+RULES: Final = structs.replace(GOVERNANCE_DEFAULT, lifetime_ms=3_600_000)
 
 op = signing.operation
 
@@ -97,6 +98,12 @@ def make_genesis(
         ("assets", 0),
         ("transfers", 0),
         ("blacklist", 0),
+        ("encryption", 0),
+        ("registration", 0),
+        ("servicing", 0),
+        ("settlement", 0),
+        ("trading", 0),
+        ("anchors", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import evidence
 from node.ledger.contract import Contract
 from tests import tidy
 
@@ -72,7 +73,7 @@ def test_imports_point_the_way_the_architecture_says() -> None:
 )
 def test_a_planted_import_is_caught(name: str, source: str, tmp_path: Path) -> None:
     skeleton = ["ledger", "storage", "engine", "engine/cometbft", "services", "cli", "pb", "pb/vostro"]
-    skeleton += ["client", "keys", "receipts"]
+    skeleton += ["client", "keys", "receipts", "adapters", "network"]
     for folder in ("node", "contracts", "contracts/scenarios", *(f"node/{each}" for each in skeleton)):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "__init__.py").touch()
@@ -283,3 +284,24 @@ def test_the_lock_holds_what_the_project_asks_for_with_hashes_and_without_addres
     for requirement in asked:
         version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"the lock has {version}: run python3 scripts/lock.py"
+
+
+def test_every_claim_of_security_has_a_test_and_every_marked_test_a_claim() -> None:
+    claims = evidence.claims_in((ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(claims) > 30, "the document has lost its claims"
+    assert evidence.discrepancies(claims, evidence.all_marks()) == []
+
+
+def test_a_claim_or_a_marker_without_the_other_is_caught() -> None:
+    marked = '@pytest.mark.evidence("{}", asset="a", threat="b", mitigation="c")\ndef test_x(): assert x\n'
+    (claim,) = evidence.claims_in("| TX1 | Money stays. | [test_x.py](tests/test_x.py) |\n| who | can |\n")
+    (mark,) = evidence.marks_in(marked.format("TX1"), "tests/test_x.py")
+    assert (claim.id, claim.text, claim.files) == ("TX1", "Money stays.", ("tests/test_x.py",))
+    assert evidence.discrepancies([claim], [mark]) == []
+    assert evidence.discrepancies([claim], [])
+    assert evidence.discrepancies([], [mark])
+    assert evidence.discrepancies([claim], [*evidence.marks_in(marked.format("TX1"), "tests/test_y.py")])
+    with pytest.raises(ValueError, match="twice"):
+        evidence.claims_in("| TX1 | a | b |\n| TX1 | c | d |\n")
+    with pytest.raises(ValueError, match="a marker is"):
+        list(evidence.marks_in('@pytest.mark.evidence("TX1")\ndef test_x(): assert x\n', "x"))

@@ -49,7 +49,7 @@ def check_bic(text: str) -> str:
 
 
 def check_lei(text: str) -> str:
-    """An LEI: 20 characters with remainder 1 modulo 97 (ISO 17442, ISO 7064 MOD 97-10). Raises Bad."""
+    """An LEI: 20 characters, remainder 1 modulo 97 (ISO 17442, ISO 7064 MOD 97-10). Raises Bad BAD_LEI."""
     if not _LEI.fullmatch(text) or int("".join(str(int(sign, 36)) for sign in text)) % 97 != 1:
         raise Bad(Reason.BAD_LEI, repr(text[:TEXT_MAX]))
     return text

@@ -23,7 +23,7 @@ ACCOUNT_MAX: Final = 34
 
 
 def write_camt(file: BinaryIO, statement: Statement, entries: Iterable[Entry]) -> None:
-    """A statement, report or notification, by its kind. Raises Bad."""
+    """A statement, report or notification by its kind. Raises Bad COUNT_DIFFERS, TOTAL_DIFFERS, BAD_VALUE."""
     family = next(name for name, (_, _, kind) in ROOTS.items() if kind is statement.kind)
     root, part, _ = ROOTS[family]
     with XmlOut(file, f"{family}.{VERSION}") as out:

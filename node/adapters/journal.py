@@ -89,7 +89,7 @@ class Journal:
     # --- files -----------------------------------------------------------------------------------
 
     def check(self, name: str, digest: str) -> None:
-        """A file may be imported: it is new, or was not completed. Raises Bad."""
+        """A file may be imported: it is new or was not completed. Raises Bad FED_TWICE, DUPLICATE_MESSAGE."""
         if self._digests.get(digest) == COMPLETE:
             raise Bad(Reason.FED_TWICE)
         known = self._files.get(name)

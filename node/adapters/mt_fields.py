@@ -97,7 +97,7 @@ class MtMessage:
 
 
 def lines_of(file: BinaryIO, problems: Problems, encoding: str) -> Iterator[tuple[int, str]]:
-    """(line number, text without its end) from the beginning. Raises FileRefused."""
+    """(line number, text without its end) from the start. Raises FileRefused ENCODING, NOT_WELL_FORMED."""
     file.seek(0)
     number = 0
     while raw := file.readline(LINE_BYTES_MAX + 1):
@@ -116,7 +116,7 @@ def lines_of(file: BinaryIO, problems: Problems, encoding: str) -> Iterator[tupl
         yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
 
 
-def messages_of(  # noqa: PLR0912 - one branch a kind of line
+def messages_of(  # noqa: PLR0912 - one state machine over lines, a branch a kind of line
     file: BinaryIO, problems: Problems, encoding: str
 ) -> "Iterator[tuple[MtMessage, Field | None]]":
     """Every message, a field at a time: (message, field), and (message, None) when it ends. A field is not

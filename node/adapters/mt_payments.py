@@ -30,9 +30,7 @@ UNDERSTOOD: Final = (
 )
 
 
-def read_mt_payments(
-    file: BinaryIO, problems: Problems, encoding: str, number: str = ""
-) -> Iterator[Record]:
+def read_mt_payments(file: BinaryIO, problems: Problems, encoding: str, number: str = "") -> Iterator[Record]:
     """Payments of MT103 and MT202 messages, each with its envelope before it. number: 103 or 202, or empty.
 
     Raises FileRefused.

@@ -58,7 +58,7 @@ class Reading:
 
 
 def read_mt9(file: BinaryIO, problems: Problems, encoding: str, number: str = "") -> Iterator[Record]:
-    """Statements and interim reports. number: 940, 942 or 950, or empty. Raises FileRefused."""
+    """Statements and interim reports. number: 940, 942 or 950 if the caller says so. Raises FileRefused."""
     statements: list[Statement] = []
     reading = Reading(Tally(0))
     for message, one in messages_of(file, problems, encoding):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from contracts.assets import NamedAccount, NamedPosition
+from contracts.positions import NamedAccount, NamedPosition
 from node.cli.output import Row, usage, when
 from node.cli.session import session_of
 from node.client import BlockingClient

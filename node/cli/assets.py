@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from contracts.assets import NamedAsset
+from contracts.positions import NamedAsset
 from node.cli.output import Row, usage
 from node.cli.session import session_of
 from node.client import BlockingClient

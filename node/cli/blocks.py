@@ -1,12 +1,14 @@
 """``vostro blocks``: the chain's headers and what a block holds."""
 
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
 
+from node.cli.compare import OTHERS, ROOTS, Headers, NodeHeaders, first_difference, kept_headers
 from node.cli.output import when
-from node.cli.session import session_of
-from node.client import Head
+from node.cli.session import session_of, unverified
+from node.client import BlockingClient, Head, Refused
 from node.client.describe import event_fields
 from node.client.outcome import decode_receipt
 
@@ -98,13 +100,64 @@ def follow(
                 break
 
 
+@app.command("compare")
+def compare(
+    ctx: typer.Context,
+    other: Annotated[str, typer.Argument(help="host:port of the other node.")],
+    offline: Annotated[
+        bool, typer.Option(help="Read the configuration's data directory, whose node is stopped.")
+    ] = False,
+) -> None:
+    """Find the first header that differs between this node and another, and say in which root.
+
+    Exit code 4: one differs.
+
+    Example: `vostro --config node/node.toml blocks compare bank-b.example:7600 --offline`
+    """
+    session = session_of(ctx)
+    with ExitStack() as stack:
+        mine: Headers
+        if offline:
+            mine = stack.enter_context(kept_headers(session.config))
+        else:
+            mine = NodeHeaders(stack.enter_context(session.client()))
+        client = stack.enter_context(BlockingClient.connect(other, tls=session.tls, seconds=session.seconds))
+        theirs = NodeHeaders(client)
+        difference = first_difference(mine, theirs)
+        last = min(mine.height, theirs.height)
+    if difference is None:
+        session.output.record("The same", {"up_to_height": last, "other": other})
+        return
+    rows = [
+        {
+            "what": told,
+            "here": getattr(difference.mine, field, "quiet: no header"),
+            "there": getattr(difference.theirs, field, "quiet: no header"),
+            "differs": "yes"
+            if told in difference.roots or None in (difference.mine, difference.theirs)
+            else "",
+        }
+        for field, told in {**ROOTS, **OTHERS}.items()
+    ]
+    columns = {"what": "What", "here": "Here", "there": "There", "differs": "Differs"}
+    session.output.rows(f"The first header that differs: height {difference.height}", columns, rows)
+    told = " and ".join(difference.roots) if difference.roots else "one of the two has no header there"
+    raise unverified(f"height {difference.height} differs: {told}")
+
+
 def _newest(client: Any, limit: int) -> list[Head]:
     """The last headers, ascending: heights may skip, so the start is sought."""
     height = client.status().height
     span = limit
     while True:
         start = max(height - span + 1, 0)
-        heads: list[Head] = client.headers(start, span)
+        try:
+            heads: list[Head] = client.headers(start, span)
+        except Refused as refused:  # older ones were pruned
+            if "kept_from" not in refused.details:
+                raise
+            kept: list[Head] = client.headers(int(refused.details["kept_from"]), span)
+            return kept[-limit:]
         if len(heads) >= limit or start == 0:
             return heads[-limit:]
         span *= 4

@@ -1,5 +1,6 @@
 """``vostro doctor``: is this node sound, and if not, what is to be done?"""
 
+import datetime as dt
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +12,20 @@ import typer
 
 from node.cli.output import Exit, Failure, Row
 from node.cli.session import Session, pinned_chain, session_of
-from node.client import ClientError, NodeStatus
-from node.config import ConfigError, NodeConfig
+from node.client import BlockingClient, ClientError, NodeStatus
+from node.config import ConfigError, ConsortiumConfig, NodeConfig
+from node.engine.cometbft.home import VERSION, Home, HomeRefused, load_node_id
+from node.engine.cometbft.install import InstallFailed, find_binary
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
+from node.keys.files import check_private
 from node.keys.keystore import KeystoreError
 from node.keys.loader import load_signer
 from node.keys.token_uri import is_token_uri
 from node.keys.unsound import UnsoundLibrary
+from node.ledger.ledger import PROTOCOLS
+from node.services.identity import announced
+from node.services.tls import CertificateFiles
 from node.storage.directory import free_bytes
 
 CLOCK_MS_MAX: Final = 5_000
@@ -87,17 +94,53 @@ def _local(session: Session) -> Iterator[Finding]:
     yield _guarded(
         "genesis", lambda: f"{load_genesis(config.genesis).name}, chain {pinned_chain(config).hex()[:16]}"
     )
-    yield _guarded("sequencer key", lambda: _sequencer_key(config))
-    for path in config.sequencer:
+    if config.consortium:
+        yield from _consortium(config, config.consortium)
+    else:
+        yield _guarded("sequencer key", lambda: _sequencer_key(config))
+        yield from _modes(*config.sequencer)
+    if config.data_dir.exists():
+        yield _guarded("data directory", lambda: _private(config.data_dir))
+    yield from _certificates(config)
+    yield _disk(config)
+
+
+def _consortium(config: NodeConfig, consortium: ConsortiumConfig) -> Iterator[Finding]:
+    """What a node of a consortium has beside its ledger."""
+    yield _guarded("node key", lambda: _node_key(config, consortium))
+    yield _guarded("CometBFT", lambda: f"{VERSION} at {find_binary(config.cometbft)}")
+    yield _guarded("CometBFT's home", lambda: f"node {load_node_id(Home(consortium.home))}")
+    yield from _modes(consortium.node_key, consortium.node_passphrase_file)
+    voting = (consortium.validator_key, consortium.validator_passphrase_file, consortium.validator_record)
+    yield from _modes(*[path for path in voting if path])
+
+
+def _node_key(config: NodeConfig, consortium: ConsortiumConfig) -> str:
+    signer = load_signer(consortium.node_key, consortium.node_passphrase_file)
+    named = {node.public_key: node.member for node in load_genesis(config.genesis).nodes}
+    of = named.get(signer.public_key)
+    told = f"of {of}, named in genesis" if of else "not named in genesis: governance must have registered it"
+    return f"{signer.algorithm} {signer.key_id.hex()}, {told}"
+
+
+def _modes(*references: Path) -> Iterator[Finding]:
+    for path in references:
         if not is_token_uri(path):
             yield _mode(path)
-    yield _disk(config)
 
 
 def _guarded(check: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(check, Verdict.OK, look())
-    except (GenesisRefused, KeystoreError, SequencerRefused, UnsoundLibrary, OSError) as error:
+    except (
+        GenesisRefused,
+        KeystoreError,
+        SequencerRefused,
+        UnsoundLibrary,
+        HomeRefused,
+        InstallFailed,
+        OSError,
+    ) as error:
         return Finding(check, Verdict.FAILED, str(error), "see the sentence")
 
 
@@ -126,6 +169,29 @@ def _mode(path: Path) -> Finding:
     return Finding(check, Verdict.OK, f"{bits:04o}")
 
 
+def _private(path: Path) -> str:
+    check_private(path)
+    return "its owner's alone"
+
+
+def _certificates(config: NodeConfig) -> Iterator[Finding]:
+    """What of the doors ends, announced 30, 14 and 3 days ahead."""
+    try:
+        files = CertificateFiles.of(config)
+    except ConfigError as error:
+        yield Finding("certificates", Verdict.FAILED, str(error), "correct the files or the configuration")
+        return
+    now = dt.datetime.now(dt.UTC)
+    for ending in files.endings() if files else []:
+        due, told = announced(ending, now), f"until {ending.until:%Y-%m-%d %H:%M} UTC"
+        if due is None:
+            yield Finding(ending.what, Verdict.OK, told)
+        elif due:
+            yield Finding(ending.what, Verdict.WARNING, f"{told}, within {due} days", "renew it")
+        else:
+            yield Finding(ending.what, Verdict.FAILED, f"ended: {told}", "renew it now")
+
+
 def _disk(config: NodeConfig) -> Finding:
     place = config.data_dir if config.data_dir.exists() else config.data_dir.parent
     free = free_bytes(place) // MIB
@@ -144,6 +210,7 @@ def _remote(session: Session) -> Iterator[Finding]:
     try:
         with session.client() as client:
             status = client.status()
+            shared = list(_shared(client, status.height))
     except (ClientError, ConfigError, GenesisRefused, OSError) as error:
         yield Finding(
             "node", Verdict.FAILED, str(error), "start it with `vostro run`, or name it with --node"
@@ -158,9 +225,35 @@ def _remote(session: Session) -> Iterator[Finding]:
     yield _clock(status)
     yield _queue(status)
     yield _index(status)
+    yield from shared
     yield from _alarms(status)
-    if session.has_config and not session.node:
+    if session.has_config and not session.node and not session.config.consortium:
         yield _guarded("last-signed", lambda: _last_signed(session.config, status))
+
+
+def _shared(client: BlockingClient, height: int) -> Iterator[Finding]:
+    """What the members have in common: how many validators may fail, and which rules are to come."""
+    try:
+        margin = client.query("validators", "margin")
+        protocols = client.query("governance", "list_protocols")
+    except ClientError:  # a chain without these contracts
+        return
+    told = f"{margin.may_fail} of {margin.validators} validators may fail now"
+    alone = margin.validators > 1 and not margin.may_fail
+    yield Finding(
+        "safety margin",
+        Verdict.WARNING if alone else Verdict.OK,
+        told,
+        "one failure stops the chain: add validators" if alone else "",
+    )
+    for entry in protocols:
+        if entry.height > height and entry.number not in PROTOCOLS:
+            yield Finding(
+                "upgrade",
+                Verdict.WARNING,
+                f"protocol {entry.number} holds from height {entry.height:,}; this release does not have it",
+                "install a release that has it before that height",
+            )
 
 
 def _serving(status: NodeStatus) -> Finding:

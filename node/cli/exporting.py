@@ -68,7 +68,7 @@ def export_statement(
     period: Period,
     **more: str,
 ) -> Statement:
-    """Write one statement; more: name, sequence, servicer, as ``statement_for`` has. Raises Failure."""
+    """Write one statement; more: name, sequence, servicer as ``statement_for`` takes them. Raises Failure."""
     try:
         check_currency(asset, decimals)
         statement, movements = statement_for(client, account, asset, KINDS[form], period, **more)

@@ -12,24 +12,36 @@ from typer.core import TyperGroup
 from node.cli import (
     accounts,
     assets,
+    audit,
     backup,
     blacklist,
     blocks,
+    ca,
+    consortium,
+    custody,
+    deals,
     doctor,
     engine,
     files,
+    governance,
     holds,
     initialise,
     keys,
     members,
+    network,
+    offers,
     payday,
+    policy,
     receipt,
     reshard,
     run,
+    snapshot,
     status,
     support,
     transfer,
+    trust,
     validator,
+    validators,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -37,6 +49,9 @@ from node.cli.session import SECONDS_DEFAULT, Session
 from node.client import Declined, Refused, Unknown, Unreachable, WrongChain
 from node.config import ConfigError
 from node.genesis_file import GenesisRefused
+from node.keys.audit import AuditDamaged
+from node.keys.custody_policy import PolicyRefused
+from node.keys.custody_queue import QueueDamaged
 from node.keys.keystore import KeystoreError
 from node.keys.unsound import UnsoundLibrary
 from node.ledger.errors import InvariantViolated, StoreFailed
@@ -94,12 +109,13 @@ class Root(TyperGroup):
         except (Unknown, Unreachable) as error:
             fields = {"tx_id": error.tx_id} if isinstance(error, Unknown) else {}
             _output(ctx).fail(Failure(Exit.UNAVAILABLE, str(error), **fields))
-        except InvariantViolated as error:
+        except (InvariantViolated, AuditDamaged, QueueDamaged) as error:
             _output(ctx).fail(Failure(Exit.UNVERIFIED, str(error)))
         except (
             ConfigError,
             GenesisRefused,
             KeystoreError,
+            PolicyRefused,
             StoreFailed,
             UnsoundLibrary,
             WrongChain,
@@ -187,22 +203,35 @@ app.command("status")(status.status)
 app.command("demo")(payday.demo)
 for name, noun in (
     ("keys", keys),
+    ("ca", ca),
     ("validator", validator),
     ("members", members),
+    ("governance", governance),
+    ("custody", custody),
+    ("policy", policy),
+    ("audit", audit),
     ("assets", assets),
     ("accounts", accounts),
     ("transfer", transfer),
     ("holds", holds),
+    ("offers", offers),
+    ("deals", deals),
     ("blacklist", blacklist),
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),
     ("engine", engine),
+    ("consortium", consortium),
+    ("network", network),
+    ("snapshot", snapshot),
 ):
     app.add_typer(noun.app, name=name)
+app.command("validators")(validators.validators)
+app.command("trust")(trust.trust)
 app.command("import")(files.import_)
 app.command("export")(files.export)
 app.command("verify")(verify.verify)
 app.command("reshard")(reshard.reshard)
+app.command("prune")(snapshot.prune)
 app.command("doctor")(doctor.doctor)
 app.command("support-bundle")(support.support_bundle)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from contracts.institutions import Member, NewKey, Rule
+from node.cli import encryption
 from node.cli.output import Row, hex_bytes, usage
 from node.cli.session import Session, session_of
 from node.client import BlockingClient
@@ -20,6 +21,7 @@ policy = typer.Typer(no_args_is_help=True, help="A member's signing policy: how 
 key = typer.Typer(no_args_is_help=True, help="A member's keys: register, rotate, retire, revoke.")
 app.add_typer(policy, name="policy")
 app.add_typer(key, name="key")
+app.add_typer(encryption.app, name="encryption-key")
 
 MemberArgument = Annotated[str, typer.Argument(help="The member's id.", metavar="MEMBER")]
 KeyFile = Annotated[Path, typer.Argument(help="A key file; only its public half is read.")]
@@ -41,7 +43,7 @@ def admit(
     member_key: Annotated[list[str], typer.Option(help="HOLDER=KEYFILE, its first keys; repeat it.")],
     role: Annotated[
         list[str] | None,
-        typer.Option(help="participant, issuer, observer or regulator; repeat it. Default participant."),
+        typer.Option(help="participant, issuer, registrar, observer or regulator; repeat it."),
     ] = None,
     bic: Annotated[str, typer.Option(help="Its BIC, if it has one.")] = "",
 ) -> None:

@@ -94,12 +94,7 @@ class Output:
         if not rows:
             self.say(f"{title}: none")
             return
-        table = Table(title=title, title_justify="left", header_style="bold")
-        for field, heading in columns.items():
-            table.add_column(heading, justify="right" if field in numbers else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*[_cell(row.get(field, "")) for field in columns])
-        self.console.print(table)
+        self.console.print(table_of(title, columns, rows, numbers=numbers))
 
     def record(self, title: str, fields: Row) -> None:
         """One thing."""
@@ -134,6 +129,18 @@ class Output:
         else:
             self.errors.print(Text(f"vostro: {failure}", style="bold red"))
         raise SystemExit(int(failure.code))
+
+
+def table_of(
+    title: str, columns: Mapping[str, str], rows: Sequence[Row], *, numbers: Sequence[str] = ()
+) -> Table:
+    """A list for people, as ``Output.rows`` takes it."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for field, heading in columns.items():
+        table.add_column(heading, justify="right" if field in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(row.get(field, "")) for field in columns])
+    return table
 
 
 def told_json(value: object) -> str:

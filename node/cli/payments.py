@@ -9,6 +9,7 @@ it is another payment.
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +29,8 @@ COLUMNS: Final = ("source", "destination", "asset", "amount", "end_to_end_id", "
 PAYMENTS_MAX: Final = 10_000_000
 IDS_AHEAD: Final = 1_000
 """Request ids that are made durable at a time, just before they are sent: they age from then on."""
-DIGEST_DIGITS: Final = 64
-REQUEST_ID_DIGITS: Final = 2 * REQUEST_ID_BYTES
+_REQUEST: Final = re.compile(rf"([0-9]{{1,12}});([0-9a-f]{{64}});([0-9a-f]{{{2 * REQUEST_ID_BYTES}}})")
+"""A line of the file of request ids."""
 SHOWN_MAX: Final = 50
 
 
@@ -71,10 +72,10 @@ class Result:
 def read_payments(path: Path) -> list[Payment]:
     """The payments of a file. Raises: BadPayments, OSError."""
     with path.open(encoding="utf-8", newline="") as file:
-        first = file.readline()
-        file.seek(0)
-        rows = csv.reader(file, delimiter=";" if ";" in first else ",", strict=True)
         try:
+            first = file.readline()
+            file.seek(0)
+            rows = csv.reader(file, delimiter=";" if ";" in first else ",", strict=True)
             if tuple(next(rows, ())) != COLUMNS:
                 raise BadPayments(f"{path}: the first line must name the columns {','.join(COLUMNS)}")
             payments = [_payment(path, rows.line_num, row) for row in rows if row]
@@ -225,10 +226,9 @@ def _sign(
 def _read_requests(path: Path) -> dict[int, tuple[str, bytes]]:
     """Line number -> (digest, request id); the last entry of a line counts, and a torn last line does not."""
     known: dict[int, tuple[str, bytes]] = {}
-    for text in path.read_text(encoding="ascii").splitlines():
-        line, _, rest = text.partition(";")
-        digest, _, request_id = rest.partition(";")
-        if line.isdecimal() and len(digest) == DIGEST_DIGITS and len(request_id) == REQUEST_ID_DIGITS:
+    for text in path.read_text(encoding="ascii", errors="replace").splitlines():
+        if found := _REQUEST.fullmatch(text):
+            line, digest, request_id = found.groups()
             known[int(line)] = digest, bytes.fromhex(request_id)
     return known
 

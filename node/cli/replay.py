@@ -1,12 +1,12 @@
 """The whole chain recomputed: every transaction run again by a new ledger over an empty store, every hash
-compared.
+compared. Where the log was pruned, the recomputing begins with a snapshot that hashes up to the log's header.
 
 What is trusted is the genesis document and this program. The block log gives the order of transactions and
 what the node says came of them; signatures, receipts, roots, the app hash and the sequencer's certificate
 of every block are made or checked anew.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,7 +20,8 @@ from node.ledger.hashing import SIGN_HEADER
 from node.ledger.ledger import Finalized, Ledger
 from node.ledger.ports import Check
 from node.ledger.running import contents
-from node.ledger.types import Block, BlockRecord, Genesis
+from node.ledger.snapshot import Apply, Offer, Plan
+from node.ledger.types import Authority, Block, BlockRecord, Genesis
 from node.storage.sharded import ShardedStore
 
 SYNC_BLOCKS: Final = 64
@@ -34,14 +35,27 @@ class Disagreement(Exception):
 class Log(Protocol):
     """What is replayed."""
 
+    @property
+    def first_position(self) -> int:
+        """Number of the first block that is whole; 0 where the log reaches genesis."""
+
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
         """Whole blocks, ascending."""
+
+    def base_snapshot(self) -> Plan:
+        """The oldest snapshot from which the log goes on, proved against the log's header."""
+
+    def snapshot_chunk(self, height: int, index: int) -> bytes:
+        """A chunk of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What was recomputed and found equal."""
+    """What was recomputed and found equal. snapshot: the height of the snapshot that it began with, None
+    where it began with genesis.
+    """
 
+    snapshot: int | None
     blocks: int
     transactions: int
     height: int
@@ -61,8 +75,9 @@ def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, i
     try:
         ledger = Ledger(genesis, assemble, store, VERIFIERS[genesis.suite]())
         count = transactions = 0
-        for record in log.blocks():
-            transactions += _again(ledger, record, genesis)
+        snapshot = _take_in(ledger, log) if log.first_position else None
+        for record in log.blocks(0 if snapshot is None else snapshot + 1):
+            transactions += _again(ledger, record)
             count += 1
             if count % SYNC_BLOCKS == 0:
                 store.sync()
@@ -70,15 +85,33 @@ def replay(log: Log, genesis: Genesis, scratch: Path, progress: Callable[[int, i
         store.sync()
     finally:
         store.close()
-    if count == 0:
+    if count == 0 and snapshot is None:
         raise Disagreement("the log holds no block, not even that of genesis")
     info = ledger.info()
-    return Replayed(count, transactions, info.height, info.app_hash, info.state_root)
+    return Replayed(snapshot, count, transactions, info.height, info.app_hash, info.state_root)
 
 
-def _again(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> int:
+def _take_in(ledger: Ledger, log: Log) -> int:
+    """Begin with the snapshot below the log's first blocks; its height."""
+    plan = log.base_snapshot()
+    height = plan.header.height
+    offered = ledger.offer_snapshot(plan.snapshot, plan.app_hash) is Offer.ACCEPT
+    for index in range(plan.chunks if offered else 0):
+        applied = ledger.apply_snapshot_chunk(index, log.snapshot_chunk(height, index))
+        if applied.result is not Apply.ACCEPT:
+            raise Disagreement(f"height {height}: chunk {index} of the snapshot is not what the header says")
+    if ledger.info().app_hash != plan.app_hash:
+        raise Disagreement(f"height {height}: the snapshot is not one of this chain")
+    return height
+
+
+def _again(ledger: Ledger, record: BlockRecord) -> int:
     """Run one block again and compare; how many transactions were in it."""
-    items, evidence = contents(record)
+    try:
+        items, evidence = contents(record)
+    except codec.NotCanonical as reason:
+        raise Disagreement(f"height {record.height}: the evidence is damaged: {reason}") from reason
+    authority = ledger.standing.authority
     if record.leaves and len(record.bodies) != len(record.leaves):
         raise Disagreement(
             f"height {record.height}: bodies were dropped from the log, so it cannot be recomputed"
@@ -88,7 +121,7 @@ def _again(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> int:
     else:
         finalized = ledger.finalize_block(Block(record.height, record.time_ms, items, evidence))
     _compare(record, finalized)
-    _check_certificate(ledger, record, genesis)
+    _check_certificate(ledger, record, authority)
     ledger.commit(record.certificate)
     return len(items)
 
@@ -109,11 +142,15 @@ def _compare(record: BlockRecord, finalized: Finalized) -> None:
             raise Disagreement(f"height {record.height}: {what} in the log and in the recomputation differ")
 
 
-def _check_certificate(ledger: Ledger, record: BlockRecord, genesis: Genesis) -> None:
-    """One key of the authority signed the header. (A single sequencer; consensus certifies elsewhere.)"""
+def _check_certificate(ledger: Ledger, record: BlockRecord, authority: Sequence[Authority]) -> None:
+    """The key that had more than two thirds of the power before this block signed its header. Where there is
+    none, validators certify the block elsewhere.
+    """
+    total = sum([key.power for key in authority])
+    deciding = [key for key in authority if key.power * 3 > total * 2]
     message = SIGN_HEADER + ledger.chain.chain_id + record.app_hash
-    checks = [Check(key.algorithm, key.public_key, message, record.certificate) for key in genesis.authority]
-    if not any(VERIFIERS[genesis.suite]().verify(checks)):
+    checks = [Check(key.algorithm, key.public_key, message, record.certificate) for key in deciding]
+    if deciding and not all(VERIFIERS[ledger.suite.name]().verify(checks)):
         raise Disagreement(
             f"height {record.height}: the certificate is not the sequencer's signature of this header"
         )

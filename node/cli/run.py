@@ -1,10 +1,24 @@
 """``vostro run``: the node itself, in the foreground, until SIGTERM or SIGINT."""
 
+import ctypes
+import resource
+from typing import Final
+
 import typer
 
 from node.cli.output import Exit, Failure, local
 from node.cli.session import session_of
 from node.ledger.errors import InvariantViolated
+
+PR_SET_DUMPABLE: Final = 4
+
+
+def forbid_core_dumps() -> None:
+    """Keep what is in memory, secrets among it, out of core files and away from other processes of the user
+    (prctl(2); child processes inherit the limit).
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def run(ctx: typer.Context) -> None:
@@ -21,6 +35,7 @@ def run(ctx: typer.Context) -> None:
     from node.engine.sequencer import SequencerRefused
 
     config = session_of(ctx).config
+    forbid_core_dumps()
     try:
         uvloop.run(run_node(config))
     except (SequencerRefused, InvariantViolated) as error:

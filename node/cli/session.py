@@ -76,7 +76,15 @@ class Session:
         if not any(self.tls_paths):
             if self.node or not self.has_config:
                 return None
-            ca, certificate, key = self.config.tls_ca, self.config.tls_certificate, self.config.tls_key
+            config = self.config
+            ca, certificate, key = config.tls_ca, config.operator_certificate, config.operator_key
+            if ca is None:
+                return None
+            if not (certificate and key):
+                raise usage(
+                    "the node asks for certificates: give --tls-ca, --tls-certificate and --tls-key, "
+                    "or set operator_certificate and operator_key in its configuration"
+                )
         if ca and certificate and key:
             return Tls(ca, certificate, key)
         if ca or certificate or key:

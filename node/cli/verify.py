@@ -25,7 +25,7 @@ def verify(
     ] = None,
 ) -> None:
     """Recompute the whole chain from genesis and compare every receipt, root, app hash and certificate with
-    the log.
+    the log. Where blocks were pruned, recompute from the oldest snapshot that is here, and say so.
 
     Stop the node first, or copy or restore a backup elsewhere and verify that. Exit code 4: something
     differs.
@@ -40,6 +40,9 @@ def verify(
     found = verify_directory(session.output, config.data_dir, load_genesis(config.genesis), scratch)
     seconds = time.monotonic() - started
     fields = {
+        "recomputed_from": "genesis"
+        if found.snapshot is None
+        else f"the snapshot at height {found.snapshot}; older blocks are pruned or only linked",
         "blocks": found.blocks,
         "transactions": found.transactions,
         "height": found.height,
@@ -64,7 +67,7 @@ def verify_directory(output: Output, data: Path, genesis: Genesis, scratch: Path
     bar = Progress(*columns, console=output.errors, transient=True)
     try:
         with bar, tempfile.TemporaryDirectory(prefix="vostro-verify-", dir=scratch) as place:
-            task = bar.add_task("Recomputing blocks", total=store.durable_count)
+            task = bar.add_task("Recomputing blocks", total=store.durable_count - store.first_position)
             return replay(
                 store,
                 genesis,

@@ -10,7 +10,7 @@ with the client.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,6 +18,7 @@ import uvloop
 
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
+from node.client.custody import Custody
 from node.client.outcome import Outcome
 from node.client.reads import (
     BalanceAt,
@@ -215,6 +216,10 @@ class BlockingClient:
     def positions(self, member: str) -> dict[str, tuple[int, int]]:
         """As Client.positions."""
         return self._loop.run(self._client.positions(member))
+
+    def custody(self, work: Callable[[Custody], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.custody, for example ``lambda custody: custody.show(request_id)``."""
+        return self._loop.run(work(self._client.custody))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 import grpc
 
 from node.client.connection import Tls, answer_of, ask, open_channel
+from node.client.custody import Custody
 from node.client.describe import arguments_json, read_result, require_query
 from node.client.errors import ClientError, Declined, Unknown, Unreachable, WrongChain
 from node.client.outcome import Outcome, decode_receipt
@@ -80,6 +81,8 @@ class Client:
         self._ledger = LedgerServiceStub(channel)
         self._contracts = ContractServiceStub(channel)
         self._funds = FundServiceStub(channel)
+        self.custody = Custody(channel, target, seconds)
+        """What a bank's people ask their own node to sign."""
 
     @classmethod
     async def connect(

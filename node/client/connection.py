@@ -6,6 +6,7 @@ A read is repeated until its deadline while the node is away or busy; a change n
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -73,14 +74,16 @@ def open_channel(target: str, tls: Tls | None) -> grpc.aio.Channel:
 def answer_of(failure: grpc.aio.AioRpcError, target: str) -> Answer:
     """What a failed call means."""
     wait, info = 0.0, None
-    for detail in _details(failure):
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            info = error_details_pb2.ErrorInfo()
-            detail.Unpack(info)
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            asked = error_details_pb2.RetryInfo()
-            detail.Unpack(asked)
-            wait = asked.retry_delay.seconds + asked.retry_delay.nanos / 1e9
+    with suppress(DecodeError):  # a detail that is none says nothing
+        for detail in _details(failure):
+            if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+                told = error_details_pb2.ErrorInfo()
+                detail.Unpack(told)
+                info = told
+            elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+                asked = error_details_pb2.RetryInfo()
+                detail.Unpack(asked)
+                wait = max(asked.retry_delay.seconds + asked.retry_delay.nanos / 1e9, 0.0)
     retry = failure.code() in _BUSY
     if info is None:
         return Answer(

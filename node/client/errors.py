@@ -16,6 +16,7 @@ from typing import Final
 
 from contracts import assemble
 from node.engine.errors import NodeError
+from node.keys.custody import CustodyError
 from node.ledger.errors import ErrorCode, LedgerError
 from node.ledger.types import Receipt
 
@@ -92,6 +93,7 @@ def _known() -> dict[tuple[str, int], ErrorCode]:
     codes = [
         *vars(LedgerError).values(),
         *vars(NodeError).values(),
+        *vars(CustodyError).values(),
         *(code for contract in assemble() for code in contract.errors),
     ]
     return {(code.codespace, code.code): code for code in codes if isinstance(code, ErrorCode)}

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from contracts.assets import ACCOUNTS_MAX
 from contracts.institutions import NewKey
+from contracts.positions import ACCOUNTS_MAX
 from node.cli.directory import NodeDirectory, make_directory, save_key, write_secret
 from node.client import Client, Outcome, load_key, operation
 from node.demo.orders import DECIMALS, Order

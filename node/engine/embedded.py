@@ -31,6 +31,8 @@ from node.ledger.types import Block
 
 COLLECT_ALL_EVERY: Final = 1_000
 """Blocks between two full collections of garbage; after each of the others only what is new is looked at."""
+LOOK_AGAIN_EVERY: Final = 64
+"""Full collections between two that look at what earlier ones set aside."""
 OVERLAP_MIN: Final = 100
 """Transactions that make it worth running the next block while this one is synced; fewer gather meanwhile."""
 GATHER_SECONDS_EACH: Final = 0.000_2
@@ -82,6 +84,7 @@ class EmbeddedEngine(RunningLedger):
         """Begin to decide: write genesis where there is no block yet, then open the door. Raises
         SequencerRefused, StoreFailed.
         """
+        self._sequencer.check_authority(self._ledger.standing.authority)
         info = self._ledger.info()
         if not info.height and not any(info.app_hash):
             self._sequencer.check_head(0, b"")
@@ -196,6 +199,7 @@ class EmbeddedEngine(RunningLedger):
     def _decide_block(self, entries: tuple[Entry, ...]) -> Finalized:
         """Thread *decide*: run a block, certify and commit it."""
         began = time.perf_counter()
+        self._sequencer.check_authority(self._ledger.standing.authority)
         block = Block(
             self._ledger.info().height + 1,
             self._now_ms(),
@@ -207,9 +211,22 @@ class EmbeddedEngine(RunningLedger):
         )
         self._ledger.commit(certificate)
         self._decided += 1
-        gc.collect(2 if self._decided % COLLECT_ALL_EVERY == 0 else 0)
+        self._collect()
         self.counters.decide_seconds += time.perf_counter() - began
         return finalized
+
+    def _collect(self) -> None:
+        """Collect garbage between blocks. What outlives a full collection is set aside, or a thousand idle
+        streams would be looked through each time; now and then it is looked through all the same.
+        """
+        rounds, rest = divmod(self._decided, COLLECT_ALL_EVERY)
+        if rest or gc.isenabled():  # else nobody has set anything aside: this is no node of its own
+            gc.collect(0 if rest else 2)
+            return
+        if rounds % LOOK_AGAIN_EVERY == 0:
+            gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
     async def _make_durable(self, finalized: Finalized, entries: tuple[Entry, ...]) -> None:
         """Sync a block, put its certificate on record, then tell."""

@@ -45,6 +45,15 @@ class NodeError:
     NO_QUORUM = ErrorCode(
         15, Category.UNAVAILABLE, "Too few validators are there to decide anything: try again later."
     )
+    UNIDENTIFIED = ErrorCode(
+        16, Category.UNAUTHENTICATED, "The certificate that was shown is not one that this node accepts."
+    )
+    NOT_PERMITTED = ErrorCode(
+        17, Category.PERMISSION_DENIED, "The certificate's member and roles do not permit this."
+    )
+    QUOTA_USED_UP = ErrorCode(
+        18, Category.OVERLOADED, "The member's quota is used up: back off, then send the same bytes again."
+    )
 
 
 class Degraded(Exception):

@@ -117,7 +117,7 @@ class RecordFile(Generic[Value]):
             return None
         try:
             return msgspec.json.decode(content, type=self._kind)
-        except msgspec.DecodeError as error:
+        except ValueError as error:  # msgspec's own errors and bad UTF-8 are ValueErrors
             raise RecordUnusable(f"{self._path} is a record of another kind: {error}") from error
 
 

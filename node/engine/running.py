@@ -77,10 +77,14 @@ class RunningLedger(ABC):
         self._durable = ledger.info()
         self._time_ms = self._durable.time_ms
         self._moved = asyncio.Event()
+        self._begun_at = 0
+        """The height of a snapshot that was taken in while the engine ran: no blocks below it are here."""
         self._turn = asyncio.Lock()
         self._decide = ThreadPoolExecutor(1, "decide")
         self.halted = asyncio.Event()
-        """Set when the engine has stopped for good; the last alarm says why."""
+        """Set when the engine has stopped for good."""
+        self.halt_reason = ""
+        """Why, for operators."""
 
     # --- what an engine adds --------------------------------------------------------------------------------
 
@@ -134,8 +138,9 @@ class RunningLedger(ABC):
         if self.halted.is_set():
             return
         self._door.refusing = NodeError.STOPPED
+        self.halt_reason = f"the node halts: {type(error).__name__}: {error}"
         self.halted.set()
-        self.alarm(f"the node halts: {type(error).__name__}: {error}")
+        self.alarm(self.halt_reason)
         self._door.answer_all(self._waiting(), NodeError.STOPPED)
 
     async def heights(self, after: int) -> AsyncIterator[int]:
@@ -149,6 +154,7 @@ class RunningLedger(ABC):
                 yield after
             if after >= self._durable.height:
                 await moved.wait()
+                after = max(after, self._begun_at)
 
     async def between_blocks(self, read: Callable[[], T]) -> T:
         """Run ``read`` while no block is in progress and what is committed is durable."""

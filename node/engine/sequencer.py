@@ -5,12 +5,13 @@ old one back. It is written, synced, after a block is durable and before anybody
 that left this process is on record. A crash in between leaves a certificate that nobody saw.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 from node.engine.record import RecordFile, RecordMissing, RecordUnusable
 from node.ledger.hashing import SIGN_HEADER
-from node.ledger.types import Height, Record
+from node.ledger.types import Authority, Height, Record
 
 SLOT_BYTES: Final = 512
 
@@ -50,6 +51,7 @@ class Sequencer:
         self._path = record
         self._record = _opened(record)
         if self.last.chain != chain_id.hex():
+            self.close()
             raise SequencerRefused(f"{record} is the record of another chain")
 
     @staticmethod
@@ -75,6 +77,15 @@ class Sequencer:
             raise SequencerRefused(
                 f"at height {height} the ledger has app hash {app_hash.hex()}, but this sequencer certified "
                 f"{self.last.app_hash}. This is another history: restore the log that belongs to the record."
+            )
+
+    def check_authority(self, authority: Sequence[Authority]) -> None:
+        """May this key still certify alone? Raises SequencerRefused once the chain was handed over."""
+        own = sum([entry.power for entry in authority if entry.public_key == self._signer.public_key])
+        if own * 3 <= 2 * sum([entry.power for entry in authority]):
+            raise SequencerRefused(
+                "this sequencer no longer certifies alone: the chain was handed over to other validators. Go "
+                "on with the engine that was decided; nothing is lost."
             )
 
     def certify(self, height: int, app_hash: bytes) -> bytes:

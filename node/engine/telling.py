@@ -11,6 +11,7 @@ from node.engine.counters import Counters
 from node.engine.door import Door
 from node.engine.engine import Outcome
 from node.engine.errors import NodeError
+from node.engine.kept import kept_receipt
 from node.engine.ports import DurableStore, Places
 from node.ledger import codec
 from node.ledger.errors import LedgerError
@@ -52,7 +53,7 @@ class Telling:
             spent = outcome.spent
             same = spent is not None and spent.tx_id == candidate.tx_id
             place = (spent.height, spent.index) if spent and same else self.find(candidate.tx_id)
-            if place and (data := self._store.receipt(*place)):
+            if place and (data := kept_receipt(self._store, *place)):
                 return Outcome(decode_receipt(data))
             if not self._knows_outcome_of(candidate, time_ms):
                 return Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._door.height)

@@ -321,8 +321,10 @@ def _parse(path: Path, data: bytes) -> _Document:
         raise KeyFileMalformed(f"{path}: larger than a key file can be")
     try:
         document = _read_document(data)
-    except (ValueError, RecursionError) as error:  # names a field, never a secret
-        raise KeyFileMalformed(f"{path}: not a key file of version {VERSION}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        place = str(error).rpartition(" - at ")[2] if " - at " in str(error) else "the document"
+        # Not the reason: it quotes what stands there, which may be a secret in the wrong place.
+        raise KeyFileMalformed(f"{path}: not a key file of version {VERSION}: look at {place}") from None
     if document.algorithm not in SIGNERS:
         raise KeyFileMalformed(f"{path}: a key of an algorithm that this program cannot sign with")
     if document.cipher.function != _cipher_function(document.algorithm):

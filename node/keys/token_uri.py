@@ -7,6 +7,7 @@ is the vendor's library. The PIN comes from the file of ``pin-source``, or from 
 ``pin-value`` is refused, because a reference is no place for a secret.
 """
 
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
@@ -17,6 +18,8 @@ SCHEME: Final = "pkcs11:"
 URI_CHARACTERS_MAX: Final = 1_024
 _PATH_NAMES: Final = {"token", "serial", "object", "id", "type"}
 _QUERY_NAMES: Final = {"module-path", "pin-source"}
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class TokenRefused(KeystoreError):
@@ -47,6 +50,8 @@ def is_token_uri(reference: Path | str) -> bool:
 
 def parse_uri(text: str) -> TokenUri:
     """The parts of a URI (RFC 7512). Raises: TokenRefused; its text quotes names only."""
+    if _SURROGATE.search(text):
+        raise TokenRefused("the URI is not Unicode")
     if not text.startswith(SCHEME) or len(text) > URI_CHARACTERS_MAX:
         raise TokenRefused(f"a token's key is named by {SCHEME}token=...;object=...?module-path=...")
     path, _, query = text.removeprefix(SCHEME).partition("?")

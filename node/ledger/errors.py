@@ -78,10 +78,12 @@ class ReleaseTooOld(InvariantViolated):
 
 class StoreFailed(Exception):
     """Base of what a Store raises when the disk fails it. It passes through the ledger untouched: degrade or
-    stop is not ours to say. ``final``: the store takes no more writes until it is opened anew.
+    stop is not ours to say. ``final``: the store takes no more writes until it is opened anew. ``absent``:
+    nothing is wrong; what was asked for is older than what is kept.
     """
 
     final: bool = False
+    absent: bool = False
 
 
 class LedgerError:

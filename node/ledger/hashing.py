@@ -27,11 +27,15 @@ STATE_LEAF: Final = b"vostro/state-leaf/1\0"
 STATE_NODE: Final = b"vostro/state-node/1\0"
 UNIQUE_ID: Final = b"vostro/unique-id/1\0"
 CONTENT: Final = b"vostro/content/1\0"
+ENTRY: Final = b"vostro/entry/1\0"
+SNAPSHOT: Final = b"vostro/snapshot/1\0"
+SNAPSHOT_CHUNK: Final = b"vostro/snapshot-chunk/1\0"
 
 # What a signature covers begins with its context; it is signed, not hashed, by the algorithms of the suite.
 SIGN_TX: Final = b"vostro/sign/tx/1\0"
 SIGN_BUNDLE: Final = b"vostro/sign/bundle/1\0"
 SIGN_HEADER: Final = b"vostro/sign/header/1\0"
+SIGN_ENTRY: Final = b"vostro/sign/entry/1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,14 @@ class Suite:
 
     name: as genesis spells it. digest: bytes -> 32 bytes. algorithms: the signature algorithms that the keys
     of its members and their nodes may have, the usual one first. authority_only: what the keys that certify
-    headers may have besides.
+    headers may have besides. encryption: what the keys may be with which others encrypt for a member.
     """
 
     name: str
     digest: Callable[[bytes], bytes]
     algorithms: tuple[str, ...]
     authority_only: tuple[str, ...] = ()
+    encryption: tuple[str, ...] = ()
 
     @property
     def authority_algorithms(self) -> tuple[str, ...]:
@@ -83,8 +88,8 @@ def _no_sm3(_data: bytes) -> bytes:
     )
 
 
-INTERNATIONAL: Final = Suite("international", _sha256, ("ed25519", "p256"))
-GUOMI: Final = Suite("guomi", _sm3_function(), ("sm2",), ("ed25519",))
+INTERNATIONAL: Final = Suite("international", _sha256, ("ed25519", "p256"), encryption=("x25519",))
+GUOMI: Final = Suite("guomi", _sm3_function(), ("sm2",), ("ed25519",), ("sm2",))
 
 SUITES: Final = {INTERNATIONAL.name: INTERNATIONAL, GUOMI.name: GUOMI}
 

@@ -19,6 +19,7 @@ from node.ledger.bundles import Judged, check_bundle, is_acceptable, prepare
 from node.ledger.contract import Contract
 from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError, Rejected
 from node.ledger.genesis import suite_of
+from node.ledger.intake import SnapshotVerbs
 from node.ledger.merkle import History, merkle_root
 from node.ledger.ports import Check, Spent, Store, Verifier
 from node.ledger.proofs import SuiteProofs
@@ -86,8 +87,11 @@ class _Pending(NamedTuple):
     standing: Standing
 
 
-class Ledger:
+class Ledger(SnapshotVerbs):
     """One chain's state machine over a store."""
+
+    _store: Store
+    _info: Info
 
     def __init__(
         self,
@@ -198,6 +202,16 @@ class Ledger:
         """Whether another node's proposal, of which every bundle passes the predicate, may be voted for."""
         return is_acceptable(bundles, self._runner.founding)
 
+    def silenced(self, bundles: Sequence[Judged]) -> list[bool]:
+        """Of which bundles the items are discarded in the next block: those of nodes that are retired, or of
+        members that are suspended, after the last committed block. Abandons what is finalized and not
+        committed.
+        """
+        self._pending = None
+        self._delta.rollback()
+        keeper = self._runner.keepers.authorities
+        return [keeper is not None and not keeper.is_node_active(bundle.node) for bundle in bundles]
+
     def finalize_block(self, block: Block) -> Finalized:
         """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``. Raises
         ReleaseTooOld, before anything else, where this release does not have the rules of its height.
@@ -215,6 +229,13 @@ class Ledger:
         candidates = [self._candidate(item) for item in block.items]
         outcomes = tuple([self._decide(run, candidate, block.height, time_ms) for candidate in candidates])
         return self._seal(block.height, time_ms, run, outcomes)
+
+    def next_protocol(self) -> int:
+        """The number of the rules that hold one height above the block finalized last."""
+        pending = self._pending
+        if pending is None:
+            return self.standing.protocol(self._info.height + 1)
+        return pending.standing.protocol(pending.finalized.height + 1)
 
     def commit(self, certificate: bytes = b"") -> Info:
         """Hand the finalized block to the store: the next block sees it; it is durable once synced."""
@@ -385,6 +406,17 @@ class Ledger:
         finalized = Finalized(height, time_ms, app_hash, outcomes, record, alarms, updates)
         self._pending = _Pending(finalized, applied, history, standing)
         return finalized
+
+    def _stand(self) -> None:
+        """Stand where the store stands now: a snapshot was taken in. Raises ReleaseTooOld."""
+        self._delta.forget()
+        count = self._store.header_count - 1
+        self._history = History.opened(self.suite.digest, count, self._store.history_node)
+        self._info = self._opened()
+        self.time_ms = self._info.time_ms
+        self.standing = standing_of(self.genesis, self.suite, self._runner.keepers)
+        self._runner.turn_to(self.standing, self._info.height + 1)
+        self.publish()
 
 
 _decode_header = codec.trusted_decoder(Header)

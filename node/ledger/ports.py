@@ -8,6 +8,7 @@ dictionaries.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from node.ledger.snapshot import Plan, Snapshot
 from node.ledger.types import BlockRecord, Operation, Record
 
 
@@ -35,6 +36,9 @@ class Proofs(Protocol):
 
     def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
         """Whether the chain's suite admits this public key."""
+
+    def is_valid_encryption_key(self, algorithm: str, public_key: bytes) -> bool:
+        """Whether the chain's suite admits this public key for encryption."""
 
     def key_id(self, algorithm: str, public_key: bytes) -> bytes:
         """The 16 bytes that name it."""
@@ -78,7 +82,41 @@ class Reader(Protocol):
         """
 
 
-class Store(Reader, Protocol):
+class Installation(Protocol):
+    """A snapshot on its way into an empty store. Whatever is handed in was proved. Until ``finish`` returns,
+    and after a crash before that, the store is as empty as it was.
+    """
+
+    def add_window(self, position: int, blocks: Sequence[BlockRecord]) -> None:
+        """Headers and leaves of blocks, the first of them number ``position``."""
+
+    def add_state(self, records: Sequence[bytes], pairs: bytes) -> None:
+        """Records as key, value, key, value ..., and of each K || V, joined."""
+
+    def keep(self, index: int, chunk: bytes) -> None:
+        """Keep the bytes of a chunk, from 1 on, for others, and to rebuild from."""
+
+    def finish(self) -> None:
+        """Everything is there: the store stands at the snapshot's header from now on."""
+
+    def abandon(self) -> None:
+        """Throw away what was handed in."""
+
+
+class SnapshotStore(Protocol):
+    """Snapshots that a store keeps, and the way in for one of another node."""
+
+    def snapshots(self) -> Sequence[Snapshot]:
+        """The complete ones, newest first."""
+
+    def snapshot_chunk(self, height: int, index: int) -> bytes:
+        """A chunk of one; empty where there is no such chunk."""
+
+    def install(self, plan: Plan) -> Installation:
+        """Begin to take a snapshot in. Raises StoreFailed where the store has a block already."""
+
+
+class Store(Reader, SnapshotStore, Protocol):
     """The state as the next block sees it, and the block log. ``get`` and ``scan`` see everything staged."""
 
     def stage(self, record: BlockRecord) -> None:

@@ -2,9 +2,31 @@
 every node of a release.
 """
 
+from typing import Final
+
 from node.ledger import codec, hashing
 from node.ledger.ports import Verifier
 from node.ledger.types import Operation
+
+X25519: Final = "x25519"
+X25519_BYTES: Final = 32
+FIELD_PRIME: Final = 2**255 - 19
+SMALL_ORDER: Final = (
+    0,
+    1,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    FIELD_PRIME - 1,
+)
+"""The canonical u-coordinates of order 8 and less on Curve25519 and its twist: with them everybody knows the
+shared secret (RFC 7748, 6.1; the list is that of https://cr.yp.to/ecdh.html).
+"""
+
+
+def is_x25519_key(public_key: bytes) -> bool:
+    """Whether bytes are the one canonical form of a u-coordinate (RFC 7748, 5) of large order."""
+    u = int.from_bytes(public_key, "little")
+    return len(public_key) == X25519_BYTES and u < FIELD_PRIME and u not in SMALL_ORDER
 
 
 class SuiteProofs:
@@ -17,6 +39,14 @@ class SuiteProofs:
     def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
         """Whether the chain's suite admits this public key."""
         return algorithm in self._suite.algorithms and self._verifier.is_valid_key(algorithm, public_key)
+
+    def is_valid_encryption_key(self, algorithm: str, public_key: bytes) -> bool:
+        """Whether others may encrypt with this public key on a chain of this suite."""
+        if algorithm not in self._suite.encryption:
+            return False
+        if algorithm == X25519:
+            return is_x25519_key(public_key)
+        return self._verifier.is_valid_key(algorithm, public_key)
 
     def key_id(self, algorithm: str, public_key: bytes) -> bytes:
         """The 16 bytes that name a public key."""

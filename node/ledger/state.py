@@ -156,6 +156,11 @@ class Delta:
             for key in list(islice(self._records, surplus + self._capacity // 8)):
                 del self._records[key]
 
+    def forget(self) -> None:
+        """Begin anew above a store that holds something else now."""
+        self.settle()
+        self._records.clear()
+
 
 class View:
     """Records at one height, for queries and for the door. ``move`` puts it at another; nothing is ever

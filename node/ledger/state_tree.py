@@ -149,6 +149,11 @@ def check_proof(suite: Suite, root: bytes, key: bytes, value: bytes | None, proo
     return node == root
 
 
+def subtree_hash(suite: Suite, content: bytes, depth: int) -> bytes:
+    """The hash of the subtree over joined pairs, ascending, that share their first ``depth`` nibbles."""
+    return _grown(suite, content, depth, lambda _hash, _content: None).hash
+
+
 class StateTree:
     """The tree of the current state, over the stored pairs."""
 

@@ -17,12 +17,10 @@ from node.ledger import codec, hashing
 from node.ledger.contract import EIGHTHS_PER_BYTE, Charge, Method, Signatories
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Check
-from node.ledger.types import TRANSACTION_BYTES_MAX, Limits, SignedTransaction, Transaction
+from node.ledger.types import CREATED_AHEAD_MS, TRANSACTION_BYTES_MAX, Limits, SignedTransaction, Transaction
 
 UUID_VERSION_AND_VARIANT: Final = (0x70, 0x80)
 """The high bits of bytes 6 and 8 of a UUIDv7 (RFC 9562, 5.7)."""
-CREATED_AHEAD_MS: Final = 60_000
-"""How far a request id may lie ahead of block time: clocks differ."""
 
 # A unit of work is about a microsecond on the reference machine (two cores). Work depends on the bytes alone.
 TRANSACTION_WORK: Final = 10

@@ -26,6 +26,8 @@ BUNDLE_BYTES_MAX: Final = 512 * 1024
 BUNDLE_ITEMS_MAX: Final = 4_096
 DURATION_MAX_MS: Final = 90 * 86_400_000
 REQUEST_ID_BYTES: Final = 16
+CREATED_AHEAD_MS: Final = 60_000
+"""How far a request id may lie ahead of block time: clocks differ."""
 SIGNATURE_BYTES: Final = 64
 
 Integer = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]

@@ -87,10 +87,15 @@ def explain_refusal(receipt: Receipt) -> dict[str, Any] | None:
         "code": receipt.code,
         "operation": receipt.failed_operation,
     }
-    error = _errors().get((receipt.codespace, receipt.code))
+    return told | explain_code(receipt.codespace, receipt.code)
+
+
+def explain_code(codespace: str, code: int) -> dict[str, Any]:
+    """The name, category and sentence that this release has for a refusal."""
+    error = _errors().get((codespace, code))
     if error is None:
-        return {**told, "name": "", "category": "", "sentence": "A refusal that this release does not know."}
-    return {**told, "name": error.name, "category": error.category.name, "sentence": error.sentence}
+        return {"name": "", "category": "", "sentence": "A refusal that this release does not know."}
+    return {"name": error.name, "category": error.category.name, "sentence": error.sentence}
 
 
 def explain_link(signed: SignedHeader) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """AccountService: accounts, as the published state has them."""
 
-from contracts.assets import NamedAccount
+from contracts.positions import NamedAccount
 from node.pb.vostro.account.v1 import account_pb2 as pb
 from node.pb.vostro.account.v1 import account_pb2_grpc
 from node.services import convert

@@ -53,7 +53,9 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
 
     async def GetSchema(self, request: pb.GetSchemaRequest, call: Call) -> pb.GetSchemaResponse:
         """The schema of a method's arguments. Raises Rejected UNKNOWN_METHOD."""
-        schema = arguments_schema(request.contract, self._require(request.contract, request.method))
+        schema = arguments_schema(
+            request.contract, require_method(self._ledger, request.contract, request.method)
+        )
         height, time_ms = self._published.stand()
         return pb.GetSchemaResponse(
             schema_json=msgspec.json.encode(schema).decode(), height=height, time_ms=time_ms
@@ -66,7 +68,7 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
         TOO_LARGE, TOO_MUCH_WORK.
         """
         _check_bounds(request)
-        operations = [self._operation(operation) for operation in request.operations]
+        operations = [read_operation(self._ledger, operation) for operation in request.operations]
         request_id = request.request_id or new_request_id()
         chain = self._ledger.chain
         body = transaction(
@@ -93,7 +95,7 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
         """A contract's answer. Raises Degraded BAD_REQUEST, Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, or the
         query's own refusals.
         """
-        query = self._require(request.contract, request.query)
+        query = require_method(self._ledger, request.contract, request.query)
         if query.writes:
             raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{request.contract}.{request.query}")
         answer = self._published.ask(
@@ -102,20 +104,26 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
         height, time_ms = self._published.stand()
         return pb.QueryResponse(result_json=convert.json_text(answer), height=height, time_ms=time_ms)
 
-    def _require(self, contract: str, name: str) -> Method:
-        found = self._ledger.readers.get(contract) if contract in self._ledger.contracts() else None
-        method = (found.methods.get(name) or found.queries.get(name)) if found else None
-        if method is None:
-            raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{contract}.{name}")
-        return method
 
-    def _operation(self, operation: pb.Operation) -> Operation:
-        method = self._require(operation.contract, operation.method)
-        if not method.writes:
-            raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{operation.contract}.{operation.method}")
-        arguments = codec.encode(_arguments(method, operation.arguments_json))
-        method.decode(arguments)
-        return Operation(operation.contract, operation.method, arguments)
+def require_method(ledger: Ledger, contract: str, name: str) -> Method:
+    """A method or query of a contract that acts. Raises Rejected UNKNOWN_METHOD."""
+    found = ledger.readers.get(contract) if contract in ledger.contracts() else None
+    method = (found.methods.get(name) or found.queries.get(name)) if found else None
+    if method is None:
+        raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{contract}.{name}")
+    return method
+
+
+def read_operation(ledger: Ledger, operation: pb.Operation) -> Operation:
+    """An operation from its JSON. Raises Degraded BAD_REQUEST, Rejected UNKNOWN_METHOD, BAD_ARGUMENTS,
+    BAD_TEXT.
+    """
+    method = require_method(ledger, operation.contract, operation.method)
+    if not method.writes:
+        raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{operation.contract}.{operation.method}")
+    arguments = codec.encode(_arguments(method, operation.arguments_json))
+    method.decode(arguments)
+    return Operation(operation.contract, operation.method, arguments)
 
 
 def _check_bounds(request: pb.PrepareTransactionRequest) -> None:

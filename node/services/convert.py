@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from contracts.assets import NamedAccount, NamedAsset, Position
+from contracts.positions import NamedAccount, NamedAsset, Position
 from contracts.transfers import Hold
 from node.engine.engine import Outcome
 from node.json_form import to_json

@@ -6,6 +6,7 @@ broke reaches further, to whoever can stop the node. Calls are wrapped once, whe
 the same price as not at all.
 """
 
+import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,6 +20,9 @@ from google.rpc import status_pb2
 
 from node.engine.errors import Degraded, NodeError
 from node.ledger.errors import InvariantViolated
+from node.services.access import Access, row_of
+from node.services.doors import Caller, Doors, Lasting
+from node.services.identity import CALLER
 from node.services.status import NotApplied, code_of, internal_status, status_of
 
 REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -43,16 +47,18 @@ class Registrar:
         limits: Mapping[str, int],
         observe: Observer,
         stop: Stop,
+        doors: Doors,
         *,
         access_log: bool,
     ) -> None:
-        """limits: full name of every method to register -> bytes of a request message.
-        access_log: a debug line a call.
+        """limits: full name of every method to register -> bytes of a request message. doors: what a call
+        passes first. access_log: a debug line a call.
         """
         self._server = server
         self._limits = limits
         self._observe = observe
         self._stop = stop
+        self._doors = doors
         self._access_log = access_log
         self.methods: list[str] = []
 
@@ -108,13 +114,26 @@ class Registrar:
         return decode
 
     def _unary(self, method: str, decode: Callable[[bytes], Any], function: Any) -> Any:
+        doors, row = self._doors, row_of(method)
+
         async def answer(data: bytes, context: Any) -> Any:
             with _Watch(self, method) as watch:
+                lasting: Lasting | None = None
                 try:
+                    caller = doors.enter(row, context)
+                    CALLER.set(caller.identity)
                     request = decode(data)
-                    response = await function(request, context)
+                    doors.asked(row, caller, request)
+                    if row.waits:
+                        with doors.lasting(row, caller, stream=False) as lasting:
+                            response = await function(request, context)
+                    else:
+                        response = await function(request, context)
+                    response = doors.shown(row, caller, response)
                 except grpc.aio.AbortError:
                     raise
+                except asyncio.CancelledError:
+                    await self._ended(watch, context, lasting)
                 except Exception as error:
                     await self._abort(watch, context, error)
                 watch.name(request, response)
@@ -125,32 +144,71 @@ class Registrar:
     def _streaming(
         self, method: str, decode: Callable[[bytes], Any], function: Any, *, requests: bool
     ) -> Any:
+        doors, row = self._doors, row_of(method)
+
         async def answer(data: Any, context: Any) -> AsyncIterator[Any]:
             with _Watch(self, method) as watch:
+                lasting: Lasting | None = None
                 try:
-                    async with aclosing(
-                        function(_each(decode, data) if requests else decode(data), context)
-                    ) as responses:
-                        async for response in responses:
-                            yield response
+                    caller = doors.enter(row, context)
+                    with doors.lasting(row, caller, stream=True) as lasting:
+                        CALLER.set(caller.identity)
+                        asked = self._asked(row, caller, decode, data, requests=requests)
+                        async with aclosing(function(asked, context)) as responses:
+                            async for response in responses:
+                                yield response
                 except grpc.aio.AbortError:
                     raise
+                except asyncio.CancelledError:
+                    await self._ended(watch, context, lasting)
                 except Exception as error:
                     await self._abort(watch, context, error)
 
         return answer
 
     def _writing(self, method: str, decode: Callable[[bytes], Any], function: Any, *, requests: bool) -> Any:
+        doors, row = self._doors, row_of(method)
+
         async def answer(data: Any, context: Any) -> None:
             with _Watch(self, method) as watch:
+                lasting: Lasting | None = None
                 try:
-                    await function(_each(decode, data) if requests else decode(data), context)
+                    caller = doors.enter(row, context)
+                    with doors.lasting(row, caller, stream=True) as lasting:
+                        await function(self._asked(row, caller, decode, data, requests=requests), context)
                 except grpc.aio.AbortError:
                     raise
+                except asyncio.CancelledError:
+                    await self._ended(watch, context, lasting)
                 except Exception as error:
                     await self._abort(watch, context, error)
 
         return answer
+
+    def _asked(
+        self, row: Access, caller: Caller, decode: Callable[[bytes], Any], data: Any, *, requests: bool
+    ) -> Any:
+        """The request of a stream, or its requests one after the other."""
+        if requests:
+            return self._each(row, caller, decode, data)
+        request = decode(data)
+        self._doors.asked(row, caller, request)
+        return request
+
+    async def _each(
+        self, row: Access, caller: Caller, decode: Callable[[bytes], Any], data: AsyncIterator[bytes]
+    ) -> AsyncIterator[Any]:
+        async for item in data:
+            request = decode(item)
+            await self._doors.paced(row, caller, request)
+            yield request
+
+    async def _ended(self, watch: "_Watch", context: Any, lasting: Lasting | None) -> None:
+        """A call that was cancelled: by the doors, which say why, or by its client."""
+        reason = lasting.take_end() if lasting else None
+        if reason is None:
+            raise asyncio.CancelledError
+        await self._abort(watch, context, reason)
 
     async def _abort(self, watch: "_Watch", context: Any, error: Exception) -> None:
         """End the call with the status of an exception."""
@@ -224,11 +282,6 @@ class _Unknown(grpc.GenericRpcHandler):
             status = status_of(Degraded(NodeError.METHOD_UNKNOWN)) or internal_status()
             watch.code = code_of(status).name
             await _end(context, status)
-
-
-async def _each(decode: Callable[[bytes], Any], data: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-    async for item in data:
-        yield decode(item)
 
 
 async def _end(context: Any, status: status_pb2.Status) -> None:

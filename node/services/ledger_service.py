@@ -20,11 +20,14 @@ from node.pb.vostro.ledger.v1 import ledger_pb2 as pb
 from node.pb.vostro.ledger.v1 import ledger_pb2_grpc
 from node.services import convert
 from node.services.convert import Converter
+from node.services.feed import Feed
 from node.services.history import History
+from node.services.identity import CALLER
 from node.services.paging import page_size
 from node.services.ports import Backup, Blocks, Call, ReceiptFile
 from node.services.published import Published, checked_id
-from node.services.streams import PROGRESS_BLOCKS, BackupStream, block_parts, event_messages, part_end
+from node.services.reading import Reading
+from node.services.streams import BackupStream, block_parts, part_end
 
 HEADERS_PAGE_MAX: Final = 1_000
 ITEMS_PAGE_MAX: Final = 1_000
@@ -43,6 +46,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         published: Published,
         converter: Converter,
         history: History,
+        reading: Reading,
         receipt_file: ReceiptFile,
         backup: Backup,
         version: str,
@@ -51,7 +55,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         self._ledger = ledger
         self._blocks = blocks
         self._published = published
-        self._converter = converter
+        self._feed = Feed(engine, blocks, converter, reading)
         self._history = history
         self._receipt_file = receipt_file
         self._backup = BackupStream(backup)
@@ -144,8 +148,13 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> AsyncIterator[pb.StreamBlocksResponse]:
         """Blocks, each in one part or more, for as long as the client listens."""
         _check_height(request.from_height)
+        wanted = request.include_leaves or request.include_receipts or request.include_bodies
         async for height in self._engine.heights(request.from_height - 1):
-            block = await asyncio.to_thread(self._blocks.block, height)
+            block = (
+                await asyncio.to_thread(self._blocks.block, height)
+                if wanted
+                else next(iter(self._blocks.headers(height, 1)), None)
+            )
             if block is None:
                 raise Degraded(NodeError.BLOCK_UNKNOWN, height=height)
             for part in block_parts(block, request):
@@ -157,14 +166,8 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         """Events that fit, for as long as the client listens, and now and then how far it is."""
         start = getattr(request, "from")
         _check_height(start.height)
-        silent = 0
-        async for height in self._engine.heights(start.height - 1):
-            progress = silent >= PROGRESS_BLOCKS
-            messages = await asyncio.to_thread(
-                event_messages, self._blocks, self._converter, request, height, progress=progress
-            )
-            silent = 0 if messages else silent + 1
-            for message in messages:
+        async with aclosing(self._feed.events(CALLER.get(), request)) as messages:
+            async for message in messages:
                 yield message
 
     # --- proofs ---------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """ProductService: registered assets, as the published state has them."""
 
-from contracts.assets import NamedAsset
+from contracts.positions import NamedAsset
 from node.pb.vostro.product.v1 import product_pb2 as pb
 from node.pb.vostro.product.v1 import product_pb2_grpc
 from node.services import convert

@@ -1,5 +1,6 @@
 """The server: every RPC in one table, the limits of the door, and how the servicers are put together."""
 
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -10,27 +11,34 @@ from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from node.config import LOOPBACK, ConfigError, NodeConfig, host_of
+from node.engine.custody import Desk
 from node.engine.engine import Engine
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
 from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
 from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceServicer_to_server
 from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
+from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceServicer_to_server
 from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.services.account_service import AccountService
-from node.services.consensus_service import AskConsensus, ConsensusService
+from node.services.consensus_service import AskConsensus, ConsensusService, ListHandovers
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
+from node.services.custody_service import Callers, CustodyService, identified
+from node.services.doors import Doors
 from node.services.fund_service import FundService
 from node.services.history import History
+from node.services.identity import LOCAL_OPERATOR, NOBODY
 from node.services.interceptors import REQUEST_BYTES_MAX, Observer, Registrar
 from node.services.ledger_service import LedgerService
 from node.services.ports import Backup, Blocks, Index, ReceiptFile
 from node.services.product_service import ProductService
 from node.services.published import Published
+from node.services.quotas import Quotas
+from node.services.reading import Reading
 from node.services.tls import CertificateFiles
 from node.services.transaction_service import TransactionService
 
@@ -102,7 +110,15 @@ RPCS: Final = {
     "/vostro.contract.v1.ContractService/GetSchema": _READS,
     "/vostro.contract.v1.ContractService/PrepareTransaction": _READS,
     "/vostro.contract.v1.ContractService/Query": _READS,
+    "/vostro.custody.v1.CustodyService/RequestSigning": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/Approve": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/Reject": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/Cancel": Rpc(changes=True),
+    "/vostro.custody.v1.CustodyService/GetRequest": _READS,
+    "/vostro.custody.v1.CustodyService/ListRequests": _READS,
+    "/vostro.custody.v1.CustodyService/ExplainPolicy": _READS,
     "/vostro.consensus.v1.ConsensusService/Ask": _READS,
+    "/vostro.consensus.v1.ConsensusService/ListHandovers": _READS,
     "/grpc.health.v1.Health/Check": _READS,
     "/grpc.health.v1.Health/Watch": _READS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
@@ -114,7 +130,9 @@ SERVICES: Final = tuple(dict.fromkeys(method.split("/")[1] for method in RPCS))
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the services serve. index: None where the node keeps none. version: of the software."""
+    """What the services serve. index: None where the node keeps none. version: of the software. custody:
+    None where the node signs for nobody; callers: who makes a call to it.
+    """
 
     engine: Engine
     ledger: Ledger
@@ -123,7 +141,10 @@ class Parts:
     receipt_file: ReceiptFile
     backup: Backup
     version: str
+    custody: Desk | None = None
+    callers: Callers = identified
     consensus: AskConsensus | None = None
+    handovers: ListHandovers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +154,20 @@ class Face:
     server: grpc.aio.Server
     port: int
     health: health.aio.HealthServicer
+    doors: Doors
 
     async def start(self) -> None:
         """Take calls, and say so to whoever checks the node's health."""
         for service in ("", *SERVICES):
             await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self.doors.start()
         await self.server.start()
 
     async def stop(self, grace: float) -> None:
         """Say that the node goes, let calls under way finish for ``grace`` seconds, end the rest."""
         await self.health.enter_graceful_shutdown()
         await self.server.stop(grace)
+        await self.doors.stop()
 
 
 def _unobserved(method: str, code: str, seconds: float) -> None:
@@ -165,19 +189,25 @@ def build_server(
     observe: told of every call when it ends (method, status name, seconds). stop: told when a call met a
     broken invariant. Raises ConfigError where the address or the TLS files cannot be used.
     """
-    server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=CALLS_MAX)
+    connections = ("grpc.max_allowed_incoming_connections", allow_connections(config.connections_max))
+    server = grpc.aio.server(options=(*OPTIONS, connections), maximum_concurrent_rpcs=CALLS_MAX)
     limits = {method: rpc.request_bytes_max for method, rpc in RPCS.items()}
-    registrar: Any = Registrar(server, limits, observe, stop, access_log=config.log_level == "debug")
-    register_services(registrar, parts)
+    files = CertificateFiles.of(config)
+    reading = Reading(parts.ledger, parts.blocks, parts.engine)
+    quotas = Quotas(config.quota_calls, config.quota_transactions, config.quota_streams)
+    local = LOCAL_OPERATOR if config.local_access == "operator" else NOBODY
+    doors = Doors(files, local, quotas, reading)
+    registrar: Any = Registrar(server, limits, observe, stop, doors, access_log=config.log_level == "debug")
+    register_services(registrar, parts, reading)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, registrar)
     add_reflection: Any = add_ServerReflectionServicer_to_server  # generated without annotations
     add_reflection(reflection.aio.ReflectionServicer(SERVICES), registrar)
     registrar.finish()
-    return Face(server, _bind(server, config), checks)
+    return Face(server, _bind(server, config, files), checks, doors)
 
 
-def register_services(registrar: Any, parts: Parts) -> None:
+def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     """Give every servicer what it needs, and the registrar, which generated code takes for a server, every
     servicer.
     """
@@ -187,7 +217,16 @@ def register_services(registrar: Any, parts: Parts) -> None:
     history = History(parts.index, blocks, published.pages)
     transactions = TransactionService(engine, blocks, published, converter, history)
     chain = LedgerService(
-        engine, ledger, blocks, published, converter, history, parts.receipt_file, parts.backup, parts.version
+        engine,
+        ledger,
+        blocks,
+        published,
+        converter,
+        history,
+        reading,
+        parts.receipt_file,
+        parts.backup,
+        parts.version,
     )
     add_TransactionServiceServicer_to_server(transactions, registrar)
     add_AccountServiceServicer_to_server(AccountService(published), registrar)
@@ -195,14 +234,26 @@ def register_services(registrar: Any, parts: Parts) -> None:
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
-    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus), registrar)
+    add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)
+    add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus, parts.handovers), registrar)
 
 
-def _bind(server: grpc.aio.Server, config: NodeConfig) -> int:
+def allow_connections(wanted: int) -> int:
+    """How many connections the server may take: as many as wanted, but never more than half of the files
+    that this process may open, which is raised for it as far as the system permits.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    raised = soft + wanted if hard == resource.RLIM_INFINITY else min(soft + wanted, hard)
+    if soft != resource.RLIM_INFINITY and raised > soft and soft < 2 * wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+        soft = raised
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 2))
+
+
+def _bind(server: grpc.aio.Server, config: NodeConfig, files: CertificateFiles | None) -> int:
     """The port on which the server will listen."""
     try:
-        if config.tls_certificate and config.tls_key and config.tls_ca:
-            files = CertificateFiles(config.tls_certificate, config.tls_key, config.tls_ca)
+        if files:
             return server.add_secure_port(config.listen, files.credentials())
         if host_of(config.listen) not in LOOPBACK:
             raise ConfigError(f"{config.listen} is not loopback: that takes the three TLS files")

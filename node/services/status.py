@@ -82,7 +82,8 @@ def status_of(error: Exception) -> status_pb2.Status | None:
     if isinstance(
         error, StorageError
     ):  # its particulars are paths and causes: the operator's, not the client's
-        return _status(_of_storage(error.error))
+        kept = error.error is StorageCode.PRUNED  # nothing is wrong; it says from where on
+        return _status(error.error, error.details) if kept else _status(_of_storage(error.error))
     return None
 
 
@@ -109,7 +110,8 @@ def _status(
     height: int = 0,
     attachment: Message | None = None,
 ) -> status_pb2.Status:
-    metadata = told(details or {})
+    details = details or {}
+    metadata = told(details)
     if height:
         metadata["height"] = str(height)
     metadata |= {
@@ -123,7 +125,7 @@ def _status(
     )
     if error.category in RETRY_MS:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(RETRY_MS[error.category])
+        retry.retry_delay.FromMilliseconds(int(details.get("retry_ms", RETRY_MS[error.category])))
         status.details.add().Pack(retry)
     if attachment is not None and attachment.ByteSize() <= ATTACHED_BYTES_MAX:
         status.details.add().Pack(attachment)

@@ -1,26 +1,19 @@
-"""What streams are cut into: blocks into parts, receipts into events, a backup into chunks. Every message
-stays near PART_BYTES.
-"""
+"""What streams are cut into: blocks into parts, a backup into chunks. Every message stays near PART_BYTES."""
 
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from node.engine.errors import Degraded, NodeError
-from node.ledger.types import BlockRecord, Event
+from node.ledger.types import BlockRecord
 from node.pb.vostro.ledger.v1 import ledger_pb2 as pb
 from node.services import convert
-from node.services.convert import Converter
-from node.services.ports import Backup, Blocks
+from node.services.ports import Backup
 
 PART_BYTES: Final = 1024 * 1024
 CHUNKS_MAX: Final = 8
 """Chunks of a backup that wait for the client."""
-PROGRESS_BLOCKS: Final = 64
-"""After so many blocks without an event that fits, a stream says how far it is."""
 
 
 class Wanted(Protocol):
@@ -72,55 +65,6 @@ def block_parts(block: BlockRecord, wanted: Wanted) -> Iterator[pb.StreamBlocksR
         if end == count:
             return
         start = end
-
-
-def event_messages(
-    blocks: Blocks, converter: Converter, request: pb.StreamEventsRequest, height: int, *, progress: bool
-) -> list[pb.StreamEventsResponse]:
-    """The events of one block that a request asks for, in order. progress: where there is none, a message
-    that says how far it is.
-
-    Raises Degraded BLOCK_UNKNOWN.
-    """
-    receipts, header = blocks.receipts(height), blocks.headers(height, 1)
-    if receipts is None or not header:
-        raise Degraded(NodeError.BLOCK_UNKNOWN, height=height)
-    first = getattr(request, "from")
-    start = (first.index, first.event) if first.height == height else (0, 0)
-    messages = []
-    for index in range(start[0], len(receipts)):
-        receipt = convert.decode_receipt(receipts[index])
-        for number, event in enumerate(receipt.events):
-            if (index, number) < start or not _fits(event, request):
-                continue
-            messages.append(
-                pb.StreamEventsResponse(
-                    event=converter.event(event),
-                    tx_id=receipt.tx_id,
-                    at=pb.Cursor(height=height, index=index, event=number),
-                    next=pb.Cursor(height=height, index=index, event=number + 1),
-                    time_ms=header[0].time_ms,
-                )
-            )
-    if not messages and progress:
-        messages.append(pb.StreamEventsResponse(next=pb.Cursor(height=height + 1), time_ms=header[0].time_ms))
-    return messages
-
-
-def _fits(event: Event, request: pb.StreamEventsRequest) -> bool:
-    if request.contract and event.contract != request.contract:
-        return False
-    if request.event and event.event != request.event:
-        return False
-    account = request.account
-    return not account or (
-        account.encode() in event.fields and _names(msgspec.msgpack.decode(event.fields), account)
-    )
-
-
-def _names(value: Any, account: str) -> bool:
-    """Whether a text somewhere in the fields is this account."""
-    return any(_names(item, account) for item in value) if isinstance(value, list) else bool(value == account)
 
 
 class _Abandoned(Exception):

@@ -4,6 +4,7 @@ into a new directory.
     MAGIC, then frames: length (4 bytes, big-endian) || CRC-32 of the content (4) || content
     the content's first byte is its kind:
     g   the genesis document                        first
+    s   a chunk of a snapshot, in order             where the log does not reach genesis; blocks follow on it
     b   a block (BackupBlock), in order             one each; bodies are empty where they were dropped
     e   (blocks, app hash of the last, SHA-256 of all bytes before this frame)      last
 
@@ -22,12 +23,25 @@ from node.ledger.codec import NotCanonical, decoder, encode
 from node.ledger.genesis import decode_genesis, suite_of
 from node.ledger.hashing import HEADER, INTERNATIONAL, Suite
 from node.ledger.merkle import merkle_root
+from node.ledger.snapshot import (
+    Forged,
+    Plan,
+    Records,
+    Window,
+    WrongChunk,
+    manifest_header,
+    open_chunk,
+    read_manifest,
+)
 from node.ledger.types import BlockRecord, Header, Record, Write
 from node.storage import directory, layout
-from node.storage.database import sync_files, translated, untold
+from node.storage.database import MIB, sync_files, translated, untold
 from node.storage.errors import StorageCode, StorageError
-from node.storage.sharded import LIFETIME_MS_DEFAULT, ShardedStore, fill
+from node.storage.install import LOG_WRITE_BUFFER_BYTES, Installing, fill, settle_install
+from node.storage.log import BlockLog
+from node.storage.sharded import LIFETIME_MS_DEFAULT, ShardedStore
 from node.storage.shards import SHARDS_DEFAULT, checked_count
+from node.storage.spent import lifetime_of
 
 MAGIC: Final = b"vostro-backup 1\n"
 FRAME_BYTES_MAX: Final = 1 << 30
@@ -35,6 +49,7 @@ FRAME_BYTES_MAX: Final = 1 << 30
 _FRAME_HEAD_BYTES: Final = 8
 _GENESIS: Final = b"g"
 _BLOCK: Final = b"b"
+_CHUNK: Final = b"s"
 _END: Final = b"e"
 
 
@@ -110,14 +125,20 @@ def write_backup(
     genesis = log.genesis() or b""
     put(MAGIC)
     put(_frame(_GENESIS + genesis))
-    transactions, head = 0, BlockRecord(0, 0, b"", b"")
-    for number in range(count):
+    transactions, head, first = 0, BlockRecord(0, 0, b"", b""), 0
+    if log.base:
+        plan = store.base_snapshot()
+        put(_frame(_CHUNK + plan.raw))
+        for _, chunk, _ in store.snapshot_contents(plan):
+            put(_frame(_CHUNK + chunk))
+        head, first = _head_of(plan), plan.manifest.position + 1
+    for number in range(first, count):
         head = log.block_at(number)
         put(_frame(_BLOCK + encode(_backup_block(head))))
         transactions += len(head.leaves)
-        progress(number + 1, count)
-    put(_frame(_END + encode((count, head.app_hash, digest.digest()))))
-    return Summary(count, transactions, head.height, head.time_ms, head.app_hash, genesis, size)
+        progress(number + 1 - first, count - first)
+    put(_frame(_END + encode((count - first, head.app_hash, digest.digest()))))
+    return Summary(count - first, transactions, head.height, head.time_ms, head.app_hash, genesis, size)
 
 
 def suite_of_backup(file: BinaryIO) -> Suite:
@@ -167,18 +188,77 @@ def restore_backup(
     checked_count(shards)
     reading = _Reading(file, suite)
     with translated(StorageCode.IO_FAILED, path), directory.creating(path):
-        blocks = reading.blocks()
-        log = fill(path, shards, reading.genesis)
+        target = _Target(path, shards, reading.genesis, lifetime_of(reading.genesis, lifetime_ms))
         try:
-            for position, record in enumerate(blocks):
-                log.append(record, position, synced=False)
+            for record in reading.blocks(target.take):
+                target.append(record)
                 progress(reading.offset)
+            target.begin()
         finally:
-            log.close()
+            target.close()
         sync_files(path / layout.LOG)
     summary = reading.summary()
     ShardedStore.open(path, suite, lifetime_ms=lifetime_ms).close()
     return summary
+
+
+class _Target:
+    """A data directory that is being filled: from a snapshot, if the backup has one, and from blocks."""
+
+    def __init__(self, path: Path, shards: int, genesis: bytes, lifetime_ms: int) -> None:
+        self._path = path
+        self._shards = shards
+        self._genesis = genesis
+        self._lifetime_ms = lifetime_ms
+        self._installing: Installing | None = None
+        self._log: BlockLog | None = None
+        self._position = 0
+
+    def take(self, plan: Plan, index: int, chunk: bytes, content: Window | Records | None) -> None:
+        """Take a chunk of the snapshot; content: None for the manifest."""
+        if content is None:
+            genesis, lifetime_ms = self._genesis, self._lifetime_ms
+            self._installing = Installing(self._path, plan, self._shards, genesis, lifetime_ms, untold)
+            self._position = plan.manifest.position + 1
+        elif self._installing is not None:
+            if isinstance(content, Window):
+                self._installing.add_window(content.position, content.blocks)
+            else:
+                self._installing.add_state(content.records, content.pairs)
+            self._installing.keep(index, chunk)
+
+    def begin(self) -> BlockLog:
+        """The log, behind the snapshot if there was one."""
+        if self._log is None:
+            if self._installing is None:
+                self._log = fill(self._path, self._shards, self._genesis)
+            else:
+                (self._path / layout.STATE).rmdir()
+                self._installing.finish()
+                self._installing = None
+                settle_install(self._path)
+                self._log = BlockLog(
+                    self._path / layout.LOG,
+                    create=False,
+                    cache_bytes=MIB,
+                    write_buffer_bytes=LOG_WRITE_BUFFER_BYTES,
+                )
+        return self._log
+
+    def append(self, record: BlockRecord) -> None:
+        """Put a block behind the last one, not synced."""
+        self.begin().append(record, self._position, synced=False)
+        self._position += 1
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._installing is not None:
+            self._installing.abandon()
+        if self._log is not None:
+            self._log.close()
+
+
+Take = Callable[[Plan, int, bytes, Window | Records | None], None]
 
 
 class _Reading:
@@ -190,7 +270,8 @@ class _Reading:
         self._suite = suite
         self._digest = hashlib.sha256()
         self._done = False
-        self._count = self._transactions = 0
+        self._count = self._transactions = self._chunks = 0
+        self._plan: Plan | None = None
         self._head = BlockRecord(0, 0, b"", b"")
         self.offset = self._frame_offset = 0
         if self._read(len(MAGIC)) != MAGIC:
@@ -199,14 +280,19 @@ class _Reading:
         if kind != _GENESIS:
             raise self._damage("the genesis document does not come first")
 
-    def blocks(self) -> Iterator[BlockRecord]:
+    def blocks(self, take: Take = untold) -> Iterator[BlockRecord]:
         """Every block, each checked before it is handed out; the end of the iteration is the checked end of
-        the backup.
+        the backup. take: gets the chunks of a snapshot before, each proved, with its plan and number.
         """
         while True:
             before = self._digest.digest()
             kind, content = self._frame()
             try:
+                if kind == _CHUNK and self._count == 0:
+                    take(*self._chunk(content))
+                    continue
+                if self._plan and self._chunks < self._plan.chunks:
+                    raise self._damage("chunks of the snapshot are missing")
                 if kind == _END:
                     self._check_end(content, before)
                     return
@@ -220,6 +306,23 @@ class _Reading:
             self._transactions += len(record.leaves)
             self._head = record
             yield record
+
+    def _chunk(self, raw: bytes) -> tuple[Plan, int, bytes, Window | Records | None]:
+        """The next chunk of the snapshot, proved."""
+        index, plan = self._chunks, self._plan
+        self._chunks += 1
+        try:
+            if plan is None:
+                app_hash = self._suite.digest(HEADER + manifest_header(raw))
+                lifetime_ms = lifetime_of(self.genesis, LIFETIME_MS_DEFAULT)
+                plan = self._plan = read_manifest(self._suite, app_hash, lifetime_ms, raw)
+                self._head = _head_of(plan)
+                return plan, index, raw, None
+            if index < plan.chunks:
+                return plan, index, raw, open_chunk(plan, index, raw)
+        except (Forged, WrongChunk) as error:
+            raise self._damage(str(error)) from error
+        raise self._damage("more chunks than the snapshot has")
 
     def summary(self) -> Summary:
         """What was read."""
@@ -239,7 +342,7 @@ class _Reading:
         header = _decode_header(record.header)
         if digest(HEADER + record.header) != record.app_hash:
             raise self._damage("a header does not hash to its app hash")
-        if self._count and header.previous_app_hash != self._head.app_hash:
+        if (self._count or self._plan) and header.previous_app_hash != self._head.app_hash:
             raise self._damage("a block does not follow the one before it")
         if (header.height, header.time_ms) != (record.height, record.time_ms):
             raise self._damage("a block is not at its header's height and time")
@@ -278,6 +381,11 @@ class _Reading:
 
     def _damage(self, cause: str) -> StorageError:
         return StorageError(StorageCode.BACKUP_DAMAGED, offset=self._frame_offset, cause=cause)
+
+
+def _head_of(plan: Plan) -> BlockRecord:
+    """The header behind which a snapshot stands."""
+    return BlockRecord(plan.header.height, plan.header.time_ms, plan.app_hash, plan.manifest.header)
 
 
 def _frame(content: bytes) -> bytes:

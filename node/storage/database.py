@@ -166,7 +166,7 @@ class Part:
 
     def _read_stamps(self) -> None:
         with translated(self._damaged, self.path):
-            stamps = list(self.db.iterator(prefix=layout.STAMP, verify_checksums=True))
+            stamps = list(rows_of(self.db, layout.STAMP, layout.successor(layout.STAMP) or b""))
         numbers = [int.from_bytes(key[1:], "big") for key, _ in stamps]
         last = numbers[-1] if numbers else 0
         if not numbers or numbers != list(range(max(1, last - STAMPS_KEPT + 1), last + 1)):
@@ -183,12 +183,21 @@ def rows_of(
     """Rows of a database or snapshot with ``low <= key < high``; downwards with ``reverse``. Raises errors
     of LevelDB.
 
-    Downwards it moves by hand: plyvel's own reverse iterator yields nothing where the range holds one key
-    and ``high`` exists.
+    Upwards, the end is looked at again by hand: plyvel's own iterator ends without a word where the last
+    block of a table is damaged, and only moving by hand tells. Downwards it moves by hand throughout: the
+    reverse iterator yields nothing where the range holds one key and ``high`` exists.
     """
     if not reverse:
+        last = low
         with source.iterator(start=low, stop=high, verify_checksums=True) as rows:
-            yield from rows
+            for row in rows:
+                last = row[0]
+                yield row
+        with source.raw_iterator(verify_checksums=True) as cursor:
+            cursor.seek(last)
+            if cursor.valid() and cursor.key() == last:
+                cursor.next()
+            cursor.valid()  # raises where the end was no end
         return
     with source.raw_iterator(verify_checksums=True) as cursor:
         cursor.seek(high)
@@ -241,7 +250,7 @@ def sync_files(path: Path) -> None:
     sync_directory(path)
 
 
-def untold(*_done: int) -> None:
+def untold(*_done: object) -> None:
     """Progress that nobody asked to see."""
 
 

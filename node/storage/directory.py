@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from node.ledger.codec import encode, trusted_decoder
 from node.storage import layout
 from node.storage.database import (
@@ -31,6 +33,7 @@ from node.storage.errors import StorageCode, StorageError
 HEAD_BYTES: Final = CRC_BYTES + 64
 FILES_A_SHARD: Final = 12
 FILES_BESIDE_SHARDS: Final = 1_024
+REMADE: Final = (layout.LOG, layout.STATE, layout.SPENT, layout.INDEX, layout.HANDOVERS)
 
 _decode_head: Final = trusted_decoder(tuple[int, bytes])
 
@@ -67,7 +70,10 @@ class HeadFile:
         data = os.pread(self._descriptor, HEAD_BYTES, 0)
         size = data[CRC_BYTES] if len(data) == HEAD_BYTES else 0
         content = unsealed(data[: CRC_BYTES + 1 + size])
-        return _decode_head(content[1:]) if content is not None and size else None
+        try:
+            return _decode_head(content[1:]) if content is not None and size else None
+        except msgspec.MsgspecError:  # whole, and not of this release
+            return None
 
     @property
     def is_empty(self) -> bool:
@@ -101,7 +107,7 @@ def creating(path: Path) -> Iterator[None]:
         names = {entry.name for entry in path.iterdir()} - {layout.LOCK}
         if names and (layout.VERSION in names or layout.VERSION_PENDING not in names):
             raise StorageError(StorageCode.NOT_EMPTY, path=str(path))
-        for name in (layout.LOG, layout.STATE, layout.SPENT, layout.INDEX, layout.HANDOVERS):
+        for name in (*REMADE, layout.SNAPSHOTS, layout.INSTALLING):
             remove_tree(path / name)
         (path / layout.HEAD).unlink(missing_ok=True)
         (path / layout.VERSION_PENDING).write_bytes(layout.STORAGE_VERSION)

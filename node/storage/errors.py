@@ -72,6 +72,32 @@ class StorageCode:
     MISSING = ErrorCode(
         14, Category.NOT_FOUND, "There is no data directory here: check data_dir; `vostro run` makes one."
     )
+    PRUNED = ErrorCode(
+        15,
+        Category.OUT_OF_RANGE,
+        "This node no longer keeps blocks so old: ask another node; receipt files of that time still verify.",
+    )
+    SNAPSHOT_DAMAGED = ErrorCode(
+        16, Category.CORRUPTED, "A snapshot is damaged: delete its folder and make another."
+    )
+    NO_SNAPSHOT = ErrorCode(
+        17,
+        Category.CORRUPTED,
+        "The log does not reach genesis and no snapshot is here to rebuild from: restore a backup.",
+    )
+    BEGUN = ErrorCode(
+        18,
+        Category.PRECONDITION,
+        "A snapshot is taken in only where no block is: use a new data directory.",
+    )
+    NOT_PRUNABLE = ErrorCode(
+        19,
+        Category.PRECONDITION,
+        "Blocks are dropped only up to a snapshot that is here: make one first, or keep more.",
+    )
+    CHUNK_TOO_LARGE = ErrorCode(
+        20, Category.OVERLOADED, "A block or a part of the state is too large for a chunk of a snapshot."
+    )
 
 
 class StorageError(StoreFailed):
@@ -83,6 +109,7 @@ class StorageError(StoreFailed):
         super().__init__(error, details)
         self.error = error
         self.details = details
+        self.absent = error is StorageCode.PRUNED
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {value}" for name, value in self.details.items())

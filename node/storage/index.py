@@ -77,6 +77,10 @@ class Blocks(Protocol):
     def durable_count(self) -> int:
         """How many there are."""
 
+    @property
+    def first_position(self) -> int:
+        """Number of the first that is whole; above 0 where older ones are not kept."""
+
     def height_at(self, position: int) -> int | None:
         """The height of block number ``position``."""
 
@@ -134,6 +138,8 @@ class Index:
         indexed.
         """
         start = self._part.position
+        if start < store.first_position:
+            start = self._begin_at(store)
         stop = min(start + blocks_max, store.durable_count)
         first = store.height_at(start) if start < stop else None
         if first is None:
@@ -151,6 +157,13 @@ class Index:
                 self._height = header.height
                 rows = {}
         return done - start
+
+    def _begin_at(self, store: Blocks) -> int:
+        """Leave out the blocks that the store does not keep; where to go on."""
+        start = store.first_position
+        self._height = store.height_at(start - 1) or 0
+        self._part.commit({layout.INDEX_HEIGHT: self._height.to_bytes(8, "big")}, start)
+        return start
 
     def transaction(self, tx_id: bytes) -> Position | None:
         """Where the receipt of a transaction stands; None where it is not (yet) indexed."""

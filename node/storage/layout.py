@@ -13,6 +13,9 @@ A data directory holds::
     index/         look-ups derived from the log
     handovers/     under CometBFT: each change of validators, signed by those before; MARK says how far the
                    log was searched for them
+    snapshots/<height>/000000..   chunks of a snapshot, the manifest first; <height>.tmp is one being made
+    installing/    a snapshot being taken in, laid out as a data directory; COMPLETE inside it means that its
+                   parts take the place of the empty ones
 
 Integers in keys are big-endian, so that the order of bytes is the order of values.
 """
@@ -37,6 +40,9 @@ INDEX: Final = "index"
 HANDOVERS: Final = "handovers"
 HANDOVERS_MARK: Final = "MARK"
 PENDING_SUFFIX: Final = ".new"
+SNAPSHOTS: Final = "snapshots"
+SNAPSHOT_PENDING_SUFFIX: Final = ".tmp"
+INSTALLING: Final = "installing"
 SUSPECT_SUFFIX: Final = ".suspect"
 DAMAGED_INFIX: Final = ".damaged-"
 
@@ -47,9 +53,13 @@ DIRECTORY_MODE: Final = 0o700
 STAMP: Final = b"!"
 
 # Keys of the block log. A block's keys begin with its height: LevelDB appends them and seldom rewrites them.
+BASE: Final = b"b"
 BLOCK: Final = b"B"
+EDGE: Final = b"e"
 GENESIS: Final = b"g"
 POSITION: Final = b"n"
+POSITION_KEY_BYTES: Final = 9
+PRUNING: Final = b"p"
 HISTORY: Final = b"t"
 
 # What follows the height in a block's key.
@@ -88,6 +98,16 @@ def position_key(position: int) -> bytes:
 def history_key(level: int, index: int) -> bytes:
     """Key in the log of a node of the history tree."""
     return HISTORY + level.to_bytes(1, "big") + index.to_bytes(8, "big")
+
+
+def edge_key(position: int) -> bytes:
+    """Key in the log of the app hash of a header that is gone and begins a peak of the history tree."""
+    return EDGE + position.to_bytes(8, "big")
+
+
+def chunk_name(index: int) -> str:
+    """Name of a chunk's file in a snapshot's directory."""
+    return f"{index:06d}"
 
 
 def shard_name(shard: int) -> str:

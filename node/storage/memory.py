@@ -9,11 +9,14 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from node.ledger.hashing import INTERNATIONAL, Suite
 from node.ledger.ports import Spent
+from node.ledger.snapshot import Plan, Snapshot
 from node.ledger.types import BlockRecord, Write
 from node.storage import layout
 from node.storage.errors import StorageCode, StorageError
-from node.storage.spent import floor_minute, minute_of, spent_key
+from node.storage.memory_snapshots import MemoryInstallation, cut_snapshot
+from node.storage.spent import floor_minute, minute_of, spent_key, spent_of_leaves
 
 LIFETIME_MS_DEFAULT = 600_000
 
@@ -90,18 +93,27 @@ class MemoryStore(MemoryReader):
         self._staged: list[BlockRecord] = []
         self._blocks: list[BlockRecord] = []
         self._positions: dict[int, int] = {}
+        self._absent = 0
+        self._base_height = -1
+        self._first_leaves: dict[int, bytes] = {}
+        self._snapshots: dict[int, tuple[Snapshot, list[bytes]]] = {}
         self._durable = Table()
         self._view = MemoryReader(0, Table())
 
     @property
     def header_count(self) -> int:
         """How many blocks there are, the staged ones included."""
-        return len(self._blocks) + len(self._staged)
+        return self._absent + len(self._blocks) + len(self._staged)
 
     @property
     def durable_count(self) -> int:
         """How many blocks are durable."""
-        return len(self._blocks)
+        return self._absent + len(self._blocks)
+
+    @property
+    def first_position(self) -> int:
+        """Number of the first block that is whole; above 0 after a snapshot was taken in."""
+        return self._positions[self._base_height] + 1 if self._base_height >= 0 else 0
 
     def head(self) -> BlockRecord | None:
         """The last staged block without leaves, bodies, receipts and writes."""
@@ -123,7 +135,7 @@ class MemoryStore(MemoryReader):
     def sync(self) -> int:
         """Make every staged block durable; return the durable height."""
         for record in self._staged:
-            self._positions[record.height] = len(self._blocks)
+            self._positions[record.height] = self.durable_count
             self._blocks.append(replace(record, tree=(), spent=()))
             self._durable.put(record.writes)
         if self._staged:
@@ -166,11 +178,15 @@ class MemoryStore(MemoryReader):
 
     def block(self, height: int) -> BlockRecord | None:
         """The whole durable block at ``height``, or None."""
+        if height <= self._base_height:
+            raise StorageError(StorageCode.PRUNED, height=height, kept_from=self._base_height + 1)
         position = self._positions.get(height)
-        return None if position is None else self._blocks[position]
+        return None if position is None else self._blocks[position - self._absent]
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
         """Whole durable blocks from height ``first`` to ``last``, both inclusive."""
+        if first <= self._base_height:
+            raise StorageError(StorageCode.PRUNED, height=first, kept_from=self._base_height + 1)
         start = bisect_left(self._blocks, first, key=lambda record: record.height)
         return (record for record in self._blocks[start:] if last is None or record.height <= last)
 
@@ -195,7 +211,8 @@ class MemoryStore(MemoryReader):
 
     def height_at(self, position: int) -> int | None:
         """The height of durable block number ``position``, counted from 0."""
-        return self._blocks[position].height if 0 <= position < len(self._blocks) else None
+        at = position - self._absent
+        return self._blocks[at].height if 0 <= at < len(self._blocks) else None
 
     def position_of(self, height: int) -> int | None:
         """The number of the durable block at ``height``."""
@@ -203,8 +220,54 @@ class MemoryStore(MemoryReader):
 
     def drop_bodies(self, height: int) -> None:
         """Delete the bodies of one durable block."""
-        position = self._positions[height]
+        position = self._positions[height] - self._absent
         self._blocks[position] = replace(self._blocks[position], bodies=())
+
+    def snapshots(self) -> list[Snapshot]:
+        """The snapshots that were made, newest first."""
+        return [self._snapshots[height][0] for height in sorted(self._snapshots, reverse=True)]
+
+    def snapshot_chunk(self, height: int, index: int) -> bytes:
+        """A chunk of one; empty where there is no such chunk."""
+        chunks = self._snapshots[height][1] if height in self._snapshots else []
+        return chunks[index] if 0 <= index < len(chunks) else b""
+
+    def make_snapshot(self, suite: Suite = INTERNATIONAL) -> Snapshot:
+        """Make a snapshot of the last durable block. suite: of the chain."""
+        made, chunks = cut_snapshot(self, suite, self._lifetime_ms)
+        self._snapshots[made.height] = made, chunks
+        return made
+
+    def install(self, plan: Plan) -> MemoryInstallation:
+        """Begin to take a snapshot in. Raises StorageError BEGUN."""
+        if self.header_count:
+            raise StorageError(StorageCode.BEGUN, blocks=self.header_count)
+        return MemoryInstallation(plan, self._taken_in)
+
+    def kept(self, position: int) -> BlockRecord:
+        """Durable block number ``position``; only headers and leaves of those from before a snapshot."""
+        return self._blocks[position - self._absent]
+
+    def first_leaf(self, position: int) -> bytes:
+        """The app hash of header number ``position``, also where only a snapshot told it."""
+        return self._first_leaves.get(position) or self.kept(position).app_hash
+
+    def _taken_in(self, taken: MemoryInstallation) -> None:
+        plan, blocks = taken.plan, taken.blocks
+        self._absent, self._base_height = min(blocks), plan.header.height
+        for position in sorted(blocks):
+            record = blocks[position]
+            self._positions[record.height] = position
+            self._blocks.append(record)
+            for key, spent in spent_of_leaves(record.leaves, record.height).items():
+                self._spent[key] = spent
+        self._first_leaves = dict(plan.peaks())
+        self._history = {(level, index): node for level, index, node in plan.history()}
+        self._state.put(taken.records)
+        self._durable.put(taken.records)
+        self._tree.put(taken.pairs)
+        self.height = plan.header.height
+        self._snapshots[self.height] = plan.snapshot, [taken.chunks[at] for at in sorted(taken.chunks)]
 
     def free_bytes(self) -> int:
         """As much as anybody could ask for: memory is not watched here."""

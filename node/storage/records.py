@@ -139,6 +139,20 @@ class Records:
         touched = (shard_of(prefix, shards),) if prefix.count(b"\0") >= PARTITION_NULS else range(shards)
         return self._range(touched, low, high, reverse=reverse)
 
+    def unordered(self) -> Iterator[Row]:
+        """Every record once, shard after shard. Raises StorageError SHARD_DAMAGED."""
+        layers, end = self.layers, layout.successor(_RECORD) or b""
+        for shard, source in enumerate(self.sources):
+            newer: dict[bytes, bytes | None] = {}
+            for layer in reversed(layers):
+                newer.update(layer.shards[shard])
+            for key, value in self._rows(shard, source, _RECORD, end, reverse=False):
+                if key not in newer:
+                    yield key[1:], value
+            for key, found in newer.items():
+                if found is not None and key.startswith(_RECORD):
+                    yield key[1:], found
+
     def tree_scan(self, low: bytes, high: bytes | None) -> Iterable[Row]:
         """The state tree's pairs (K, V) with ``low <= K < high``, ascending. Raises StorageError
         SHARD_DAMAGED.

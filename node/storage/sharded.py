@@ -11,7 +11,6 @@ or FLUSH_BYTES bytes have passed and no single ``sync`` pays for all.
 """
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +21,17 @@ from node.ledger.ports import Spent
 from node.ledger.state_tree import pairs_of
 from node.ledger.types import BlockRecord
 from node.storage import directory, layout
-from node.storage.database import MIB, Database, translated
+from node.storage.database import MIB, translated
+from node.storage.durable import DurableBlocks
 from node.storage.errors import StorageCode, StorageError
-from node.storage.log import CHECKED_ON_OPEN, BlockLog, LogReader
+from node.storage.install import fill, settle_install
+from node.storage.keeping import KeptSnapshots
+from node.storage.log import CHECKED_ON_OPEN, BlockLog
 from node.storage.records import Layer, Records
 from node.storage.shards import SHARDS_DEFAULT, Shards, checked_count
+from node.storage.snapshots import SnapshotFolder
 from node.storage.spent import SpentIds, lifetime_of, spent_key, spent_of_leaves
+from node.storage.view import Snapshot
 
 LIFETIME_MS_DEFAULT: Final = 600_000
 FLUSH_BLOCKS: Final = 16
@@ -48,19 +52,7 @@ class Budget:
     reserve_bytes: int = 512 * MIB
 
 
-class Snapshot(Records):
-    """The state after one durable block, unmoved by later ones. Implements ports.Reader."""
-
-    def __init__(
-        self, height: int, layers: tuple[Layer, ...], sources: tuple[Database, ...], shards: Shards
-    ) -> None:
-        self.height = height
-        self.layers = layers
-        self.sources = sources
-        self._parts = shards.parts
-
-
-class ShardedStore(Records):
+class ShardedStore(Records, DurableBlocks, KeptSnapshots):
     """Implements ports.Store on disk, and serves the durable blocks of the log. Make one with ``create`` or
     ``open``.
     """
@@ -209,63 +201,6 @@ class ShardedStore(Records):
                 return found
         return self.log.history_node(level, index)
 
-    # -- the durable blocks --
-
-    def genesis(self) -> bytes | None:
-        """The genesis document's bytes."""
-        return self.log.genesis() or None
-
-    def set_genesis(self, document: bytes) -> None:
-        """Keep the genesis document's bytes, before the first block is staged."""
-        self.log.set_genesis(document)
-
-    def headers(self, first: int, limit: int) -> list[BlockRecord]:
-        """At most ``limit`` durable blocks from height ``first`` on, each without leaves, bodies, receipts
-        and writes.
-        """
-        return self.log.headers(first, limit)
-
-    def block(self, height: int) -> BlockRecord | None:
-        """The whole durable block at ``height``, or None; its bodies are empty where they were dropped."""
-        return self.log.block(height)
-
-    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[BlockRecord]:
-        """Whole durable blocks from height ``first`` to ``last``, both inclusive."""
-        return self.log.blocks(first, last)
-
-    def leaves(self, height: int) -> tuple[bytes, ...] | None:
-        """All leaves of the durable block at ``height``."""
-        return self.log.leaves(height)
-
-    def receipts(self, height: int) -> tuple[bytes, ...] | None:
-        """All receipts of the durable block at ``height``."""
-        return self.log.receipts(height)
-
-    def receipt(self, height: int, index: int) -> bytes | None:
-        """One receipt of a durable block."""
-        return self.log.receipt(height, index)
-
-    def body(self, height: int, index: int) -> bytes | None:
-        """One signed transaction of a durable block; None also where bodies were dropped."""
-        return self.log.body(height, index)
-
-    def height_at(self, position: int) -> int | None:
-        """The height of durable block number ``position``, counted from 0."""
-        return self.log.height_at(position)
-
-    def position_of(self, height: int) -> int | None:
-        """The number of the durable block at ``height``; None where no block has it."""
-        header = self.log.stored_header(height)
-        return None if header is None else header.position
-
-    def drop_bodies(self, height: int) -> None:
-        """Delete the bodies of one durable block. Called by the thread that calls ``sync``."""
-        self.log.drop_bodies(height)
-
-    def log_snapshot(self) -> LogReader:
-        """The durable blocks as they are now, for a reader that takes its time."""
-        return self.log.snapshot()
-
     # -- keeping --
 
     @property
@@ -314,6 +249,7 @@ class ShardedStore(Records):
 
     def _open_parts(self) -> None:
         path, budget = self.path, self.budget
+        settle_install(path)
         directory.settle_reshard(path)
         self.log = BlockLog(
             path / layout.LOG,
@@ -322,6 +258,7 @@ class ShardedStore(Records):
             write_buffer_bytes=budget.log_write_buffer_bytes,
         )
         self._opened.append(self.log)
+        self.log.finish_pruning()
         self._head_file = directory.HeadFile(path / layout.HEAD)
         self._opened.append(self._head_file)
         self._count = self._durable = self.log.header_count
@@ -333,7 +270,9 @@ class ShardedStore(Records):
         self.reports += self._shards.reports
         self._parts = self._shards.parts
         self.sources = self._shards.databases
-        lifetime_ms = lifetime_of(self.log.genesis() or b"", self._lifetime_ms)
+        lifetime_ms = self._chain_lifetime_ms = lifetime_of(self.log.genesis() or b"", self._lifetime_ms)
+        self._folder = SnapshotFolder(path / layout.SNAPSHOTS, self.suite, lifetime_ms)
+        self._fill_lost_parts()
         self._spent_ids = SpentIds(path / layout.SPENT, lifetime_ms, head.time_ms if head else 0)
         self._opened.append(self._spent_ids)
         if self._spent_ids.rebuilt:
@@ -359,10 +298,10 @@ class ShardedStore(Records):
         self.log.check_chain(self.suite, max(0, self._count - CHECKED_ON_OPEN), self._count)
 
     def _first_with_live_ids(self) -> int:
-        for position in range(self._count - 1, -1, -1):
+        for position in range(self._count - 1, self.log.first_header - 1, -1):
             if self.log.header_at(position).time_ms < self._spent_ids.floor_ms:
                 return position + 1
-        return 0
+        return self.log.first_header + 1 if self.log.base else 0
 
     def _replay(self) -> None:
         """Bring shards and spent ids up to the log, from wherever each of them is."""
@@ -391,6 +330,7 @@ class ShardedStore(Records):
         view = self._view
         self._view = Snapshot(layer.height, (layer, *view.layers), view.sources, self._shards)
         self._durable = layer.position
+        self._note_due(view.height, self._view)
         with self._swap:
             self._staged = self._staged[1:]
 
@@ -421,6 +361,8 @@ class ShardedStore(Records):
 
     def _flush_shard(self, shard: int, view: Snapshot, *, force: bool) -> None:
         part = self._parts[shard]
+        if part.position > self._durable:  # a replay that other parts need; this one is further on
+            return
         entries: dict[bytes, bytes | None] = {}
         for layer in reversed(view.layers):
             if layer.position > part.position:
@@ -471,27 +413,20 @@ class ShardedStore(Records):
             stopped.final = True
             raise stopped from self._stopped
 
+    def _reopen(self) -> None:
+        """Open what a snapshot put in place of empty parts."""
+        try:
+            self._close_parts()
+            self._open_parts()
+            self._replay()
+        except BaseException:
+            self._close_parts()
+            raise
+
     def _close_parts(self) -> None:
         for opened in reversed(self._opened):
             opened.close()
         self._opened.clear()
-
-
-def fill(path: Path, shards: int, genesis: bytes) -> BlockLog:
-    """Make all parts of a data directory that is being created, and hand out its log, to be filled and
-    closed.
-    """
-    log = BlockLog(
-        path / layout.LOG, create=True, cache_bytes=MIB, write_buffer_bytes=Budget().log_write_buffer_bytes
-    )
-    try:
-        log.set_genesis(genesis)
-        Shards.create(path / layout.STATE, shards)
-        SpentIds(path / layout.SPENT, 0, 0).close()
-    except BaseException:
-        log.close()
-        raise
-    return log
 
 
 def _head_of(record: BlockRecord) -> BlockRecord:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import plyvel
 
 from node.ledger.codec import NotCanonical, encode, trusted_decoder
@@ -178,7 +179,14 @@ class SpentIds:
             raise StorageError(
                 StorageCode.SPENT_DAMAGED, path=str(stamp), cause="the stamp is missing or damaged"
             )
-        position, buckets = _decode_stamp(content)
+        try:
+            position, buckets = _decode_stamp(content)
+        except msgspec.MsgspecError as error:
+            raise StorageError(
+                StorageCode.SPENT_DAMAGED,
+                path=str(stamp),
+                cause="the stamp is of no form that this release knows",
+            ) from error
         self._remove_all_but({str(minute) for minute, _ in buckets})
         for minute, committed in buckets:
             path = self._path / str(minute)

@@ -9,7 +9,7 @@ all singles and all pairs.
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from contracts.members import KEYS_MAX
+from contracts.members import KEYS_MAX, VOTERS_MAX
 from contracts.scenarios.blacklist import LISTINGS_MAX
 from node.ledger.errors import ErrorCode
 from tests.kit import ADMINISTRATOR, NO_TERMS, START_MS, Consortium, admission, new_key, officer, op
@@ -97,6 +97,30 @@ def _second_key(world: Consortium) -> None:
 def _revoke_second(world: Consortium) -> None:
     _second_key(world)
     world.apply("PA", op("members", "revoke_key", key("PA-second")))
+
+
+def voters(world: Consortium) -> None:
+    """PA, KB and CNB vote."""
+    for member in ("PA", "KB", "CNB"):
+        role = "issuer" if member == "CNB" else "participant"
+        world.apply(ADMINISTRATOR, op("members", "change", member, f"Bank {member}", "", (role, "voter")))
+
+
+def taken_over(world: Consortium) -> None:
+    """PA, KB and CNB vote and govern."""
+    voters(world)
+    world.apply(ADMINISTRATOR, op("governance", "take_over"))
+
+
+def _removed(world: Consortium) -> None:
+    world.apply(ADMINISTRATOR, op("members", "remove", "KB", "merged"))
+
+
+def _many_voters(world: Consortium) -> None:
+    crowd = [f"V{number}" for number in range(VOTERS_MAX)]
+    for start in range(0, VOTERS_MAX, 64):
+        names = crowd[start : start + 64]
+        world.apply(ADMINISTRATOR, *(admission(name, ("voter",), (name,)) for name in names))
 
 
 def _listed(world: Consortium) -> None:

@@ -2,9 +2,15 @@
 
 from typing import Final
 
+import contracts.governance as governance_module
 import contracts.scenarios.blacklist as blacklist_module
+import contracts.servicing as servicing_module
+import contracts.settlement as settlement_module
+import contracts.trading as trading_module
 import contracts.transfers as transfers_module
+from contracts.anchors import Anchors
 from contracts.scenarios.blacklist import Blacklist
+from node.ledger.errors import LedgerError
 from tests.contracts.cases import (
     DAY_MS,
     LATER_MS,
@@ -17,8 +23,13 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_encryption import ENCRYPTION
+from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_registration import REGISTRATION, SERVICING
+from tests.contracts.refusals_trading import SETTLEMENT, TRADING
+from tests.contracts.refusals_validators import VALIDATORS
 from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- blacklist ----------------------------------------------------------------------------------------------
@@ -92,5 +103,43 @@ BLACKLIST: Final = (
     Case("blacklist", "look_up", "PA", {"party": PARTY, "purpose": "lending"}),
 )
 
-ALL: Final = (*MEMBERS, *ASSETS, *TRANSFERS, *BLACKLIST)
-SWEEPERS: Final = (transfers_module, blacklist_module)
+# --- anchors ------------------------------------------------------------------------------------------------
+
+ANCHORS: Final = (
+    Case(
+        "anchors",
+        "anchor",
+        "PA",
+        {"purpose": "audit", "position": 7, "digest": NO_TERMS},
+        (
+            Flaw(LedgerError.BAD_ARGUMENTS, purpose="Not a purpose"),
+            Flaw(LedgerError.BAD_ARGUMENTS, digest=bytes(31)),
+            Flaw(Anchors.NOT_LATER, position=6),
+            Flaw(Anchors.NOT_LATER, position=5),
+        ),
+        given=lambda world: world.apply("PA", op("anchors", "anchor", "audit", 6, NO_TERMS)),
+    ),
+)
+
+ALL: Final = (
+    *MEMBERS,
+    *VALIDATORS,
+    *GOVERNANCE,
+    *ASSETS,
+    *TRANSFERS,
+    *BLACKLIST,
+    *ENCRYPTION,
+    *REGISTRATION,
+    *SERVICING,
+    *SETTLEMENT,
+    *TRADING,
+    *ANCHORS,
+)
+SWEEPERS: Final = (
+    transfers_module,
+    blacklist_module,
+    governance_module,
+    servicing_module,
+    settlement_module,
+    trading_module,
+)

@@ -9,10 +9,13 @@ from tests.contracts.cases import (
     Flaw,
     _lose_every_key,
     _many_keys,
+    _many_voters,
+    _removed,
     _retire_now,
     _revoke_second,
     _second_key,
     key,
+    taken_over,
 )
 from tests.kit import ADMINISTRATOR, new_key
 
@@ -42,6 +45,7 @@ MEMBERS: Final = (
         },
         (
             Flaw(Members.NOT_ADMINISTRATOR, by="PA"),
+            Flaw(Members.GOVERNED_BY_MEMBERS, given=taken_over),
             Flaw(Members.MEMBER_EXISTS, member="KB"),
             Flaw(Members.ADMINISTRATOR_FIXED, roles=("participant", "administrator")),
             Flaw(Members.KEY_INVALID, keys=(NEW_KEY, BAD_KEY)),
@@ -50,11 +54,27 @@ MEMBERS: Final = (
     ),
     Case(
         "members",
+        "admit",
+        ADMINISTRATOR,
+        {
+            "member": "NEW",
+            "full_name": "New Bank",
+            "bic": "",
+            "roles": ("participant",),
+            "keys": (NEW_KEY,),
+        },
+        (Flaw(Members.TOO_MANY_VOTERS, roles=("voter",)),),
+        given=_many_voters,
+        label=" among many voters",
+    ),
+    Case(
+        "members",
         "change",
         ADMINISTRATOR,
         {"member": "PA", "full_name": "Other Name", "bic": "", "roles": ("regulator",)},
         (
             Flaw(Members.NOT_ADMINISTRATOR, by="PA"),
+            Flaw(Members.GOVERNED_BY_MEMBERS, given=taken_over),
             Flaw(Members.MEMBER_UNKNOWN, member="NOBODY"),
             Flaw(Members.ADMINISTRATOR_FIXED, roles=("administrator",)),
             Flaw(Members.ADMINISTRATOR_FIXED, member=ADMINISTRATOR),
@@ -67,6 +87,7 @@ MEMBERS: Final = (
         {"member": "PA", "reason": "late"},
         (
             Flaw(Members.NOT_ADMINISTRATOR, by="PA"),
+            Flaw(Members.GOVERNED_BY_MEMBERS, given=taken_over),
             Flaw(Members.MEMBER_UNKNOWN, member="NOBODY"),
             Flaw(Members.ADMINISTRATOR_FIXED, member=ADMINISTRATOR),
             Flaw(Members.STATUS_UNCHANGED, member="GONE"),
@@ -79,9 +100,24 @@ MEMBERS: Final = (
         {"member": "GONE"},
         (
             Flaw(Members.NOT_ADMINISTRATOR, by="PA"),
+            Flaw(Members.GOVERNED_BY_MEMBERS, given=taken_over),
             Flaw(Members.MEMBER_UNKNOWN, member="NOBODY"),
             Flaw(Members.ADMINISTRATOR_FIXED, member=ADMINISTRATOR),
             Flaw(Members.STATUS_UNCHANGED, member="PA"),
+            Flaw(Members.MEMBER_REMOVED, member="KB", given=_removed),
+        ),
+    ),
+    Case(
+        "members",
+        "remove",
+        ADMINISTRATOR,
+        {"member": "GONE", "reason": "merged"},
+        (
+            Flaw(Members.NOT_ADMINISTRATOR, by="PA"),
+            Flaw(Members.GOVERNED_BY_MEMBERS, given=taken_over),
+            Flaw(Members.MEMBER_UNKNOWN, member="NOBODY"),
+            Flaw(Members.ADMINISTRATOR_FIXED, member=ADMINISTRATOR),
+            Flaw(Members.STATUS_UNCHANGED, member="KB", given=_removed),
         ),
     ),
     Case(
@@ -91,6 +127,7 @@ MEMBERS: Final = (
         {"member": "LOST", "key": NEW_KEY},
         (
             Flaw(Members.NOT_ADMINISTRATOR, by="PA"),
+            Flaw(Members.GOVERNED_BY_MEMBERS, given=taken_over),
             Flaw(Members.MEMBER_UNKNOWN, member="NOBODY"),
             Flaw(Members.KEYS_REMAIN, member="PA"),
             *_REGISTER_FLAWS,

@@ -18,7 +18,11 @@ ASSETS: Final = (
         "register",
         "CNB",
         {"asset": "BOND", "asset_class": "bond", "decimals": 2, "cap": 1_000, "terms_hash": NO_TERMS},
-        (Flaw(Assets.NOT_ISSUER, by="PA"), Flaw(Assets.ASSET_EXISTS, asset="CZK")),
+        (
+            Flaw(Assets.NOT_ISSUER, by="PA"),
+            Flaw(Assets.REGISTRATION_REQUIRED, given=lambda world: world.admit("REG", "registrar")),
+            Flaw(Assets.ASSET_EXISTS, asset="CZK"),
+        ),
     ),
     Case(
         "assets",

@@ -73,6 +73,12 @@ def test_a_member_is_changed_suspended_and_resumed(world: Consortium) -> None:
     assert world.record("members", "institution", "PA").status == "active"
 
 
+@pytest.mark.evidence(
+    "KEY7",
+    asset="signing keys",
+    threat="an old or stolen key signs on",
+    mitigation="heights of retirement and revocation",
+)
 def test_a_key_is_rotated_and_both_sign_in_between(world: Consortium) -> None:
     ends = world.height + 3
     receipt = world.apply("PA", op("members", "rotate_key", key("PA-officer"), ends, new_key("next")))
@@ -91,6 +97,12 @@ def test_a_key_is_rotated_and_both_sign_in_between(world: Consortium) -> None:
     assert not is_discarded(second, LedgerError.KEY_NOT_ACTIVE)
 
 
+@pytest.mark.evidence(
+    "KEY7",
+    asset="signing keys",
+    threat="an old or stolen key signs on",
+    mitigation="heights of retirement and revocation",
+)
 def test_a_revoked_key_keeps_its_record_and_can_never_be_registered_again(world: Consortium) -> None:
     world.apply("PA", op("members", "register_key", new_key("second")))
     receipt = world.apply("PA", op("members", "revoke_key", key("second")))
@@ -122,6 +134,12 @@ def test_a_key_about_to_retire_does_not_count_for_a_new_policy(world: Consortium
     assert is_refused(refused, Members.POLICY_UNMEETABLE)
 
 
+@pytest.mark.evidence(
+    "ACT4",
+    asset="signing keys",
+    threat="administrators take a member over",
+    mitigation="recovery only where keys are lost",
+)
 def test_a_member_whose_policy_its_last_keys_cannot_meet_is_recovered(world: Consortium) -> None:
     world.apply("PA", *(op("members", "register_key", new_key(name)) for name in ("second", "third")))
     team = ("PA-officer", "second", "third")
@@ -138,6 +156,12 @@ def test_a_member_whose_policy_its_last_keys_cannot_meet_is_recovered(world: Con
     world.apply("PA", pay("PA/main", "KB/main", 1), officers=("PA-officer", "new", "newer"))
 
 
+@pytest.mark.evidence(
+    "ACT4",
+    asset="signing keys",
+    threat="administrators take a member over",
+    mitigation="recovery only where keys are lost",
+)
 def test_a_member_whose_keys_are_all_scoped_elsewhere_is_recovered(world: Consortium) -> None:
     world.apply("PA", op("members", "register_key", new_key("teller", scopes=("transfers",))))
     still = world.send(ADMINISTRATOR, op("members", "recover", "PA", new_key("new")))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contracts.assets import Account, Asset, Position
+from contracts.positions import Account, Asset, Position
 from contracts.transfers import DURATION_MAX_MS, Hold, Leg
 from node.ledger import codec
 from node.ledger.contract import Rejected

@@ -54,6 +54,9 @@ def name(entry: Any) -> str:
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
+@pytest.mark.evidence(
+    "ACT4", asset="signing keys", threat="administrators take a member over", mitigation="guards of recover"
+)
 def test_the_call_without_a_flaw_is_applied(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     world, before, receipt = run(case, (), monkeypatch)
     assert (receipt.codespace, receipt.code, receipt.failed_operation) == ("", 0, 0)
@@ -62,6 +65,21 @@ def test_the_call_without_a_flaw_is_applied(case: Case, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("entry", SINGLES, ids=name)
+@pytest.mark.evidence(
+    "ACT1",
+    asset="balances",
+    threat="a member acts for another",
+    mitigation="guards in a public order of precedence",
+)
+@pytest.mark.evidence(
+    "ACT6",
+    asset="balances",
+    threat="an issuer takes units",
+    mitigation="only redemption from its own account",
+)
+@pytest.mark.evidence(
+    "KEY10", asset="encryption keys", threat="another member changes it", mitigation="a member's own methods"
+)
 def test_a_flaw_is_refused_with_its_code_and_changes_nothing(
     entry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +92,12 @@ def test_a_flaw_is_refused_with_its_code_and_changes_nothing(
 
 
 @pytest.mark.parametrize("entry", PAIRS, ids=name)
+@pytest.mark.evidence(
+    "ACT1",
+    asset="balances",
+    threat="a member acts for another",
+    mitigation="guards in a public order of precedence",
+)
 def test_of_two_flaws_the_earlier_in_the_public_order_is_told(
     entry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

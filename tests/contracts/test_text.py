@@ -23,12 +23,32 @@ OPEN = {
     "members.change": 2,
     "members.suspend": 2,
     "members.resume": 1,
+    "members.remove": 2,
     "members.recover": 3,
     "members.register_key": 2,
     "members.retire_key": 0,
     "members.rotate_key": 2,
     "members.revoke_key": 0,
     "members.set_policy": 3,
+    "validators.add": 4,
+    "validators.reweigh": 0,
+    "validators.remove": 0,
+    "validators.move": 16,
+    "validators.register_node": 3,
+    "validators.retire_node": 0,
+    "governance.propose": 3,  # arguments of the operation itself are read when it is rehearsed
+    "governance.approve": 0,
+    "governance.reject": 0,
+    "governance.withdraw": 0,
+    "governance.set_rules": 0,
+    "governance.take_over": 0,
+    "governance.activate": 1,
+    "governance.freeze": 1,
+    "governance.schedule_protocol": 0,
+    "encryption.register": 1,
+    "encryption.replace": 1,
+    "encryption.revoke": 0,
+    "anchors.anchor": 0,
     "assets.register": 0,
     "assets.issue": 3,
     "assets.redeem": 3,
@@ -48,6 +68,32 @@ OPEN = {
     "blacklist.appeal": 1,
     "blacklist.uphold": 0,
     "blacklist.look_up": 0,
+    "registration.apply": 1,
+    "registration.supplement": 1,
+    "registration.withdraw": 2,
+    "registration.retire": 1,
+    "registration.take_up": 1,
+    "registration.approve": 2,
+    "registration.reject": 2,
+    "registration.impose": 3,
+    "registration.lift": 2,
+    "servicing.announce": 2,
+    "servicing.cancel": 1,
+    "servicing.fix": 2,
+    "servicing.pay": 4,
+    "settlement.settle": 0,
+    "settlement.settle_partly": 0,
+    "settlement.secure": 0,
+    "settlement.cancel": 1,
+    "settlement.buy_in": 0,
+    "settlement.join": 0,
+    "settlement.settle_set": 0,
+    "settlement.dissolve": 0,
+    "trading.make_offer": 5,
+    "trading.request": 5,
+    "trading.answer": 3,
+    "trading.take": 4,
+    "trading.cancel": 0,
 }
 """How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 
@@ -63,6 +109,9 @@ def places(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("case", [case for case in ALL if not case.label], ids=lambda case: case.id)
+@pytest.mark.evidence(
+    "TX7", asset="the ledger", threat="text that hides what it is", mitigation="a closed alphabet"
+)
 def test_a_control_character_is_refused_in_every_text(case: Case) -> None:
     method = METHODS[case.contract, case.method]
     filled = [bytes(32) if callable(value) else value for value in case.arguments.values()]

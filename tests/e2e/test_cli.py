@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_grpc_tls import Authority
+from node.keys.certificates import Role
+from node.keys.files import write_file
+from tests.certificates_kit import Pki
 from tests.processes import RunningNode, running_node, vostro
 
 TOKEN = "9f" * 32
@@ -143,6 +145,40 @@ def test_members_keys_and_policies_are_managed(bank: Bank) -> None:
     assert (refused.code, refused.error["code"]) == (1, "ledger/9 MEMBER_SUSPENDED")
     bank.by("ADMIN", "members", "resume", "AB")
     assert {row["member"]: row["status"] for row in node.json("members", "list")}["AB"] == "active"
+
+
+def test_members_propose_vote_and_see_who_governs(bank: Bank) -> None:
+    for member in ("CNB", "PA", "AB"):
+        role = "issuer" if member == "CNB" else "participant"
+        bank.by("ADMIN", "members", "change", member, f"Bank {member}", "--role", role, "--role", "voter")
+    rules = bank.node.json("governance", "rules")
+    assert (rules["by"], rules["voters"]) == ("administrators", ["AB", "CNB", "PA"])
+    bic = '{"member": "AB", "full_name": "Bank AB", "bic": "ABABCZPP", "roles": ["participant", "voter"]}'
+    bank.by("PA", "governance", "propose", f"members.change={bic}", "--reason", "a BIC")
+    (row,) = bank.node.json("governance", "list")
+    assert (row["number"], row["approvals"], row["required"], row["status"]) == (1, 1, 2, "open")
+    shown = bank.node.json("governance", "show", "1")
+    assert shown["operations"][0]["arguments"]["bic"] == "ABABCZPP"
+    bank.by("CNB", "governance", "reject", "1")
+    bank.by("AB", "governance", "approve", "1")
+    assert bank.node.json("governance", "list") == []
+    assert bank.node.json("governance", "list", "--all")[0]["status"] == "executed"
+    assert bank.node.json("members", "show", "AB")["bic"] == "ABABCZPP"
+    late = bank.node.vostro("--member", "PA", *bank.keys("PA"), "-o", "json", "governance", "withdraw", "1")
+    assert (late.code, late.error["code"]) == (1, "governance/6 PROPOSAL_ENDED")
+
+
+def test_validators_and_the_pre_flight_are_shown(bank: Bank) -> None:
+    told = bank.node.json("validators")
+    (sequencer,) = told["validators"]
+    assert (sequencer["power"], told["margin"]["may_fail"]) == (1, 0)
+    key_id = sequencer["key_id"]
+    judged = bank.node.vostro("-o", "json", "governance", "preflight", f"{key_id}=0")
+    assert (judged.code, judged.json["refusal"]) == (4, "QUORUM_LOST")
+    few = bank.node.vostro("-o", "json", "governance", "preflight", f"{key_id}=3")
+    assert (few.code, few.json["refusal"]) == (4, "TOO_MUCH_POWER")
+    (margin,) = [row for row in bank.node.json("doctor") if row["check"] == "safety margin"]
+    assert margin["found"] == "0 of 1 validators may fail now"
 
 
 def test_assets_and_accounts_are_frozen_released_and_closed(bank: Bank) -> None:
@@ -297,14 +333,19 @@ def test_the_stopped_nodes_chain_is_verified_resharded_and_verified_again(tmp_pa
 
 
 def test_the_command_speaks_mutual_tls_and_without_a_certificate_gets_no_answer(tmp_path: Path) -> None:
-    ours, theirs = Authority("ours"), Authority("theirs")
-    files = {"tls_ca": ours.certificate}
-    issued = {"node": ours.issue("node"), "bank": ours.issue("bank"), "stranger": theirs.issue("x")}
+    ours, theirs = Pki(tmp_path / "ours"), Pki(tmp_path / "theirs", "theirs")
+    issued = {
+        "node": ours.server(),
+        "bank": ours.leaf("PA", Role.READER),
+        "operator": ours.leaf("PA", Role.OPERATOR),
+        "stranger": theirs.leaf("PA", Role.READER),
+    }
+    write_file(tmp_path / "tls_ca", ours.bundle)
     for name, pair in issued.items():
-        files |= {f"{name}.pem": pair.certificate, f"{name}.key": pair.key}
-    for name, data in files.items():
-        (tmp_path / name).write_bytes(data)
+        write_file(tmp_path / f"{name}.pem", pair.certificate)
+        write_file(tmp_path / f"{name}.key", pair.key, private=True)
     paths = {"tls_certificate": "node.pem", "tls_key": "node.key", "tls_ca": "tls_ca"}
+    paths |= {"operator_certificate": "operator.pem", "operator_key": "operator.key"}
     settings = "".join(f'{name} = "{tmp_path / path}"\n' for name, path in paths.items())
     with running_node(tmp_path, settings=settings) as node:
         target = ("--node", node.process.listen, "--seconds", "3", "-o", "json")
@@ -317,6 +358,11 @@ def test_the_command_speaks_mutual_tls_and_without_a_certificate_gets_no_answer(
         assert node.json("status")["height"] == 0, "by the files of the configuration"
         known = vostro(*by("bank"), "status")
         assert known.code == 0, known.err
+        denied = vostro(*by("bank"), "backup", "create", tmp_path / "b.backup")
+        assert (denied.code, denied.error["code"]) == (1, "node/17 NOT_PERMITTED")
+        assert vostro(*by("operator"), "backup", "create", tmp_path / "o.backup").code == 0
+        found = {row["check"]: row["verdict"] for row in node.json("doctor")}
+        assert found["node certificate"] == found["authority consortium root"] == "ok"
         assert vostro(*by("stranger"), "status").code == 3
         assert vostro(*target, "status").code == 3
         assert vostro(*target, *ca, "status").code == 2, "three files or none"
@@ -338,7 +384,18 @@ def test_help_teaches_every_command_with_what_it_does() -> None:
         "holds",
     ):
         assert noun in top.out
-    for noun in ("blacklist", "blocks", "receipt", "verify", "reshard", "backup", "doctor", "support-bundle"):
+    for noun in (
+        "offers",
+        "deals",
+        "blacklist",
+        "blocks",
+        "receipt",
+        "verify",
+        "reshard",
+        "backup",
+        "doctor",
+        "support-bundle",
+    ):
         assert noun in top.out
     assert "Exit codes" in top.out
     assert "Example" in vostro("transfer", "many", "--help").out

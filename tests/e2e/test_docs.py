@@ -30,20 +30,25 @@ from node.engine.counters import Counters
 from node.engine.embedded import EmbeddedEngine
 from node.engine.engine import EngineStatus
 from node.engine.errors import NodeError
+from node.keys.certificates import Role
 from node.ledger.errors import ErrorCode
 from node.metrics import NodeMetrics
+from node.network.local import free_ports, read_network
+from node.network.processes import stop
+from node.services.access import ACCESS
 from node.services.server import RPCS
 from node.services.status import CODES
 from node.storage.errors import StorageCode
 from tests import tidy
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-RUN_SECONDS: Final = 240.0
+RUN_SECONDS: Final = 400.0
 EXECUTED: Final = ("README.md", "docs/operations.md", "docs/api.md")
 MARKETING: Final = ("seamless", "blazing", "cutting-edge", "world-class", "revolutionary", "best-in-class")
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_EXAMPLE_PORT = re.compile(r"127\.0\.0\.1:77\d\d\b")
 _NAMED_FILE = re.compile(r"`((?:node|contracts|tests|scripts|docs|proto)/[\w./-]+\.\w+)`")
 
 
@@ -176,6 +181,9 @@ def samples() -> set[str]:
         restarts=lambda: 0,
     )
     metrics.observe("method", "OK", 0.1)
+    metrics.doors = cast(
+        "Any", SimpleNamespace(refusals={"NOT_PERMITTED": 1}, ends=lambda: {"node certificate": 1.0})
+    )
     page = generate_latest(metrics.registry).decode()
     found = {
         line.partition("{")[0].partition(" ")[0] for line in page.splitlines() if not line.startswith("#")
@@ -197,6 +205,16 @@ def test_every_metric_is_documented_and_alert_rules_use_no_other() -> None:
 def test_every_rpc_is_documented() -> None:
     known = {re.sub(r"^/(vostro\.\w+\.v1\.)?", "", method) for method in RPCS}
     assert set(first_cells(read("docs/api.md"), "RPC")) == known
+
+
+def test_every_row_of_the_access_matrix_is_documented() -> None:
+    told = first_cells(read("docs/api.md"), "call")
+    known = {}
+    for method, row in ACCESS.items():
+        roles = ", ".join(f"`{role}`" for role in sorted(row.roles or ()))
+        opened = "anybody" if row.roles is None else "any role" if row.roles == frozenset(Role) else roles
+        known[re.sub(r"^/(vostro\.\w+\.v1\.)?", "", method)] = [opened, row.reads]
+    assert told == known
 
 
 def codes_of(space: type) -> dict[str, str]:
@@ -252,7 +270,7 @@ class Script(NamedTuple):
 
 
 def script_of(found: list[Block]) -> Script:
-    """What the runnable blocks say, put together."""
+    """What the runnable blocks say, put together; ports of examples (127.0.0.1:77xx) are free ones."""
     commands: list[str] = []
     expected: list[str] = []
     for block in found:
@@ -261,7 +279,11 @@ def script_of(found: list[Block]) -> Script:
                 commands.append(line[2:])
             elif line.strip():
                 expected.append(line)
-    return Script("\n".join(commands) + "\n", expected)
+    text = "\n".join(commands) + "\n"
+    written = sorted(set(_EXAMPLE_PORT.findall(text)))
+    for old, new in zip(written, free_ports(len(written)), strict=True) if written else ():
+        text = text.replace(old, f"127.0.0.1:{new}")
+    return Script(text, expected)
 
 
 def prepare(found: list[Block], folder: Path) -> dict[str, str]:
@@ -276,7 +298,9 @@ def prepare(found: list[Block], folder: Path) -> dict[str, str]:
     python = Path(sys.executable)
     wrapper = tools / "vostro"  # a node in the background dies with the shell, whatever becomes of that
     wrapper.write_text(
-        f'#!/bin/sh\nexec setpriv --pdeathsig KILL "{python}" -m node.cli "$@"\n', encoding="utf-8"
+        f'#!/bin/sh\n[ "$1" != init ] || set -- "$@" --listen 127.0.0.1:{port}\n'
+        f'exec setpriv --pdeathsig KILL "{python}" -m node.cli "$@"\n',
+        encoding="utf-8",
     )
     wrapper.chmod(0o755)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VOSTRO_")}
@@ -285,7 +309,6 @@ def prepare(found: list[Block], folder: Path) -> dict[str, str]:
         **clean,
         "PATH": path,
         "PYTHONPATH": str(ROOT),
-        "VOSTRO_LISTEN": f"127.0.0.1:{port}",
         "COLUMNS": "160",
     }
 
@@ -313,6 +336,9 @@ def run(script: Script, folder: Path, environment: dict[str, str]) -> tuple[int,
                 process.pid, signal.SIGKILL
             )  # what the shell left in the background; the group is its own
         process.wait()
+        for found in folder.glob("*/run"):  # detached nodes have groups of their own
+            network = read_network(found.parent)
+            stop(network, network.banks, seconds=5.0)
     return code, output.read_text(encoding="utf-8", errors="replace")
 
 
@@ -322,7 +348,7 @@ def missing(script: Script, output: str) -> list[str]:
     return [line for line in script.expected if " ".join(line.split()) not in shown]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", EXECUTED)
 def test_the_commands_of_a_document_do_what_it_says(name: str, tmp_path: Path) -> None:
     assert shutil.which("setpriv"), "setpriv belongs to util-linux"
@@ -353,4 +379,4 @@ def test_every_runnable_block_is_in_a_document_that_is_run() -> None:
     }
     assert runnable == set(EXECUTED)
     tags = {block.tag.partition("=")[0] for name in EXECUTED for block in blocks(read(name))}
-    assert tags <= {"console", "console run", "python", "python file", "text", "yaml", "ini"}
+    assert tags <= {"console", "console run", "python", "python file", "text", "yaml", "ini", "toml"}

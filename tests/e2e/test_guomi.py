@@ -13,6 +13,12 @@ from tests.processes import RunningNode, vostro, write_passphrase
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.evidence(
+    "GM3",
+    asset="the ledger",
+    threat="a suite that is not carried through",
+    mitigation="the whole life of a chain on it",
+)
 def test_a_guomi_chain_is_founded_used_proven_and_restored_by_the_command_line(tmp_path: Path) -> None:
     passphrase = write_passphrase(tmp_path / "passphrase")
     listen = f"127.0.0.1:{free_port()}"

@@ -14,8 +14,8 @@ from node.demo.child import NodeProcess, free_port
 from node.keys.loader import read_public
 from node.keys.pkcs11 import start_library
 from tests import hsm_kit
-from tests.cometbft_kit import Chain
 from tests.hsm_kit import MODULE, Hsm
+from tests.lone_validator import Chain
 from tests.processes import vostro, write_key, write_passphrase
 
 pytestmark = pytest.mark.needs("softhsm2-util")
@@ -59,6 +59,9 @@ def test_the_command_lists_and_checks_keys_and_never_exports_one(hsm: Hsm) -> No
     assert "00000000" not in denied.err + denied.out
 
 
+@pytest.mark.evidence(
+    "KEY6", asset="signing keys", threat="keys on disk", mitigation="everything signs through PKCS#11"
+)
 def test_a_node_and_its_administrator_run_wholly_from_a_token(hsm: Hsm, tmp_path: Path) -> None:
     listen, config = f"127.0.0.1:{free_port()}", tmp_path / "node" / "node.toml"
     made = vostro(
@@ -91,6 +94,9 @@ def test_a_node_and_its_administrator_run_wholly_from_a_token(hsm: Hsm, tmp_path
     assert verified.code == 0, verified.err
 
 
+@pytest.mark.evidence(
+    "KEY6", asset="signing keys", threat="keys on disk", mitigation="everything signs through PKCS#11"
+)
 def test_a_validator_whose_key_is_in_a_token_keeps_a_chain_going(hsm: Hsm, tmp_path: Path) -> None:
     public = read_public(hsm.uri("validator"))
     with tempfile.TemporaryDirectory(prefix="vostro-val-") as folder:
@@ -126,6 +132,9 @@ def test_a_validator_whose_key_is_in_a_token_keeps_a_chain_going(hsm: Hsm, tmp_p
     print(f"a chain of height {reached} signed by a token")
 
 
+@pytest.mark.evidence(
+    "KEY3", asset="signing keys", threat="a backup that does not restore", mitigation="a drill"
+)
 def test_a_key_is_taken_over_backed_up_drilled_restored_and_given_another_passphrase(tmp_path: Path) -> None:
     """The ceremony of docs/operations.md with files only, through the command."""
     secret = write_passphrase(tmp_path / "passphrase")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections import Counter
 from typing import Any
@@ -111,6 +112,12 @@ async def test_a_copy_with_broken_signatures_ordered_first_burns_nothing() -> No
         assert only.balance("KB/main") == 7
 
 
+@pytest.mark.evidence(
+    "CFT3",
+    asset="acknowledged transactions",
+    threat="CometBFT or a node is killed",
+    mitigation="replay from the last durable height",
+)
 async def test_cometbft_killed_under_load_loses_nothing_that_was_accepted() -> None:
     async with consortium() as made:
         (only,) = made.validators
@@ -137,6 +144,12 @@ async def killed(validator: Validator) -> None:
 
 
 @pytest.mark.parametrize("step", ["before finalize", "behind finalize", "before commit", "behind commit"])
+@pytest.mark.evidence(
+    "CFT3",
+    asset="acknowledged transactions",
+    threat="CometBFT or a node is killed",
+    mitigation="replay from the last durable height",
+)
 async def test_a_node_that_crashes_at_any_step_of_a_block_comes_to_the_same_state(step: str) -> None:
     """The moment, told by what CometBFT had been answered; kill -9 takes both processes of a node."""
     async with consortium() as made:
@@ -202,6 +215,12 @@ async def test_a_transaction_dead_by_its_deadline_is_told_so_and_never_decided()
         assert (outcome.error, outcome.decided) == (LedgerError.EXPIRED, True)
 
 
+@pytest.mark.evidence(
+    "ACT11",
+    asset="order",
+    threat="a validator proposes what is wrong",
+    mitigation="one predicate on every node",
+)
 async def test_proposals_with_wrong_oversized_or_doubled_content_are_not_voted_for() -> None:
     async with consortium(limits=Limits(600_000, 500, 100_000, 512 * 1024)) as made:
         (only,) = made.validators
@@ -229,6 +248,12 @@ async def test_proposals_with_wrong_oversized_or_doubled_content_are_not_voted_f
         print(f"proposals tried: {len(tried) + 2}, held: {len(tried) + 2}")
 
 
+@pytest.mark.evidence(
+    "ACT11",
+    asset="order",
+    threat="a validator proposes what is wrong",
+    mitigation="one predicate on every node",
+)
 async def test_a_node_that_hands_on_false_signatures_is_shunned_by_the_others_mempools() -> None:
     async with consortium(4) as made:
         first, *others = made.validators
@@ -252,6 +277,22 @@ async def test_four_validators_agree_under_load_from_all_sides() -> None:
         assert replayed(made.validators[0], made.genesis) == made.validators[3].ledger.info().app_hash
         for each in made.validators:
             check_order(each.trace)
+
+
+async def test_a_home_whose_ledger_was_lost_in_part_halts_at_once_and_says_why() -> None:
+    async with consortium() as made:
+        (only,) = made.validators
+        await only.submit(made.pay())
+        await only.stop()
+        shutil.rmtree(only.folder / "comet" / "data")
+        (only.folder / "comet" / "vostro-place").unlink()
+        with pytest.raises(InvariantViolated, match="begins at height 1 and the ledger ends at"):
+            await only.start()
+        await only.stop()
+        shutil.rmtree(only.folder / "data")
+        await only.start()
+        await only.serving()
+        await made.fund()  # there was nobody to catch up from: the chain began again
 
 
 async def test_a_home_that_does_not_fit_the_ledger_is_not_begun() -> None:

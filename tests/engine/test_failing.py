@@ -109,6 +109,12 @@ async def test_what_must_never_happen_halts_with_everybody_answered(
 
 
 @every_engine
+@pytest.mark.evidence(
+    "ENG3",
+    asset="acknowledged transactions",
+    threat="a disk that lies about a sync",
+    mitigation="the node halts",
+)
 async def test_a_failed_sync_halts_and_nobody_is_told_what_a_crash_could_undo(
     factory: Factory, tmp_path: Path
 ) -> None:
@@ -335,7 +341,7 @@ async def test_a_block_keeps_its_bounds_of_work_and_bytes(
     limits = structs.replace(LIMITS, block_work_max=work_max, block_bytes_max=bytes_max)
     async with running(factory, tmp_path) as bench:
         monkeypatch.setattr(bench.ledger, "genesis", structs.replace(world.genesis, limits=limits))
-        monkeypatch.setattr(bench.ledger, "chain", bench.ledger.chain._replace(limits=limits))
+        monkeypatch.setattr(bench.ledger._runner, "chain", bench.ledger.chain._replace(limits=limits))
         gate = bench.faults.gate = Event()
         calls = [asyncio.create_task(bench.submit(*big[at : at + 5])) for at in range(0, 40, 5)]
         await until(lambda: bench.engine.status().pending == 40)

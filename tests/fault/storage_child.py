@@ -82,6 +82,7 @@ class IndexedBlocks:
     def __init__(self, store: ShardedStore) -> None:
         self.store = store
         self.durable_count = store.durable_count
+        self.first_position = store.first_position
         self.height_at = store.height_at
         self.headers = store.headers
         self.leaves = store.leaves

@@ -104,6 +104,9 @@ def fields(chance: random.Random) -> bytes:
     return data
 
 
+@pytest.mark.evidence(
+    "PRT1", asset="the port", threat="random and oversized requests", mitigation="decoded behind limits"
+)
 async def test_random_bytes_on_every_rpc_get_coded_answers(stubs: Stubs, long_run: bool) -> None:
     chance = random.Random(11)
     outcomes: Counter[str] = Counter()
@@ -126,6 +129,9 @@ async def test_methods_that_do_not_exist_are_refused_with_a_code(stubs: Stubs) -
         assert await called(stubs, method, b"") == "METHOD_UNKNOWN"
 
 
+@pytest.mark.evidence(
+    "PRT1", asset="the port", threat="random and oversized requests", mitigation="decoded behind limits"
+)
 async def test_oversized_messages_are_refused_and_the_next_call_works(stubs: Stubs) -> None:
     outcomes: Counter[str] = Counter()
     for method in (SUBMIT, BATCH, "/vostro.fund.v1.FundService/GetBalance"):
@@ -193,6 +199,9 @@ def attack(target: str, data: bytes) -> None:
             return
 
 
+@pytest.mark.evidence(
+    "PRT3", asset="availability", threat="garbage and idle connections", mitigation="bounded handshakes"
+)
 async def test_garbage_on_the_port_costs_nobody_else(node: NodeFolder, stubs: Stubs) -> None:
     attacks = hostile(random.Random(12))
     for data in attacks:
@@ -202,6 +211,9 @@ async def test_garbage_on_the_port_costs_nobody_else(node: NodeFolder, stubs: St
     assert len(attacks) > 10
 
 
+@pytest.mark.evidence(
+    "PRT3", asset="availability", threat="garbage and idle connections", mitigation="bounded handshakes"
+)
 async def test_half_open_connections_by_the_hundred_costs_nobody_else(node: NodeFolder, stubs: Stubs) -> None:
     host, _, port = node.target.rpartition(":")
     peers = [socket.create_connection((host, int(port)), timeout=5) for _ in range(300)]
@@ -275,6 +287,9 @@ def malformed(chance: random.Random) -> dict[str, Callable[[], bytes]]:
     }
 
 
+@pytest.mark.evidence(
+    "ACT7", asset="balances", threat="a client forges a transaction", mitigation="members' signatures"
+)
 async def test_every_malformed_transaction_gets_its_coded_answer_alone_and_in_batches(
     stubs: Stubs, long_run: bool
 ) -> None:
@@ -306,6 +321,9 @@ async def test_every_malformed_transaction_gets_its_coded_answer_alone_and_in_ba
     print(f"malformed transactions, {len(kinds)} kinds: {total} tried, {total} held: {dict(outcomes)}")
 
 
+@pytest.mark.evidence(
+    "PRT2", asset="availability", threat="more work than fits", mitigation="OVERLOADED at once"
+)
 async def test_more_than_the_queue_holds_is_refused_with_a_pause_and_reads_go_on(stubs: Stubs) -> None:
     loop = asyncio.get_running_loop()
     offered = 600

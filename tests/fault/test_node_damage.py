@@ -201,6 +201,9 @@ def test_a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "ENG4", asset="one history", threat="an old copy goes on", mitigation="the last-signed record"
+)
 async def test_a_restored_copy_does_not_sign_old_heights_and_the_newest_log_brings_the_node_back(
     pristine: NodeFolder, tmp_path: Path
 ) -> None:

@@ -38,6 +38,12 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> NodeFolder:
     return NodeFolder(tmp_path_factory.mktemp("pristine") / "node").make()
 
 
+@pytest.mark.evidence(
+    "ENG1",
+    asset="acknowledged transactions",
+    threat="SIGKILL under load",
+    mitigation="told only when durable",
+)
 async def test_a_node_that_is_killed_again_and_again_under_load_loses_and_doubles_nothing(
     pristine: NodeFolder, tmp_path: Path, long_run: bool
 ) -> None:
@@ -70,6 +76,12 @@ async def test_a_node_that_is_killed_again_and_again_under_load_loses_and_double
 
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("call", CALLS)
+@pytest.mark.evidence(
+    "ENG1",
+    asset="acknowledged transactions",
+    threat="SIGKILL under load",
+    mitigation="told only when durable",
+)
 async def test_a_node_killed_at_a_write_has_all_that_it_acknowledged(
     call: str, pristine: NodeFolder, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from node.engine.cometbft.guard import Guard, Step
 from node.keys.signer import Ed25519Signer
 from node.ledger.hashing import validator_address
-from tests.cometbft_kit import Chain
+from tests.lone_validator import Chain
 
 CHILD = Path(__file__).with_name("signer_child.py")
 SEED = bytes(range(1, 33))
@@ -69,6 +69,12 @@ def positions_signed_twice(validator: Validator) -> int:
     return sum(len(seen) > 1 for seen in contents.values())
 
 
+@pytest.mark.evidence(
+    "VAL2",
+    asset="validators' keys",
+    threat="a signer killed while it signs",
+    mitigation="put on record before it is told",
+)
 def test_a_chain_advances_with_a_signer_killed_between_record_and_reply(validator: Validator) -> None:
     validator.chain.start()
     kills = 0
@@ -106,6 +112,12 @@ def test_a_chain_goes_on_when_cometbft_is_killed_and_asks_again(validator: Valid
     assert "conflict" not in log
 
 
+@pytest.mark.evidence(
+    "VAL2",
+    asset="validators' keys",
+    threat="a signer killed while it signs",
+    mitigation="put on record before it is told",
+)
 def test_a_validator_that_loses_power_after_the_record_signs_nothing_else_there(validator: Validator) -> None:
     cut = 0
     for step in (Step.PROPOSE, Step.PREVOTE, Step.PRECOMMIT):

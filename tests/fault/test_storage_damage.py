@@ -132,6 +132,9 @@ def tried(pristine: Path, child: Child, place: Path, kind: str, damages: list[Da
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.evidence(
+    "ENG2", asset="the ledger", threat="a damaged disk", mitigation="checksums, and rebuilding from the log"
+)
 def test_a_flipped_bit_is_refused_or_repaired(
     kind: str, pristine: Path, child: Child, tmp_path: Path
 ) -> None:
@@ -150,6 +153,9 @@ def test_a_flipped_bit_is_refused_or_repaired(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "table" in kind or "write-ahead" in kind])
+@pytest.mark.evidence(
+    "ACT12", asset="the ledger", threat="files are altered", mitigation="hashes and checksums"
+)
 def test_a_zeroed_page_is_refused_or_repaired(
     kind: str, pristine: Path, child: Child, tmp_path: Path
 ) -> None:
@@ -164,6 +170,9 @@ def test_a_zeroed_page_is_refused_or_repaired(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "version"])
+@pytest.mark.evidence(
+    "ENG2", asset="the ledger", threat="a damaged disk", mitigation="checksums, and rebuilding from the log"
+)
 def test_a_file_cut_short_is_refused_or_repaired(
     kind: str, pristine: Path, child: Child, tmp_path: Path
 ) -> None:

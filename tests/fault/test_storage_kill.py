@@ -60,6 +60,12 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("call", CALLS)
+@pytest.mark.evidence(
+    "ENG1",
+    asset="acknowledged transactions",
+    threat="SIGKILL at any write",
+    mitigation="one synced batch a block",
+)
 def test_every_acknowledged_block_survives_a_kill_at_any_write(
     call: str, begun: Path, tmp_path: Path
 ) -> None:
@@ -114,6 +120,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.needs("mount")
+@pytest.mark.evidence(
+    "ENG1",
+    asset="acknowledged transactions",
+    threat="SIGKILL at any write",
+    mitigation="one synced batch a block",
+)
 def test_a_full_disk_stops_writing_loses_nothing_and_lets_reads_go_on(small_disk: Path) -> None:
     held = 0
     refused = None

@@ -61,7 +61,7 @@ def plain(case: Any) -> list[Any]:
 
 
 @settings(max_examples=120, deadline=None)
-@given(case=st.sampled_from(ALL), data=st.data())
+@given(case=st.sampled_from([case for case in ALL if case.arguments]), data=st.data())
 def test_arguments_one_value_of_which_is_exchanged_are_refused_or_canonical(
     case: Any, data: st.DataObject
 ) -> None:

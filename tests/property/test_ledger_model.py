@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,6 +205,9 @@ SEEN: set[str] = set()
 
 @settings(max_examples=120, deadline=None)
 @given(st.lists(block, min_size=1, max_size=5))
+@pytest.mark.evidence(
+    "TX6", asset="balances", threat="money appears or vanishes", mitigation="one function moves it"
+)
 def test_the_ledger_decides_as_the_reference_does(blocks: list[Any]) -> None:
     twin = Twin()
     for later_ms, transactions in blocks:

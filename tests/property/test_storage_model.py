@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from node.ledger.hashing import INTERNATIONAL
 from node.storage.reshard import reshard
-from node.storage.sharded import ShardedStore, Snapshot
+from node.storage.sharded import ShardedStore
+from node.storage.view import Snapshot
 from tests.storage_blocks import LIFETIME_MS, Chain, Model, check_state, check_store
 
 STEPS = st.lists(

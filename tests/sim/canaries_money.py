@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 import contracts.assets as assets_module
 import contracts.transfers as transfers_module
-from contracts.assets import Assets, Issued, Position, Redeemed
+from contracts.assets import Assets
+from contracts.positions import Issued, Position, Redeemed
 from contracts.scenarios.blacklist import Blacklist
 from contracts.transfers import Transfers
 from node.ledger.contract import Context, Rejected

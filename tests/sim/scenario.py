@@ -25,6 +25,8 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_governance import govern
+from tests.sim.scenario_trading import trade
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -57,7 +59,7 @@ class Day:
     """A consortium and the surprises it gave."""
 
     def __init__(self) -> None:
-        names = ("members", "validators", "governance", "assets", "transfers", "blacklist", "faulty")
+        names = (*[contract.name for contract in assemble()], "faulty")
         genesis = make_genesis(
             limits=replace(LIMITS, block_work_max=WORK_MAX), contracts=tuple((name, 0) for name in names)
         )
@@ -92,7 +94,9 @@ def play() -> Day:
         _holds,
         _listings,
         _work,
+        trade,
         _rest,
+        govern,
     ):
         part(day)
     return day

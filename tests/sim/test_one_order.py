@@ -96,6 +96,9 @@ def test_a_ledger_that_is_opened_anew_before_every_block_comes_to_the_same(day: 
         first.store.sync()
 
 
+@pytest.mark.evidence(
+    "TX6", asset="balances", threat="money appears or vanishes", mitigation="one checker of invariants"
+)
 def test_the_day_keeps_every_invariant(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
     if day.genesis.suite == GUOMI.name:  # the checker calls its own hash by name
         monkeypatch.setattr(commitments, "hashlib", SimpleNamespace(sha256=partial(hashlib.new, "sm3")))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from node.ledger import codec
-from node.ledger.types import Block, Genesis, Operation, Receipt
-from tests.kit import World, fields_of, make_genesis, new_key, officer, op, pay, register
+from node.ledger.types import Block, Genesis, Limits, Operation, Receipt
+from tests.kit import LIMITS, World, fields_of, make_genesis, new_key, officer, op, pay, register
 
 BANKS: Final = ("AB", "KB", "PA", "UB")
 ACCOUNTS: Final = tuple(f"{bank}/{number}" for bank in BANKS for number in range(4))
@@ -28,17 +28,17 @@ class Day(NamedTuple):
     world: World
 
 
-def make_day(seed: int) -> Day:
+def make_day(seed: int, limits: Limits = LIMITS) -> Day:
     """The day of a seed."""
-    return _Maker(seed).run()
+    return _Maker(seed, limits).run()
 
 
 class _Maker:
     """Makes a day by running it, because who holds what decides what is tried next."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, limits: Limits) -> None:
         self.chance = random.Random(seed)
-        self.world = World(make_genesis())
+        self.world = World(make_genesis(limits=limits))
         self.holds: list[tuple[str, bytes]] = []
         self.sent: list[bytes] = []
         self.blocks: list[Block] = []

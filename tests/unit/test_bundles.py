@@ -60,6 +60,9 @@ def refused_bundles(world: Consortium) -> list[tuple[str, bytes, ErrorCode]]:
     ]
 
 
+@pytest.mark.evidence(
+    "ACT11", asset="order", threat="a node signs a wrong bundle", mitigation="one predicate on every node"
+)
 def test_every_wrong_bundle_is_refused_with_its_code(world: Consortium) -> None:
     for what, raw, error in refused_bundles(world):
         with pytest.raises(Rejected) as caught:
@@ -85,6 +88,9 @@ def test_a_proposal_is_a_prefix_within_bytes(world: Consortium) -> None:
     assert world.ledger.process_proposal(bundles)
 
 
+@pytest.mark.evidence(
+    "ACT11", asset="order", threat="a node signs a wrong bundle", mitigation="one predicate on every node"
+)
 def test_a_proposal_with_a_doubled_bundle_is_not_voted_for(world: Consortium) -> None:
     good = world.ledger.judge(bundle(world, payment(world)))
     assert world.ledger.process_proposal([good])

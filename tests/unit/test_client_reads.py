@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.assets import Position
+from contracts.positions import Position
 from node.client import BlockingClient, Client, Declined, Unreachable, load_key
 from node.keys.keystore import COST_MIN, PassphraseRefused, save_signer
 from node.keys.signer import SoftwareSigner, generate

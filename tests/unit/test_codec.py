@@ -98,6 +98,9 @@ def test_a_record_is_an_array_of_its_fields_and_comes_back() -> None:
         ("maps 1,000 deep", b"\x81\x00" * 1_000 + b"\x00"),
     ],
 )
+@pytest.mark.evidence(
+    "TX2", asset="balances", threat="two encodings of one thing", mitigation="decoding encodes again"
+)
 def test_what_is_not_the_one_encoding_is_refused(_what: str, data: bytes) -> None:
     with pytest.raises(codec.NotCanonical):
         decode(data)

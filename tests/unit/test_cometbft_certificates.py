@@ -5,6 +5,7 @@ missing holds back what would be newer.
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from node.genesis_file import format_genesis
 from node.json_form import write_document
 from node.keys.verify import InternationalVerifier
 from node.ledger import codec, hashing
-from node.ledger.genesis import authority_root
+from node.ledger.genesis import authority_root, chain_id
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.types import BlockRecord, Genesis, Header
 from node.receipts import verify_receipt_file
@@ -40,11 +41,12 @@ class Log:
 
     genesis: Genesis
     records: list[BlockRecord] = field(default_factory=list)
+    first_position: int = 0
 
     def add(self, height: int, named: Powers, certificate: bytes = b"") -> BlockRecord:
         root = authority_root(INTERNATIONAL, authority(named))
         zero = bytes(32)
-        chain = CONSORTIUM.chain_id
+        chain = chain_id(self.genesis)
         encoded = codec.encode(Header(1, chain, 1, height, height, zero, zero, 0, zero, zero, zero, root))
         app_hash = INTERNATIONAL.digest(hashing.HEADER + encoded)
         record = BlockRecord(height, height, app_hash, encoded, certificate=certificate)
@@ -55,11 +57,17 @@ class Log:
     def durable_count(self) -> int:
         return len(self.records)
 
+    @property
+    def _kept(self) -> range:
+        """The numbers of the blocks whose headers are here."""
+        return range(max(self.first_position - 1, 0), len(self.records))
+
     def headers(self, first: int, limit: int) -> list[BlockRecord]:
+        assert not self.first_position or first >= self.records[self._kept[0]].height, "no longer kept"
         return [record for record in self.records if record.height >= first][:limit]
 
     def height_at(self, position: int) -> int | None:
-        return self.records[position].height if 0 <= position < len(self.records) else None
+        return self.records[position].height if position in self._kept else None
 
 
 def comet(log: Log, height: int, powers: Powers, following: Powers | None = None) -> SignedHeader:
@@ -205,6 +213,12 @@ async def test_the_mark_saves_searching_the_whole_log_again(
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_by_another_set_than_the_ledger_names_is_refused(chain: Chain) -> None:
     sound = chain.rpc.headers[4]
     chain.rpc.headers[4] = comet(chain.log, 4, D, B)
@@ -226,6 +240,12 @@ async def test_a_hand_over_to_another_set_than_the_ledger_names_is_seen_with_the
 
 
 @pytest.mark.asyncio
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_that_carries_another_app_hash_is_refused(chain: Chain) -> None:
     chain.rpc.headers[11] = signed(header(CONSORTIUM.chain_id, 11, bytes(32), D), D)
     with pytest.raises(CommitRefused, match="app hash"):
@@ -234,6 +254,12 @@ async def test_a_header_that_carries_another_app_hash_is_refused(chain: Chain) -
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("height", [4, 11])
+@pytest.mark.evidence(
+    "CFT2",
+    asset="receipts",
+    threat="a CometBFT that lies",
+    mitigation="judged by the set that the ledger names",
+)
 async def test_a_header_without_the_signatures_of_its_set_is_refused(chain: Chain, height: int) -> None:
     good = chain.rpc.headers[height]
     for bad in (replace(good, votes=good.votes[1:]), replace(good, round=1)):
@@ -323,6 +349,105 @@ async def test_a_sequencers_last_header_without_a_certificate_is_told(chain: Cha
         await Chain(log, RecordedRpc([]), chain.path).keeper(initial_height=3).advance(5)
 
 
+# --- a log that begins above genesis ---------------------------------------------------------------------
+
+
+async def handed_out(chain: Chain) -> list[tuple[int, bytes]]:
+    """What the shelf of a node holds that has seen everything."""
+    await chain.keeper().advance(11)
+    return list(HandoverShelf(chain.path / "data").load())
+
+
+def newcomer(chain: Chain, base: int, *elders: Any) -> ValidatorCertificates:
+    """A node whose log begins behind the header at height ``base``, over an empty shelf."""
+    at = [record.height for record in chain.log.records].index(base)
+    log = Log(chain.log.genesis, chain.log.records, first_position=at + 1)
+    path = chain.path / f"behind-{base}"
+    path.mkdir(exist_ok=True)
+    rpc = RecordedRpc([chain.rpc.headers[height] for height in chain.rpc.headers if height > base])
+    return Chain(log, rpc, path, chain.alarms).keeper(elders=elders)
+
+
+def answering(contents: list[tuple[int, bytes]]) -> Any:
+    async def elder() -> list[tuple[int, bytes]]:
+        return contents
+
+    return elder
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("base", [1, 3, 4, 7, 8])
+async def test_hand_overs_from_before_the_log_are_inherited_wherever_it_begins(
+    chain: Chain, base: int
+) -> None:
+    contents = await handed_out(chain)
+    for _ in range(2):  # the second time from the shelf
+        keeper = newcomer(chain, base, answering(contents))
+        await keeper.advance(11)
+        assert heights(keeper) == [4, 8, 9]
+        assert keeper.settled == 9
+
+
+@pytest.mark.asyncio
+async def test_a_node_that_knows_nobody_who_has_them_says_what_is_missing(chain: Chain) -> None:
+    with pytest.raises(CommitRefused, match="a hand-over between genesis and"):
+        await newcomer(chain, 7).advance(11)
+
+
+@pytest.mark.asyncio
+async def test_what_a_peer_hands_out_is_believed_only_as_a_whole_from_genesis_on(chain: Chain) -> None:
+    contents = await handed_out(chain)
+    (first, content), second, third = contents
+    other = comet(chain.log, 4, A, B)
+    stranger = replace(other, header=replace(other.header, chain_id="vostro-other"))
+    weak = replace(other, votes=other.votes[:1])
+    tried = {
+        "is missing": [[second, third], [(first, content), third]],
+        "does not verify": [[(first, content[:-1] + bytes((content[-1] ^ 1,))), second, third]],
+        "no hand-over of that height": [[(first + 1, content)], [(first, b"x" + content)], [(first, b"")]],
+        "another chain's": [[(first, b"v" + codec.encode(stranger))]],
+        "not over two thirds": [[(first, b"v" + codec.encode(weak)), second, third]],
+    }
+    for said, lies in tried.items():
+        for lie in lies:
+            with pytest.raises(CommitRefused, match=said):
+                await newcomer(chain, 7, answering(lie)).advance(11)
+    keeper = newcomer(chain, 7, answering(tried["does not verify"][0]), answering(contents))
+    await keeper.advance(11)
+    assert heights(keeper) == [4, 8, 9]
+    print(f"false hand-overs tried: {sum(map(len, tried.values()))}, believed: 0")
+
+
+@pytest.mark.asyncio
+async def test_a_sequencers_hand_over_is_inherited_too_and_its_signature_is_looked_at(chain: Chain) -> None:
+    world = golden.golden()
+    log = Log(world.genesis)
+    for height, named in ((0, C), (1, C), (2, A), (3, A), (5, A)):
+        log.add(height, named)
+    last = log.records[2]
+    message = hashing.SIGN_HEADER + world.chain_id + last.app_hash
+    link = SequencerHeader(
+        2, last.header, "ed25519", golden.SEQUENCER.public_key, golden.SEQUENCER.sign(message)
+    )
+    head = log.records[-1].app_hash
+    certified = signed(header(world.chain_id, 6, head, A), A)
+    log.first_position = 4
+
+    def keeper(content: bytes, name: str) -> ValidatorCertificates:
+        path = chain.path / name
+        path.mkdir()
+        moved = Chain(log, RecordedRpc([certified]), path)
+        return moved.keeper(initial_height=3, elders=[answering([(2, b"s" + content)])])
+
+    good = keeper(codec.encode(link), "good")
+    await good.advance(6)
+    assert good.newest is not None
+    assert good.newest.handovers == (link,)
+    forged = replace(link, signature=bytes(64))
+    with pytest.raises(CommitRefused, match="not signed by the sequencer"):
+        await keeper(codec.encode(forged), "forged").advance(6)
+
+
 # --- into a receipt file -----------------------------------------------
 
 
@@ -362,15 +487,9 @@ async def test_a_receipt_file_waits_for_the_next_height_and_then_verifies(tmp_pa
 
 @pytest.mark.asyncio
 async def test_after_a_move_an_early_receipt_is_certified_by_the_sequencer_until_validators_have() -> None:
-    file = golden.golden().receipt_file(4, 0, certificates=_None())
+    file = golden.golden().receipt_file(4, 0, certificates=SimpleNamespace(newest=None))
     assert file["certificate"]["kind"] == "embedded"
     assert golden_cometbft.moved_file()["certificate"]["kind"] == "cometbft"
-
-
-class _None:
-    """No certificate yet."""
-
-    newest = None
 
 
 def test_an_answer_reads_back_as_the_header_that_was_made() -> None:

@@ -52,6 +52,43 @@ def test_the_environments_name_of_the_file_is_no_setting(tmp_path: Path) -> None
     assert loaded(tmp_path, environment={"VOSTRO_CONFIG": "elsewhere"}).shards == 8
 
 
+CONSORTIUM = (
+    "[consortium]",
+    'home = "comet"',
+    'node_key = "node.json"',
+    'node_passphrase_file = "passphrase"',
+    'listen = "127.0.0.1:1"',
+)
+PEERS = 'state_sync_peers = ["a:7600", "b:7600"]'
+TRUST = f'trust_hash = "{"5d" * 32}"'
+
+
+def test_a_node_begins_from_a_snapshot_with_two_peers_and_a_header_to_trust(tmp_path: Path) -> None:
+    config = loaded(tmp_path, *CONSORTIUM, PEERS, "trust_height = 7", TRUST, "keep_blocks = 5")
+    assert config.consortium is not None
+    assert config.consortium.state_sync_peers == ("a:7600", "b:7600")
+    assert (config.consortium.snapshot_blocks, config.consortium.keep_blocks) == (10_000, 5)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ((PEERS, "trust_height = 7"), "vostro trust"),
+        ((PEERS, TRUST), "vostro trust"),
+        (("trust_height = 7", TRUST), "vostro trust"),
+        (('state_sync_peers = ["a:7600"]', "trust_height = 7", TRUST), "two or more"),
+        ((PEERS, "trust_height = 7", 'trust_hash = "xx"'), "64 hexadecimal digits"),
+        (("snapshot_blocks = 0", "keep_blocks = 5"), "keep_blocks needs snapshot_blocks"),
+        (("snapshot_blocks = -1",), "0 or more"),
+    ],
+)
+def test_what_keeps_the_past_or_begins_from_a_snapshot_is_whole_or_refused(
+    tmp_path: Path, lines: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        loaded(tmp_path, *CONSORTIUM, *lines)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from node.genesis_file import (
     GenesisRefused,
     check_genesis,
+    format_genesis,
     load_genesis,
     make_genesis,
     parse_genesis,
@@ -20,7 +21,16 @@ from node.genesis_file import (
 )
 from node.json_form import JsonRefused, from_json, to_json
 from node.ledger.genesis import chain_id
-from node.ledger.types import Activation, AdministratorKey, Authority, Genesis, Node, Operation
+from node.ledger.types import (
+    Activation,
+    AdministratorKey,
+    Authority,
+    Founder,
+    Genesis,
+    Node,
+    Operation,
+    Requirement,
+)
 from tests.vectors import golden
 
 GENESIS = golden.golden().genesis
@@ -147,11 +157,86 @@ UNFIT: dict[str, tuple[Genesis, str]] = {
 }
 
 
+def _founder(member: str, *roles: str, name: bytes = golden.BANK.public_key, bic: str = "") -> Founder:
+    return Founder(member, "Bank", bic, roles or ("voter",), (AdministratorKey("ed25519", name, "treasury"),))
+
+
+FOUNDED = replace(
+    GENESIS, administrator="", threshold=0, administrators=(), nodes=(), founders=(_founder("AB"),)
+)
+OTHER = golden.PAYER.public_key
+UNFIT |= {
+    "administrators' fields without administrators": (
+        replace(FOUNDED, threshold=1),
+        "administrators: there are none",
+    ),
+    "nobody to govern": (
+        replace(FOUNDED, founders=(_founder("AB", "issuer"),)),
+        "founders: without administrators at least one needs the role voter",
+    ),
+    "no contract to govern with": (
+        replace(FOUNDED, contracts=(GENESIS.contracts[0], *GENESIS.contracts[3:])),
+        "contracts: without administrators the chain needs 'validators'",
+    ),
+    "a founder with the administrators' id": (
+        replace(GENESIS, founders=(_founder("ADMIN"),)),
+        r"founders\[0\].member: the same id as administrator",
+    ),
+    "a founder twice": (
+        replace(FOUNDED, founders=(_founder("AB"), _founder("AB", name=OTHER))),
+        r"founders\[1\].member: the same id as founders\[0\]",
+    ),
+    "a founder in small letters": (
+        replace(FOUNDED, founders=(_founder("ab"),)),
+        r"founders\[0\].member: a member id is",
+    ),
+    "a founder's BIC": (replace(FOUNDED, founders=(_founder("AB", bic="x"),)), r"founders\[0\].bic"),
+    "a founder as administrator": (
+        replace(FOUNDED, founders=(_founder("AB", "administrator"),)),
+        r"founders\[0\].roles: different ones of issuer",
+    ),
+    "a founder's key twice": (
+        replace(FOUNDED, founders=(_founder("AB"), _founder("CD"))),
+        r"founders' keys\[1\].public_key: the same key",
+    ),
+    "a node of nobody": (
+        replace(GENESIS, nodes=(Node("AB", "ed25519", OTHER, b""),)),
+        r"nodes\[0\].member: neither the administrators nor a founder",
+    ),
+    "a validator without power": (
+        replace(GENESIS, nodes=(Node("ADMIN", "ed25519", OTHER, OTHER),)),
+        r"nodes\[0\].validator: no key of the authority",
+    ),
+    "a validator of two nodes": (
+        replace(
+            GENESIS,
+            nodes=tuple(
+                Node("ADMIN", "ed25519", key, golden.SEQUENCER.public_key)
+                for key in (OTHER, golden.BANK.public_key)
+            ),
+        ),
+        r"nodes\[1\].validator: the same key as nodes\[0\]",
+    ),
+    "rules by halves": (
+        replace(GENESIS, governance=replace(GENESIS.governance, members=Requirement(1, 2, 0))),
+        "governance.members: a requirement is more than half",
+    ),
+}
+
+
 @pytest.mark.parametrize("fault", UNFIT)
 def test_a_genesis_that_could_not_start_a_chain_is_refused(fault: str) -> None:
     genesis, words = UNFIT[fault]
     with pytest.raises(GenesisRefused, match=words):
         check_genesis(genesis)
+
+
+def test_founders_need_no_administrators() -> None:
+    genesis = make_genesis(
+        "founded", [], GENESIS.authority, time_ms=0, founders=[_founder("AB"), _founder("CD", name=OTHER)]
+    )
+    assert (genesis.administrator, genesis.threshold, genesis.administrators) == ("", 0, ())
+    assert parse_genesis(format_genesis(genesis)) == genesis
 
 
 def test_what_make_genesis_makes_starts_a_chain() -> None:

@@ -89,6 +89,12 @@ def test_sound_libraries_are_asked_once_a_process(monkeypatch: pytest.MonkeyPatc
         ("_SM4_SEALED", bytes(80), "SM4"),
     ],
 )
+@pytest.mark.evidence(
+    "GM2",
+    asset="signing keys",
+    threat="a library that answers wrongly",
+    mitigation="published vectors at the start",
+)
 def test_a_library_that_gives_another_answer_than_published_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: Any, told: str
 ) -> None:
@@ -145,6 +151,12 @@ WRONG = "libcrypto.SM2_CURVE = 415"  # P-256
 
 @pytest.mark.parametrize(
     ("fault", "told"), [(MISSING, "which this system lacks"), (WRONG, "not that of GB/T 32918")]
+)
+@pytest.mark.evidence(
+    "GM2",
+    asset="signing keys",
+    threat="a library that answers wrongly",
+    mitigation="published vectors at the start",
 )
 def test_a_node_whose_libcrypto_fails_refuses_to_start_with_a_sentence(
     tmp_path: Path, fault: str, told: str

@@ -82,6 +82,12 @@ def test_a_key_file_is_its_owners_alone_and_nothing_else_is_left_beside_it(tmp_p
     assert (tmp_path / "bank.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.evidence(
+    "ACT12",
+    asset="signing keys",
+    threat="a key file is altered or copied",
+    mitigation="encrypted and authenticated",
+)
 def test_the_secret_and_the_passphrase_are_not_in_the_file_and_no_two_files_share_salt_or_nonce(
     tmp_path: Path,
 ) -> None:
@@ -175,6 +181,12 @@ CHANGES: dict[str, Callable[[Document], object]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.evidence(
+    "ACT12",
+    asset="signing keys",
+    threat="a key file is altered or copied",
+    mitigation="encrypted and authenticated",
+)
 def test_a_change_of_anything_in_the_file_is_noticed(tmp_path: Path, name: str) -> None:
     assert json.loads(GOLDEN.read_text()) != json.loads(
         changed(tmp_path / "key.json", CHANGES[name]).read_text()
@@ -255,6 +267,12 @@ def test_bytes_that_are_no_document_are_refused(tmp_path: Path, data: bytes) -> 
         (COST_MAX, 8, 3),
     ],
 )
+@pytest.mark.evidence(
+    "KEY1",
+    asset="availability",
+    threat="a key file with an absurd cost",
+    mitigation="costs are checked before any work",
+)
 def test_absurd_and_too_low_costs_are_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int, r: int, p: int
 ) -> None:
@@ -291,6 +309,9 @@ def test_a_file_whose_writer_named_another_key_is_refused(tmp_path: Path) -> Non
         load_signer(tmp_path / "bank.json", PASSPHRASE)
 
 
+@pytest.mark.evidence(
+    "KEY11", asset="secrets", threat="an error that quotes a secret", mitigation="texts name places only"
+)
 def test_no_error_shows_a_secret(tmp_path: Path) -> None:
     told = []
     for change in [*CHANGES.values(), *MALFORMED.values()]:

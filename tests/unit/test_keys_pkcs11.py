@@ -98,6 +98,12 @@ def test_the_loader_takes_a_file_and_a_token_alike(hsm: Hsm) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.evidence(
+    "KEY4",
+    asset="signing keys",
+    threat="a key is copied out of a token",
+    mitigation="attributes that forbid it",
+)
 def test_a_key_never_leaves_its_token(hsm: Hsm, algorithm: str) -> None:
     made(hsm, algorithm)
     session = opened(hsm)
@@ -118,6 +124,12 @@ def test_a_key_never_leaves_its_token(hsm: Hsm, algorithm: str) -> None:
         print(f"{algorithm}: refused to {what}")
 
 
+@pytest.mark.evidence(
+    "KEY4",
+    asset="signing keys",
+    threat="a key is copied out of a token",
+    mitigation="attributes that forbid it",
+)
 def test_a_key_that_may_leave_is_not_used(hsm: Hsm) -> None:
     session = opened(hsm)
     parameters = session.create_domain_parameters(
@@ -147,6 +159,12 @@ def test_a_name_that_is_taken_or_unknown_or_not_one_key_is_refused(hsm: Hsm) -> 
     assert [(key.label, key.algorithm) for key in found] == [("key", "ed25519"), ("second", "p256")]
 
 
+@pytest.mark.evidence(
+    "KEY5",
+    asset="signing keys",
+    threat="a token that answers wrongly or locks",
+    mitigation="signatures are checked, PINs sent once",
+)
 def test_a_wrong_pin_is_refused_and_not_sent_again(hsm: Hsm, monkeypatch: pytest.MonkeyPatch) -> None:
     signer = made(hsm, "ed25519", sessions=1)
     start_library(MODULE)  # the login is lost
@@ -203,6 +221,12 @@ def test_many_threads_share_few_sessions(hsm: Hsm) -> None:
         assert all(threads.map(work, range(8)))
 
 
+@pytest.mark.evidence(
+    "KEY5",
+    asset="signing keys",
+    threat="a token that answers wrongly or locks",
+    mitigation="signatures are checked, PINs sent once",
+)
 def test_an_answer_that_does_not_verify_does_not_leave(hsm: Hsm, monkeypatch: pytest.MonkeyPatch) -> None:
     signer = made(hsm, "ed25519", sessions=1)
     made(hsm, "ed25519", label="other")

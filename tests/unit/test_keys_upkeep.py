@@ -69,6 +69,7 @@ def test_a_label_is_changed_with_the_passphrase_only(tmp_path: Path) -> None:
     assert load_signer(path, OLD).public_key == before.public_key
 
 
+@pytest.mark.evidence("KEY2", asset="signing keys", threat="guessing a passphrase", mitigation="scrypt")
 def test_guessing_a_passphrase_is_slow(tmp_path: Path) -> None:
     path = tmp_path / "key.json"
     save_signer(path, generate("ed25519"), OLD)
@@ -81,6 +82,9 @@ def test_guessing_a_passphrase_is_slow(tmp_path: Path) -> None:
     assert each > 0.1
 
 
+@pytest.mark.evidence(
+    "KEY1", asset="signing keys", threat="a key file is altered", mitigation="authenticated encryption"
+)
 def test_a_key_file_with_any_bit_changed_or_cut_at_any_byte_does_not_open(tmp_path: Path) -> None:
     path, seed = tmp_path / "key.json", random.randrange(2**32)
     save_signer(path, generate("ed25519"), OLD, label="payments", cost=COST_MIN)
@@ -184,6 +188,12 @@ def test_what_is_no_key_of_ours_or_has_another_passphrase_is_refused() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.evidence(
+    "KEY3",
+    asset="signing keys",
+    threat="a backup that does not restore, or to too few",
+    mitigation="shares of a secret",
+)
 def test_any_k_of_n_shares_restore_the_key_and_fewer_do_not(algorithm: str) -> None:
     signer = generate(algorithm)
     tried = restored = 0
@@ -202,6 +212,12 @@ def test_any_k_of_n_shares_restore_the_key_and_fewer_do_not(algorithm: str) -> N
     print(f"{algorithm}: {tried} sets of shares, {restored} restored, {tried - restored} were too few")
 
 
+@pytest.mark.evidence(
+    "KEY3",
+    asset="signing keys",
+    threat="a backup that does not restore, or to too few",
+    mitigation="shares of a secret",
+)
 def test_no_wrong_word_anywhere_passes() -> None:
     signer = generate("ed25519")
     words = [share.words.split() for share in split(signer, 2, 2)]

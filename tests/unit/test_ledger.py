@@ -43,6 +43,12 @@ def stripped(world: World, good: bytes) -> list[bytes]:
     ]
 
 
+@pytest.mark.evidence(
+    "TX3",
+    asset="availability",
+    threat="a broken copy ordered first",
+    mitigation="what is discarded spends nothing",
+)
 def test_copies_with_broken_signatures_ordered_first_burn_nothing(world: Consortium) -> None:
     resume = op("members", "resume", "GONE")
     for place in ("same block", "next block"):
@@ -61,6 +67,9 @@ def test_copies_with_broken_signatures_ordered_first_burn_nothing(world: Consort
     check_ledger(world.blocks(), world.genesis)
 
 
+@pytest.mark.evidence(
+    "ACT9", asset="balances", threat="a transaction is sent again", mitigation="spent request ids"
+)
 def test_the_same_bytes_again_are_told_where_their_receipt_stands(world: Consortium) -> None:
     other, good = (world.make("PA", pay("PA/main", "KB/main", 5)) for _ in range(2))
     outcomes = world.block(other, good, good)
@@ -88,6 +97,9 @@ def test_a_copy_with_another_set_of_officers_is_the_same_transaction(world: Cons
     assert is_discarded(second, LedgerError.DUPLICATE)
 
 
+@pytest.mark.evidence(
+    "TX3", asset="balances", threat="a transaction counts twice", mitigation="spent request ids"
+)
 def test_a_request_id_spent_by_other_content_names_the_spender(world: Consortium) -> None:
     identifier = world.new_request_id()
     one, two = (world.make("PA", pay("PA/main", "KB/main", amount), use_id=identifier) for amount in (1, 2))
@@ -102,6 +114,9 @@ def test_a_request_id_spent_by_other_content_names_the_spender(world: Consortium
     assert world.balance("KB/main") == (501, 0)
 
 
+@pytest.mark.evidence(
+    "TX3", asset="balances", threat="a transaction counts twice", mitigation="spent request ids"
+)
 def test_a_refused_transaction_spends_its_id_too(world: Consortium) -> None:
     raw = world.make("PA", pay("PA/main", "KB/main", 10_000))
     first, second = world.block(raw, raw)
@@ -120,6 +135,9 @@ def test_the_same_request_id_of_two_members_is_two_ids(world: Consortium) -> Non
     assert world.balance("KB/main") == (499, 0)
 
 
+@pytest.mark.evidence(
+    "TX3", asset="balances", threat="a transaction counts twice", mitigation="spent request ids"
+)
 def test_a_spent_id_is_dead_by_its_time_before_it_is_forgotten(world: Consortium) -> None:
     raw = world.make("PA", pay("PA/main", "KB/main", 1))
     world.block(raw)
@@ -136,6 +154,9 @@ def test_a_spent_id_is_dead_by_its_time_before_it_is_forgotten(world: Consortium
         assert kept.code == 0
 
 
+@pytest.mark.evidence(
+    "ACT1", asset="balances", threat="a part of a transaction counts", mitigation="savepoints"
+)
 def test_of_two_operations_the_failing_one_is_named_and_both_are_undone(world: Consortium) -> None:
     before = world.state()
     (outcome,) = world.block(

@@ -272,6 +272,9 @@ def contract_of(world: World) -> Any:
 
 
 @pytest.mark.parametrize("how", ["crash", "key", "zero", "value"])
+@pytest.mark.evidence(
+    "TX5", asset="availability", threat="a fault in a contract", mitigation="rolled back and alarmed"
+)
 def test_a_contract_that_raises_is_a_refusal_and_an_alarm_and_the_chain_goes_on(
     how: str, probe: Consortium
 ) -> None:

@@ -41,6 +41,9 @@ def test_the_newest_value_is_found_again_and_the_file_is_its_owners(path: Path) 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.evidence(
+    "VAL3", asset="validators' keys", threat="a torn record", mitigation="two slots in turn"
+)
 def test_a_write_torn_at_any_byte_leaves_one_of_the_two_values(path: Path) -> None:
     record = opened(path)
     record.write(Note(1, "x" * 40))

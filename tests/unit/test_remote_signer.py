@@ -141,6 +141,12 @@ def test_a_refusal_carries_no_signature_is_told_to_cometbft_and_alarmed(
     assert world.again().sign_vote(vote(6)).signature
 
 
+@pytest.mark.evidence(
+    "VAL3",
+    asset="validators' keys",
+    threat="a record that cannot be written",
+    mitigation="no signature without a record",
+)
 def test_a_signature_that_could_not_be_kept_does_not_leave(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +175,12 @@ def test_a_key_that_is_out_of_reach_refuses_and_the_next_attempt_signs(world: Wo
     assert world.remote.answer(asked(vote(1))).signed_vote_response.vote.signature
 
 
+@pytest.mark.evidence(
+    "VAL4",
+    asset="validators' keys",
+    threat="the same validator runs twice",
+    mitigation="a lock, and a look at the chain",
+)
 def test_the_guard_stands_on_a_record_of_its_own_validator_and_in_one_process(
     world: World, tmp_path: Path
 ) -> None:
@@ -194,6 +206,12 @@ def test_a_record_made_above_a_height_signs_nothing_at_it_or_below(tmp_path: Pat
     remote.close()
 
 
+@pytest.mark.evidence(
+    "VAL4",
+    asset="validators' keys",
+    threat="the same validator runs twice",
+    mitigation="a lock, and a look at the chain",
+)
 def test_a_vote_of_our_key_that_was_not_given_here_is_noticed(world: World) -> None:
     world.remote.sign_vote(vote(10))
     remote = world.again()  # knows (10, 0) from the record, and everything above 10

@@ -30,6 +30,9 @@ def test_it_remembers_what_it_certified_across_restarts(record: Path) -> None:
     assert opened(record).last.height == 5
 
 
+@pytest.mark.evidence(
+    "ENG4", asset="one history", threat="an old copy goes on", mitigation="the last-signed record"
+)
 def test_it_refuses_to_certify_a_height_again(record: Path) -> None:
     sequencer = opened(record)
     sequencer.record(7, bytes(32))
@@ -37,6 +40,9 @@ def test_it_refuses_to_certify_a_height_again(record: Path) -> None:
         sequencer.certify(7, bytes(32))
 
 
+@pytest.mark.evidence(
+    "ENG4", asset="one history", threat="an old copy goes on", mitigation="the last-signed record"
+)
 def test_it_refuses_a_ledger_that_is_older_than_its_record(record: Path) -> None:
     sequencer = opened(record)
     sequencer.record(7, bytes(32))
@@ -45,6 +51,9 @@ def test_it_refuses_a_ledger_that_is_older_than_its_record(record: Path) -> None
         sequencer.check_head(6, bytes(32))
 
 
+@pytest.mark.evidence(
+    "ENG4", asset="one history", threat="an old copy goes on", mitigation="the last-signed record"
+)
 def test_it_refuses_another_history_of_the_same_height(record: Path) -> None:
     sequencer = opened(record)
     sequencer.record(7, bytes(32))

@@ -14,7 +14,8 @@ from node.engine.errors import NodeError
 from node.ledger.types import BlockRecord
 from node.pb.vostro.ledger.v1 import ledger_pb2 as pb
 from node.services.convert import decode_receipt
-from node.services.streams import PART_BYTES, PROGRESS_BLOCKS, block_parts
+from node.services.feed import PROGRESS_BLOCKS
+from node.services.streams import PART_BYTES, block_parts
 from tests.kit import pay
 from tests.services_kit import WORD_SECONDS, Face, is_code, refused, serving
 

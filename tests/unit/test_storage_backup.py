@@ -86,6 +86,9 @@ def test_dropped_bodies_are_represented(tmp_path: Path) -> None:
         assert found.receipts(chain.blocks[1].height) == chain.blocks[1].receipts
 
 
+@pytest.mark.evidence(
+    "ENG2", asset="backups", threat="a damaged backup", mitigation="frames, hashes and an end"
+)
 def test_every_cut_and_every_flipped_bit_is_refused_with_its_offset(tmp_path: Path) -> None:
     _, store = made(tmp_path / "data", 4)
     data = backup_of(store)

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from node.ledger import codec, hashing
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ledger import Discarded
-from node.ledger.transactions import CREATED_AHEAD_MS, OPERATION_WORK, SIGNATURE_WORK, TRANSACTION_WORK, parse
+from node.ledger.transactions import OPERATION_WORK, SIGNATURE_WORK, TRANSACTION_WORK, parse
 from node.ledger.types import (
+    CREATED_AHEAD_MS,
     TRANSACTION_BYTES_MAX,
     Operation,
     Receipt,
@@ -133,6 +134,9 @@ def test_bytes_that_are_no_transaction_discard(raw: bytes, world: Consortium) ->
     expect_discarded(world, raw, LedgerError.MALFORMED)
 
 
+@pytest.mark.evidence(
+    "TX2", asset="balances", threat="altered transactions", mitigation="signatures over canonical bytes"
+)
 def test_every_truncation_and_every_flipped_bit_of_a_transaction_discards(world: Consortium) -> None:
     good = world.make("PA", pay("PA/main", "KB/main", 1))
     broken = [good[:length] for length in range(len(good))]

@@ -64,6 +64,9 @@ def test_unsorted_and_duplicate_signatures_discard(world: Consortium) -> None:
     assert applied(world, with_signatures(body, [first, second, third]))
 
 
+@pytest.mark.evidence(
+    "ACT1", asset="balances", threat="a member signs for another", mitigation="keys belong to members"
+)
 def test_a_signature_by_the_wrong_key_over_the_wrong_words_or_with_a_flipped_bit_discards(
     world: Consortium,
 ) -> None:
@@ -89,6 +92,12 @@ def test_a_signature_by_the_wrong_key_over_the_wrong_words_or_with_a_flipped_bit
     assert applied(world, with_signatures(body, [one, two]))
 
 
+@pytest.mark.evidence(
+    "TX1",
+    asset="balances",
+    threat="a signature for another purpose",
+    mitigation="signatures name their purpose",
+)
 def test_every_signature_counts_even_where_one_would_do(world: Consortium) -> None:
     stranger = KeySignature(officer("stranger").key_id, bytes(64))
     body = world.body("PA", pay("PA/main", "KB/main", 1))
@@ -96,6 +105,12 @@ def test_every_signature_counts_even_where_one_would_do(world: Consortium) -> No
     expect_discarded(world, with_signatures(body, entries), LedgerError.UNKNOWN_KEY)
 
 
+@pytest.mark.evidence(
+    "KEY7",
+    asset="signing keys",
+    threat="an old or stolen key signs on",
+    mitigation="heights of retirement and revocation",
+)
 def test_a_retired_key_signs_up_to_the_height_before_its_retirement(world: Consortium) -> None:
     (name,) = team(world, 1)
     last = world.height + 4
@@ -107,6 +122,12 @@ def test_a_retired_key_signs_up_to_the_height_before_its_retirement(world: Conso
     )
 
 
+@pytest.mark.evidence(
+    "KEY7",
+    asset="signing keys",
+    threat="an old or stolen key signs on",
+    mitigation="heights of retirement and revocation",
+)
 def test_a_key_signs_from_the_next_transaction_on_and_a_revoked_one_no_more_from_there(
     world: Consortium,
 ) -> None:
@@ -193,6 +214,9 @@ def test_the_strictest_rule_that_fits_says_how_many_officers(
         assert expect_discarded(world, raw, LedgerError.POLICY_NOT_MET).details["required"] in (2, 3)
 
 
+@pytest.mark.evidence(
+    "ACT2", asset="balances", threat="one officer splits an amount", mitigation="rules weigh the sum"
+)
 def test_an_amount_split_inside_one_transaction_is_weighed_as_one(world: Consortium) -> None:
     policed(world, Rule("transfers", "send", "CZK", 100, 2))
     split = [pay("PA/main", "KB/main", 50), pay("PA/main", "CNB/main", 50)]
@@ -201,6 +225,9 @@ def test_an_amount_split_inside_one_transaction_is_weighed_as_one(world: Consort
     assert applied(world, world.make("PA", *split, officers=("PA-officer", "three")))
 
 
+@pytest.mark.evidence(
+    "ACT2", asset="balances", threat="one officer splits an amount", mitigation="rules weigh the sum"
+)
 def test_amounts_of_all_methods_that_a_rule_fits_are_weighed_together(world: Consortium) -> None:
     policed(world, Rule("transfers", "*", "CZK", 100, 2))
     single = pay("PA/main", "KB/main", 60)
@@ -210,6 +237,12 @@ def test_amounts_of_all_methods_that_a_rule_fits_are_weighed_together(world: Con
     assert applied(world, world.make("PA", batch))
 
 
+@pytest.mark.evidence(
+    "ACT2",
+    asset="signing keys",
+    threat="one officer changes the policy",
+    mitigation="the strictest rule decides",
+)
 def test_keys_and_policy_are_changed_by_as_many_officers_as_the_strictest_rule_asks_for(
     world: Consortium,
 ) -> None:
@@ -225,6 +258,9 @@ def test_keys_and_policy_are_changed_by_as_many_officers_as_the_strictest_rule_a
     assert applied(world, world.make("PA", op("members", "set_policy", ()), officers=("PA-officer", "three")))
 
 
+@pytest.mark.evidence(
+    "ACT2", asset="balances", threat="one officer splits an amount", mitigation="rules weigh the sum"
+)
 def test_the_total_of_a_batch_is_what_the_policy_weighs(world: Consortium) -> None:
     policed(world, Rule("transfers", "*", "CZK", 100, 2))
     legs = (("KB/main", 60, ""), ("CNB/main", 40, ""))
@@ -239,6 +275,9 @@ def test_a_rule_without_an_amount_binds_methods_that_have_none(world: Consortium
     assert applied(world, world.make("PA", pay("PA/main", "KB/main", 1)))
 
 
+@pytest.mark.evidence(
+    "ACT3", asset="membership", threat="too few administrators act", mitigation="k of n holders"
+)
 def test_administrators_need_as_many_as_genesis_says(world: Consortium) -> None:
     resume = op("members", "resume", "GONE")
     expect_discarded(world, world.make("ADMIN", resume, officers=("chair",)), LedgerError.POLICY_NOT_MET)

@@ -279,8 +279,17 @@ def files() -> dict[str, bytes]:
         "receipt_refused.json": write_document(world.receipt_file(4, 5)),
         "receipt_later.json": write_document(world.receipt_file(4, 2, certified_height=9)),
         "checkpoint.json": write_document(make_checkpoint(world.genesis, header)),
+        "snapshot.json": json.dumps(snapshot_vector(world), indent=1).encode() + b"\n",
         "formats.json": json.dumps(values(), indent=1, ensure_ascii=False).encode() + b"\n",
     }
+
+
+def snapshot_vector(world: World) -> dict[str, Any]:
+    """A snapshot of the whole chain."""
+    made = world.store.make_snapshot()
+    chunks = [world.store.snapshot_chunk(made.height, at) for at in range(made.chunks)]
+    fields = made._asdict() | {"chunks": chunks, "app_hash": world.ledger.info().app_hash}
+    return dict(_hexed(fields))
 
 
 def _shown(value: Any) -> Any:

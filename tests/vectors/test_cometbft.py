@@ -88,6 +88,9 @@ def test_a_set_keeps_cometbfts_order_and_addresses(answer: Answer) -> None:
     assert addresses == [entry["address"] for entry in answer.validators]
 
 
+@pytest.mark.evidence(
+    "CFT1", asset="receipts", threat="a forged commit", mitigation="more than two thirds of the power signed"
+)
 def test_every_changed_byte_of_a_real_commit_is_refused() -> None:
     chance = random.Random(4)
     tried = 0
@@ -106,6 +109,9 @@ def test_every_changed_byte_of_a_real_commit_is_refused() -> None:
 FOUR = next(answer for answer in ANSWERS if answer.run == "four validators")
 
 
+@pytest.mark.evidence(
+    "CFT1", asset="receipts", threat="a forged commit", mitigation="more than two thirds of the power signed"
+)
 def test_more_than_two_thirds_means_strictly_more() -> None:
     signed = FOUR.signed
     for count, enough in ((1, False), (2, False), (3, True)):
@@ -116,6 +122,9 @@ def test_more_than_two_thirds_means_strictly_more() -> None:
     assert not light.has_two_thirds(replace(three, votes=voters))
 
 
+@pytest.mark.evidence(
+    "CFT1", asset="receipts", threat="a forged commit", mitigation="more than two thirds of the power signed"
+)
 def test_absent_votes_and_votes_for_nil_are_not_counted() -> None:
     commit = json.loads(json.dumps(FOUR.commit))
     voted = [vote for vote in commit["commit"]["signatures"] if vote["block_id_flag"] == 2]

@@ -126,6 +126,12 @@ def test_a_signature_with_a_nonce_from_the_message_verifies_everywhere() -> None
 # --- what is refused ----
 
 
+@pytest.mark.evidence(
+    "GM1",
+    asset="signing keys",
+    threat="forged and malleable SM2 signatures",
+    mitigation="one form under one identity",
+)
 def test_each_of_512_flipped_bits_breaks_an_sm2_signature() -> None:
     flipped = [
         CHECK._replace(
@@ -154,6 +160,12 @@ def test_each_of_264_flipped_bits_of_the_key_is_another_key_or_none() -> None:
 @pytest.mark.parametrize(
     "identity",
     [b"", b"ALICE123@YAHOO.COM", b"1234567812345679", b"123456781234567", b"12345678123456780", bytes(16)],
+)
+@pytest.mark.evidence(
+    "GM1",
+    asset="signing keys",
+    threat="forged and malleable SM2 signatures",
+    mitigation="one form under one identity",
 )
 def test_a_signature_under_another_identity_is_refused(identity: bytes) -> None:
     secret = int.from_bytes(VECTOR["secret"], "big")
@@ -222,6 +234,12 @@ def der_variants() -> list[bytes]:
     ]
 
 
+@pytest.mark.evidence(
+    "GM1",
+    asset="signing keys",
+    threat="forged and malleable SM2 signatures",
+    mitigation="one form under one identity",
+)
 def test_no_variant_of_der_and_no_other_form_is_a_signature() -> None:
     variants = der_variants()
     answers = [holds(CHECK._replace(signature=variant)) for variant in variants]
@@ -257,6 +275,12 @@ def test_an_x_off_the_curve_or_beyond_the_prime_is_no_sm2_key() -> None:
             assert not VERIFIER.is_valid_key("sm2", bytes([sign]) + curve.to_32(x + curve.P))
 
 
+@pytest.mark.evidence(
+    "GM1",
+    asset="signing keys",
+    threat="forged and malleable SM2 signatures",
+    mitigation="one form under one identity",
+)
 def test_the_one_key_under_which_every_s_verifies_is_no_key() -> None:
     """With d = n - 1 the point of s(1 + d) + r d does not depend on s; libcrypto accepts it, we do not."""
     key = curve.compress((curve.G[0], curve.P - curve.G[1]))

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from node.engine.cometbft.guard import (
     LastVote,
     Position,
@@ -55,6 +57,12 @@ def sign_bytes(height: int, round_: int, step: Step, content: str) -> bytes:
     return vote_sign_bytes(CHAIN, vote)
 
 
+@pytest.mark.evidence(
+    "VAL1",
+    asset="validators' keys",
+    threat="two votes of one position",
+    mitigation="a guard as CometBFT's own",
+)
 def test_the_guard_decides_every_transition_as_cometbft_does() -> None:
     tried: Counter[str] = Counter()
     for row in VECTORS["transitions"]:

@@ -48,6 +48,9 @@ def test_an_honest_file_verifies(name: str, trust: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.evidence(
+    "ACT13", asset="receipts", threat="a changed receipt file", mitigation="every byte is bound"
+)
 def test_a_change_of_any_byte_of_any_hex_field_is_refused_by_both(name: str) -> None:
     chance = random.Random(name)
     file = load(name)
@@ -214,6 +217,9 @@ EDITS: dict[str, tuple[Callable[[], File], Callable[[File], None], ReceiptProble
 
 
 @pytest.mark.parametrize("what", EDITS)
+@pytest.mark.evidence(
+    "ACT13", asset="receipts", threat="a changed receipt file", mitigation="every byte is bound"
+)
 def test_what_was_exchanged_is_refused_by_both_for_the_same_reason(what: str) -> None:
     make, change, problem = EDITS[what]
     file = make()
@@ -257,6 +263,12 @@ def receipt_of(file: File) -> Receipt:
     return receipt
 
 
+@pytest.mark.evidence(
+    "ACT10",
+    asset="receipts",
+    threat="an operator forges a receipt",
+    mitigation="hashes and signatures bind every field",
+)
 def test_a_receipt_of_another_transaction_or_height_is_refused_even_where_it_is_certified() -> None:
     honest = receipt_of(golden.golden().receipt_file(5, 0))
     assert both(alone_with(honest)) is None
@@ -264,6 +276,12 @@ def test_a_receipt_of_another_transaction_or_height_is_refused_even_where_it_is_
     assert both(alone_with(replace(honest, height=6))) is P.RECEIPT_DIFFERS
 
 
+@pytest.mark.evidence(
+    "ACT10",
+    asset="receipts",
+    threat="an operator forges a receipt",
+    mitigation="hashes and signatures bind every field",
+)
 def test_a_bad_signature_of_a_member_is_refused_even_where_it_is_certified() -> None:
     file = golden.golden().receipt_file(5, 0)
     signed = bytearray.fromhex(file["transaction"])
@@ -281,6 +299,12 @@ def test_a_header_that_names_another_authority_is_refused() -> None:
     assert both(certified(replace(header_of(file), authority_root=bytes(32)), file)) is P.AUTHORITY_DIFFERS
 
 
+@pytest.mark.evidence(
+    "ACT10",
+    asset="receipts",
+    threat="an operator forges a receipt",
+    mitigation="hashes and signatures bind every field",
+)
 def test_a_header_that_another_key_signed_is_refused() -> None:
     file = golden.golden().receipt_file(5, 0)
     message = hashing.SIGN_HEADER + golden.golden().chain_id + bytes.fromhex(file["app_hash"])

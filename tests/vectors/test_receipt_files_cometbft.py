@@ -106,6 +106,9 @@ def test_the_frozen_files_are_those_that_the_program_makes() -> None:
 @pytest.mark.parametrize(
     ("name", "trust"), [("receipt_cometbft.json", GENESIS), ("receipt_moved.json", SEQUENCED)]
 )
+@pytest.mark.evidence(
+    "ACT13", asset="receipts", threat="a changed receipt file", mitigation="every byte is bound"
+)
 def test_a_change_of_any_byte_of_what_certifies_is_refused_by_both(name: str, trust: bytes) -> None:
     chance = random.Random(name)
     file = load(name)
@@ -297,6 +300,9 @@ FILES: dict[str, tuple[Callable[[], File], ReceiptProblem]] = {
 
 
 @pytest.mark.parametrize("what", FILES)
+@pytest.mark.evidence(
+    "ACT13", asset="receipts", threat="a changed receipt file", mitigation="every byte is bound"
+)
 def test_what_was_exchanged_or_forged_is_refused_by_both_for_the_same_reason(what: str) -> None:
     make, problem = FILES[what]
     assert both(make()) is problem

@@ -153,6 +153,12 @@ def test_a_signer_makes_the_published_key_and_signature(algorithm: str, vector: 
 
 
 @EACH
+@pytest.mark.evidence(
+    "TX4",
+    asset="signing keys",
+    threat="forged and malleable signatures",
+    mitigation="one rule of verification",
+)
 def test_each_of_512_flipped_bits_breaks_a_signature(check: Check) -> None:
     flipped = [
         check._replace(
@@ -213,6 +219,12 @@ def test_all_196_pairs_of_small_order_encodings_are_valid_under_zip_215() -> Non
     assert all(VERIFIER.verify(checks))
 
 
+@pytest.mark.evidence(
+    "TX4",
+    asset="signing keys",
+    threat="forged and malleable signatures",
+    mitigation="one rule of verification",
+)
 def test_none_of_the_14_small_order_encodings_may_be_registered() -> None:
     assert [key.hex() for key in small_order_encodings() if VERIFIER.is_valid_key("ed25519", key)] == []
 
@@ -281,6 +293,12 @@ def p256_signature(r: int, s: int) -> Check:
     return SAMPLE._replace(signature=r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
 
+@pytest.mark.evidence(
+    "TX4",
+    asset="signing keys",
+    threat="forged and malleable signatures",
+    mitigation="one rule of verification",
+)
 def test_the_high_s_of_a_valid_signature_is_refused() -> None:
     assert holds(*p256_signature(R, S))
     assert not holds(*p256_signature(R, P256_ORDER - S))
@@ -309,6 +327,12 @@ def test_r_and_s_in_more_than_32_bytes_are_refused() -> None:
         assert not holds(*SAMPLE._replace(signature=signature))
 
 
+@pytest.mark.evidence(
+    "TX4",
+    asset="signing keys",
+    threat="forged and malleable signatures",
+    mitigation="one rule of verification",
+)
 def test_a_der_signature_is_refused() -> None:
     der = encode_dss_signature(R, S)
     assert not holds(*SAMPLE._replace(signature=der))

@@ -5,7 +5,8 @@ that is none raises ``Malformed`` and is never answered as if it had been unders
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from enum import IntEnum
+from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
@@ -13,6 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from node.engine.cometbft import abci
 from node.pb.cometbft.abci.v2 import abci_pb2 as pb
+
+E = TypeVar("E", bound=IntEnum)
 
 NS: Final = 1_000_000_000
 VARINT_BYTES_MAX: Final = 5
@@ -235,7 +238,7 @@ def _block(
     request: pb.ProcessProposalRequest | pb.FinalizeBlockRequest, commit: pb.CommitInfo
 ) -> abci.DecidedBlock:
     votes = [
-        abci.Vote(vote.validator.address, vote.validator.power, abci.BlockVote(vote.block_id_flag))
+        abci.Vote(vote.validator.address, vote.validator.power, _known(abci.BlockVote, vote.block_id_flag))
         for vote in commit.votes
     ]
     return abci.DecidedBlock(
@@ -263,10 +266,18 @@ def _finalized(said: abci.FinalizeAnswer) -> pb.FinalizeBlockResponse:
     )
 
 
+def _known(kinds: type[E], number: int) -> E:
+    """The word behind a number of the wire. Raises Malformed."""
+    try:
+        return kinds(number)
+    except ValueError as error:
+        raise Malformed(f"{number} is no {kinds.__name__}") from error
+
+
 def _misbehavior(seen: Sequence[pb.Misbehavior]) -> tuple[abci.Misbehavior, ...]:
     told = [
         abci.Misbehavior(
-            abci.MisbehaviorKind(each.type),
+            _known(abci.MisbehaviorKind, each.type),
             each.validator.address,
             each.validator.power,
             each.height,

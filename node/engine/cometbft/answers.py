@@ -6,7 +6,6 @@ light.check_signed_header judges it.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -45,7 +44,7 @@ def read_signed_header(commit: Mapping[str, Any], validators: Sequence[Mapping[s
         signed = _signed_header(commit, validators)
         # The records' bounds hold for what came from outside, too.
         return msgspec.convert(msgspec.to_builtins(signed, builtin_types=(bytes,)), SignedHeader)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise AnswerRefused(f"CometBFT's answer cannot be read: {error!r}") from error
 
 

@@ -11,7 +11,9 @@ not tell how far CometBFT came. The place record in CometBFT's home does. A home
 nothing, and Info says 0, so that a ledger can move here from the embedded engine.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,6 +22,7 @@ import structlog
 from node.engine.cometbft.abci import (
     ApplyAnswer,
     CheckTxAnswer,
+    ConsensusParams,
     DecidedBlock,
     FinalizeAnswer,
     InfoAnswer,
@@ -37,12 +40,14 @@ from node.engine.cometbft.abci import (
     ValidatorPower,
 )
 from node.engine.cometbft.bundles import Bundles, Met
+from node.engine.cometbft.home import params_of
 from node.engine.ports import DurableStore
 from node.engine.record import RecordFile, RecordMissing
-from node.ledger.errors import InvariantViolated, Rejected
-from node.ledger.ledger import Finalized, Ledger
+from node.ledger.bundles import Judged
+from node.ledger.errors import InvariantViolated, LedgerError, Rejected
+from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.transactions import Candidate
-from node.ledger.types import Authority, Block, Evidence, Height, Record, TimeMs
+from node.ledger.types import Authority, Block, Evidence, Height, Receipt, Record, TimeMs
 
 NS_PER_MS: Final = 1_000_000
 PLACE_BYTES: Final = 256
@@ -69,22 +74,28 @@ class CometPlace(Record, frozen=True):
 
 
 class Snapshots(Protocol):
-    """Makes and takes snapshots (state sync)."""
+    """Makes and takes snapshots (state_sync.py)."""
 
-    async def list(self) -> Sequence[Snapshot]:
-        """Those that are whole."""
+    def list(self) -> Sequence[Snapshot]:
+        """Those that are whole. Any thread."""
 
-    async def offer(self, snapshot: Snapshot, app_hash: bytes) -> OfferResult:
-        """Shall it be restored?"""
+    def load(self, height: int, format_: int, chunk: int) -> bytes:
+        """One chunk; empty if there is none. Any thread."""
 
-    async def load(self, height: int, format_: int, chunk: int) -> bytes:
-        """One chunk; empty if there is none."""
+    def offer(self, snapshot: Snapshot, app_hash: bytes) -> OfferResult:
+        """Shall it be restored? Thread *decide*."""
 
-    async def apply(self, index: int, chunk: bytes, sender: str) -> ApplyAnswer:
-        """Take one chunk."""
+    def apply(self, index: int, chunk: bytes, sender: str) -> ApplyAnswer:
+        """Take one chunk. Thread *decide*."""
 
-    def retain_height(self) -> int:
-        """The height below which CometBFT may forget blocks; 0: keep all."""
+    def retain_height(self, height: int) -> int:
+        """The height below which CometBFT may forget blocks, once ``height`` is committed; 0: keep all."""
+
+    def notice(self) -> None:
+        """A block is durable."""
+
+    async def run(self, on_decide: OnDecide) -> None:
+        """Make snapshots that are due, until cancelled."""
 
 
 def unwitnessed(block: DecidedBlock) -> None:
@@ -106,12 +117,13 @@ class LedgerApplication:
         on_decide: OnDecide,
         committed: Callable[[int, Finalized, Sequence[Candidate]], None],
         alarm: Callable[[str], None],
+        restored: Callable[[], None],
         snapshots: Snapshots | None = None,
         witness: Callable[[DecidedBlock], None] = unwitnessed,
     ) -> None:
         """home: CometBFT's directory. chain_id: as CometBFT has it. committed: told of every durable block
-        (height, result, its transactions in order) on the event loop. witness: sees every decided block.
-        Raises RecordUnusable.
+        (height, result, its transactions in order) on the event loop; restored: told there that the ledger
+        stands at a snapshot now. witness: sees every decided block. Raises RecordUnusable.
         """
         self._ledger = ledger
         self._store = store
@@ -122,6 +134,7 @@ class LedgerApplication:
         self._on_decide = on_decide
         self._committed = committed
         self._alarm = alarm
+        self._restored = restored
         self._snapshots = snapshots
         self._witness = witness
         self._place = self._opened()
@@ -139,11 +152,12 @@ class LedgerApplication:
     async def info(self, request: InfoRequest) -> InfoAnswer:
         """Where the application stands under this home."""
         info = self._ledger.info()
-        height = self._height()
-        protocol = self._ledger.standing.protocol(max(info.height, height))
+        height = self.height
+        protocol = self._ledger.standing.protocol(max(info.height, height) + 1)
         return InfoAnswer(height, info.app_hash if height else b"", protocol, self._version)
 
-    def _height(self) -> int:
+    @property
+    def height(self) -> int:
         """The last height committed under this home: the ledger's head, or a quiet block behind it. A place
         that names another app hash belongs to a newer copy of the ledger, and CometBFT replays what this one
         lacks.
@@ -203,9 +217,7 @@ class LedgerApplication:
     async def check_tx(self, tx: bytes, *, recheck: bool) -> CheckTxAnswer:
         """May this bundle wait in the mempool?"""
         try:
-            judged = self._bundles.meet(tx).judged
-            self._bundles.check_shunned(judged.node)
-            return CheckTxAnswer(gas_wanted=self._ledger.check_tx(judged))
+            return CheckTxAnswer(gas_wanted=self._bundles.admit(tx))
         except Rejected as rejected:
             error = rejected.error
             return CheckTxAnswer(error.code, log=str(rejected), codespace=error.codespace)
@@ -230,6 +242,7 @@ class LedgerApplication:
                 self._alarm(f"block {block.height} proposed by {block.proposer.hex()} is refused: {rejected}")
                 return False
         if self._ledger.process_proposal(judged):
+            self._bundles.begin_all(block.txs)
             return True
         self._alarm(f"block {block.height} proposed by {block.proposer.hex()} breaks a block's bounds")
         return False
@@ -240,17 +253,47 @@ class LedgerApplication:
         """Run a decided block; nothing is durable yet."""
         self._witness(block)
         met = self._met(block)
-        await self._bundles.verified(met)
-        candidates = tuple([candidate for each in met for candidate in each.judged.candidates])
+        judged = [each.judged for each in met]
+        silenced = await self._on_decide(self._ledger.silenced, judged)
+        await self._bundles.verified([each for each, is_out in zip(met, silenced, strict=True) if not is_out])
+        candidates = tuple([candidate for bundle in judged for candidate in bundle.candidates])
         evidence = tuple([_evidence(entry) for entry in block.misbehavior if entry.kind in KINDS])
-        finalized: Finalized = await self._on_decide(
-            self._ledger.finalize_block, Block(block.height, block.time_ms, candidates, evidence)
-        )
+        finalized: Finalized = await self._on_decide(self._run, block, judged, silenced, evidence)
         self._decided = block, finalized, candidates
         for text in finalized.alarms:
             self._alarm(text)
         updates = [ValidatorPower(change.public_key, change.power) for change in finalized.updates]
-        return FinalizeAnswer(finalized.app_hash, (TxResult(),) * len(block.txs), tuple(updates))
+        return FinalizeAnswer(
+            finalized.app_hash, (TxResult(),) * len(block.txs), tuple(updates), self._new_params(block.height)
+        )
+
+    def _new_params(self, height: int) -> ConsensusParams | None:
+        """Where the next height has another protocol, CometBFT's headers say so from there on: a node that
+        begins from a snapshot is held to it.
+        """
+        ledger = self._ledger
+        number = ledger.next_protocol()
+        return params_of(ledger.genesis, number) if number != ledger.standing.protocol(height) else None
+
+    def _run(
+        self,
+        block: DecidedBlock,
+        bundles: Sequence[Judged],
+        silenced: Sequence[bool],
+        evidence: tuple[Evidence, ...],
+    ) -> Finalized:
+        """Thread *decide*: the items of silenced bundles are discarded unseen, the others run."""
+        heard = [bundle for bundle, is_out in zip(bundles, silenced, strict=True) if not is_out]
+        items = tuple([candidate for bundle in heard for candidate in bundle.candidates])
+        finalized = self._ledger.finalize_block(Block(block.height, block.time_ms, items, evidence))
+        if len(heard) == len(bundles):
+            return finalized
+        ran = iter(finalized.outcomes)
+        outcomes: list[Receipt | Discarded] = []
+        for bundle, is_out in zip(bundles, silenced, strict=True):
+            inactive = Discarded(LedgerError.NODE_INACTIVE, {"key_id": bundle.node.hex()})
+            outcomes += [inactive if is_out else next(ran) for _ in bundle.candidates]
+        return replace(finalized, outcomes=tuple(outcomes))
 
     def _met(self, block: DecidedBlock) -> list[Met]:
         met: list[Met] = []
@@ -269,7 +312,10 @@ class LedgerApplication:
         await self._on_decide(self._persist, block, finalized)
         self._bundles.forget(block.txs)
         self._committed(block.height, finalized, candidates)
-        return self._snapshots.retain_height() if self._snapshots else 0
+        if self._snapshots is None:
+            return 0
+        self._snapshots.notice()
+        return self._snapshots.retain_height(block.height)
 
     def _persist(self, block: DecidedBlock, finalized: Finalized) -> None:
         """Thread *decide*: the ledger, then the log (the commit point), then the place."""
@@ -283,21 +329,39 @@ class LedgerApplication:
 
     async def list_snapshots(self) -> Sequence[Snapshot]:
         """The snapshots to offer to peers."""
-        return await self._snapshots.list() if self._snapshots else ()
+        return await asyncio.to_thread(self._snapshots.list) if self._snapshots else ()
 
     async def offer_snapshot(self, snapshot: Snapshot, app_hash: bytes) -> OfferResult:
         """Shall this snapshot be restored?"""
-        return await self._snapshots.offer(snapshot, app_hash) if self._snapshots else OfferResult.ABORT
+        if self._snapshots is None:
+            return OfferResult.ABORT
+        offered: OfferResult = await self._on_decide(self._snapshots.offer, snapshot, app_hash)
+        return offered
 
     async def load_snapshot_chunk(self, height: int, format_: int, chunk: int) -> bytes:
         """One chunk of an offered snapshot."""
-        return await self._snapshots.load(height, format_, chunk) if self._snapshots else b""
+        if self._snapshots is None:
+            return b""
+        return await asyncio.to_thread(self._snapshots.load, height, format_, chunk)
 
     async def apply_snapshot_chunk(self, index: int, chunk: bytes, sender: str) -> ApplyAnswer:
         """Take one chunk of the accepted snapshot."""
         if self._snapshots is None:
             raise InvariantViolated("a chunk of a snapshot that was not accepted")
-        return await self._snapshots.apply(index, chunk, sender)
+        answer: ApplyAnswer = await self._on_decide(self._take, self._snapshots, index, chunk, sender)
+        if self.height:
+            self._restored()
+        return answer
+
+    def _take(self, snapshots: Snapshots, index: int, chunk: bytes, sender: str) -> ApplyAnswer:
+        """Thread *decide*. With the last chunk the ledger stands at the snapshot, and so does this home: from
+        there CometBFT goes on.
+        """
+        answer = snapshots.apply(index, chunk, sender)
+        info = self._ledger.info()
+        if any(info.app_hash) and self._place is None:
+            self._note(info.height, info.time_ms, info.app_hash)
+        return answer
 
     async def query(self, request: QueryRequest) -> QueryAnswer:
         """Nothing is read here: the node's own API answers questions."""

@@ -1,5 +1,5 @@
 """The bundles that this node has met and no block has decided yet: each is judged once and its clients'
-signatures are verified once, from the moment it is seen, whoever asks for it later.
+signatures are verified once, from the moment it is let in or proposed, whoever asks for it later.
 
 CheckTx, PrepareProposal, ProcessProposal and FinalizeBlock all come here with bytes. What always holds: a
 bundle that is here passes the one predicate of consensus (ledger.judge); what its signatures came to is with
@@ -22,6 +22,10 @@ from node.ledger.errors import LedgerError, Rejected
 from node.ledger.ledger import Ledger
 from node.ledger.ports import Check
 
+NODE_AT: Final = slice(4, 20)
+"""Where a bundle's encoding has its node's key id: behind an array of five, version 1, and a head of 16 bytes
+(docs/formats.md, "Bundle").
+"""
 KEPT_BYTES_MAX: Final = 128 * 1024 * 1024
 SHUNNED_SECONDS: Final = 30.0
 """How long the mempool takes nothing new of a node that handed on a false signature."""
@@ -31,9 +35,12 @@ VERIFY_SECONDS_MAX: Final = 5.0
 
 @dataclass(slots=True, eq=False)
 class Met:
-    """A bundle that passes the predicate. verifying: the answers under way, if any are."""
+    """A bundle that passes the predicate. is_begun: its signatures were given out to verify. verifying: the
+    answers under way, if any are.
+    """
 
     judged: Judged
+    is_begun: bool = False
     verifying: "asyncio.Future[list[bool]] | None" = None
 
 
@@ -67,24 +74,44 @@ class Bundles:
         met = self._met.get(name)
         if met is None:
             met = self._keep(name, Met(self._ledger.judge(raw)))
-            if met.judged.node != self._own:
-                self._verify(met)
         return met
+
+    def admit(self, raw: bytes) -> int:
+        """Let a bundle into the mempool and begin to verify it; its work. What is refused costs little and is
+        not kept. Raises Rejected (ledger.judge, ledger.check_tx, check_shunned).
+        """
+        self._check_shunned(raw[NODE_AT])  # its claim: who is not that node gains nothing by it
+        name = hashlib.sha256(raw).digest()
+        met = self._met.get(name) or Met(self._ledger.judge(raw))
+        work = self._ledger.check_tx(met.judged)
+        if name not in self._met:
+            self._keep(name, met)
+        self.begin(met)
+        return work
+
+    def begin(self, met: Met) -> None:
+        """Have a bundle's signatures verified, unless they are already."""
+        if not met.is_begun and met.judged.node != self._own:
+            met.is_begun = True
+            self._verify(met)
+
+    def begin_all(self, raws: Sequence[bytes]) -> None:
+        """Have what a proposal carries verified while the others vote, but for silenced nodes' bundles: the
+        block discards those unseen.
+        """
+        for met in [self.meet(raw) for raw in raws]:
+            if self._is_heard(met.judged):
+                self.begin(met)
 
     def add(self, judged: Judged) -> None:
         """Take a bundle of this node's own making; its signatures are verified already."""
-        self._keep(hashlib.sha256(judged.raw).digest(), Met(judged))
-
-    def check_shunned(self, node: bytes) -> None:
-        """Raises Rejected BAD_SIGNATURE for a node of which a signature was false lately."""
-        until = self._shunned.get(node)
-        if until is not None:
-            if asyncio.get_running_loop().time() < until:
-                raise Rejected(LedgerError.BAD_SIGNATURE, node=node.hex())
-            del self._shunned[node]
+        self._keep(hashlib.sha256(judged.raw).digest(), Met(judged, is_begun=True))
 
     async def verified(self, bundles: Iterable[Met]) -> None:
         """Once the workers have answered for these bundles; what they leave open the block verifies."""
+        bundles = list(bundles)
+        for met in bundles:
+            self.begin(met)
         waiting = [met.verifying for met in bundles if met.verifying and not met.verifying.done()]
         if waiting:
             await asyncio.wait(waiting, timeout=VERIFY_SECONDS_MAX)
@@ -95,6 +122,21 @@ class Bundles:
             met = self._met.pop(hashlib.sha256(raw).digest(), None)
             if met:
                 self._bytes -= len(raw)
+
+    def _is_heard(self, judged: Judged) -> bool:
+        try:
+            self._ledger.check_tx(judged)
+        except Rejected:
+            return False
+        return True
+
+    def _check_shunned(self, node: bytes) -> None:
+        """Raises Rejected BAD_SIGNATURE for a node of which a signature was false lately."""
+        until = self._shunned.get(node)
+        if until is not None:
+            if asyncio.get_running_loop().time() < until:
+                raise Rejected(LedgerError.BAD_SIGNATURE, node=node.hex())
+            del self._shunned[node]
 
     def _keep(self, name: bytes, met: Met) -> Met:
         self._met[name] = met

@@ -10,12 +10,12 @@ made from it verifies; what is missing is alarmed, and nothing newer is told unt
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from node.engine.cometbft import light
 from node.engine.cometbft.answers import AnswerRefused, read_signed_header
+from node.engine.cometbft.inherited import Link, check_succession, decode_link, encode_link, inherited
 from node.engine.cometbft.light import Certified, CommitRefused, SequencerHeader, SignedHeader
 from node.ledger import codec
 from node.ledger.genesis import authority_root, chain_id, suite_of
@@ -27,11 +27,11 @@ SCAN_MAX: Final = 1_000
 MARK_EVERY: Final = 10_000
 """Headers between two marks of how far the log was searched."""
 RETRY_SECONDS: Final = 1.0
+PACE_SECONDS: Final = 0.5
+"""Between two certificates: receipts do not need one of every height, and each costs CometBFT two answers."""
 
-_VALIDATORS: Final = b"v"
-_SEQUENCER: Final = b"s"
-
-Link = SequencerHeader | SignedHeader
+Elder = Callable[[], Awaitable[Sequence[tuple[int, bytes]]]]
+"""Asks another node for the hand-overs that it keeps: (height, content) of each, unread."""
 
 
 class CommitAnswer(Protocol):
@@ -58,6 +58,10 @@ class Blocks(Protocol):
     @property
     def durable_count(self) -> int:
         """How many blocks there are."""
+
+    @property
+    def first_position(self) -> int:
+        """Number of the first that is whole; above 0 where the log does not reach back to genesis."""
 
     def headers(self, first: int, limit: int) -> Sequence[BlockRecord]:
         """At most ``limit`` blocks from height ``first`` on."""
@@ -95,9 +99,11 @@ class ValidatorCertificates:
         initial_height: int = 1,
         alarm: Callable[[str], None],
         rpc_errors: tuple[type[Exception], ...] = (OSError,),
+        elders: Sequence[Elder] = (),
     ) -> None:
         """initial_height: the first that CometBFT decided; blocks below it are a sequencer's. verifier: of
-        Ed25519 by ZIP-215. rpc_errors: what ``rpc`` raises where there is no answer, or no such height.
+        Ed25519 by ZIP-215. rpc_errors: what ``rpc`` and ``elders`` raise where there is no answer, or no such
+        height. elders: nodes to ask for hand-overs of which neither the log nor CometBFT here knows.
         """
         self._rpc = rpc
         self._blocks = blocks
@@ -108,6 +114,7 @@ class ValidatorCertificates:
         self._chain = light.comet_chain_id(chain_id(genesis))
         self._initial_height = initial_height
         self._alarm = alarm
+        self._elders = tuple(elders)
         self._failures: tuple[type[Exception], ...] = (*rpc_errors, AnswerRefused, CommitRefused)
         self._alarmed = ""
         self._links: dict[int, Link] = {}
@@ -119,6 +126,12 @@ class ValidatorCertificates:
         self._noticed = asyncio.Event()
         self.newest: Certified | None = None
         """The newest certificate; None until there is one."""
+
+    @property
+    def settled(self) -> int:
+        """The height below which the log was searched and is needed here no more. Any thread."""
+        due = self._due[:1]
+        return due[0] - 1 if due else max(self._searched, 0)
 
     def notice(self, height: int) -> None:
         """CometBFT has decided this height, and our block of it, if it has one, is durable."""
@@ -133,6 +146,7 @@ class ValidatorCertificates:
             try:
                 await self.advance(self._height)
                 self._alarmed = ""
+                await asyncio.sleep(PACE_SECONDS)
             except self._failures as error:
                 if str(error) != self._alarmed:
                     self._alarmed = str(error)
@@ -162,27 +176,27 @@ class ValidatorCertificates:
         certified = await asyncio.to_thread(self._newest_below, height)
         if certified is None or signed.header.app_hash != certified.app_hash:
             raise CommitRefused(f"CometBFT's header of height {height} does not carry this node's app hash")
-        self.newest = Certified(certified.height, signed, self._before(signed))
+        try:
+            before = self._before(signed)
+        except CommitRefused as gap:
+            await self._inherit(signed.height, gap)
+            before = self._before(signed)
+        self.newest = Certified(certified.height, signed, before)
 
     # --- our own log --------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Take what is on the shelf, and the sequencer's hand-over where the chain began with one."""
         for height, content in self._shelf.load():
-            link = _decode(content)
+            link = decode_link(content)
             if link is not None:
                 self._links[height] = link
-        first = self._newest_below(self._initial_height)
-        if first is None:
-            raise CommitRefused(
-                f"the log does not reach back to the start of CometBFT, {self._initial_height}"
-            )
-        if self._initial_height > 1 and first.height not in self._links:
-            self._keep(_sequencer_header(first, self._genesis))
-        begin, signs_from = first.height, self._initial_height
+        first = self._first()
+        begin, signs_from = first.height, max(self._initial_height, first.height + 1)
+        if first.height >= self._initial_height:
+            signs_from = first.height + 2  # the log begins above genesis: what its first header names
         for link in self._sound(first):
-            if isinstance(link, SignedHeader):
-                begin, signs_from = link.height - 1, link.height + 1
+            begin, signs_from = link.height - 1, link.height + 1
         marked, kept = self._shelf.mark
         if marked > begin and kept == len(self._links):
             begin, signs_from = marked, marked + 2
@@ -192,20 +206,38 @@ class ValidatorCertificates:
         self._roots = [(signs_from, _root(named))]
         self._marked = self._searched = named.height
 
-    def _sound(self, first: BlockRecord) -> list[Link]:
-        """The hand-overs up to the first gap, which a damaged file leaves: from there on the log is searched
-        anew.
+    def _first(self) -> BlockRecord:
+        """The header of ours from which on the log tells who signs: the last before CometBFT began, or the
+        one behind which the log begins. Raises CommitRefused.
         """
-        sound: list[Link] = []
+        base = self._blocks.first_position - 1
+        height = self._blocks.height_at(base) if base >= 0 else None
+        if height is not None and height >= self._initial_height:
+            return self._blocks.headers(height, 1)[0]
+        first = self._newest_below(self._initial_height)
+        if first is None:
+            raise CommitRefused(
+                f"the log does not reach back to the start of CometBFT, {self._initial_height}"
+            )
+        if self._initial_height > 1 and first.height not in self._links:
+            self._keep(_sequencer_header(first, self._genesis))
+        return first
+
+    def _sound(self, first: BlockRecord) -> list[SignedHeader]:
+        """The hand-overs behind a header of ours up to the first gap, which a damaged file leaves: from there
+        on the log is searched anew.
+        """
+        sound: list[SignedHeader] = []
         following = b""
         for height in sorted(self._links):
             link = self._links[height]
-            if isinstance(link, SignedHeader):
-                root = authority_root(self._suite, light.authority_of(link.validators))
-                same = link.header.validators_hash == following if following else root == _root(first)
-                if not same:
-                    break
-                following = link.header.next_validators_hash
+            if not isinstance(link, SignedHeader) or height <= first.height + 1:
+                continue
+            root = authority_root(self._suite, light.authority_of(link.validators))
+            same = link.header.validators_hash == following if following else root == _root(first)
+            if not same:
+                break
+            following = link.header.next_validators_hash
             sound.append(link)
         return sound
 
@@ -254,39 +286,41 @@ class ValidatorCertificates:
         return signed
 
     def _keep(self, link: Link) -> None:
-        kind = _VALIDATORS if isinstance(link, SignedHeader) else _SEQUENCER
-        self._shelf.save(link.height, kind + codec.encode(link))
+        self._shelf.save(link.height, encode_link(link))
         self._links[link.height] = link
 
     def _before(self, signed: SignedHeader) -> tuple[Link, ...]:
-        """The hand-overs before a signed header. Raises CommitRefused where they do not lead to it."""
+        """The hand-overs before a signed header. Raises CommitRefused where they do not lead from genesis to
+        it.
+        """
         links = tuple([self._links[height] for height in sorted(self._links) if height < signed.height])
-        for before, after in pairwise((*links, signed)):
-            if (
-                isinstance(before, SignedHeader)
-                and isinstance(after, SignedHeader)
-                and before.header.next_validators_hash != after.header.validators_hash
-            ):
-                raise CommitRefused(f"a hand-over between {before.height} and {after.height} is missing")
+        check_succession((*links, signed), self._genesis, self._initial_height)
         return links
+
+    async def _inherit(self, below: int, gap: CommitRefused) -> None:
+        """Take from another node what happened before this node's log begins. Raises CommitRefused."""
+        reasons = [str(gap)]
+        for elder in self._elders:
+            try:
+                contents = await elder()
+                links = await asyncio.to_thread(
+                    inherited, contents, self._genesis, self._initial_height, self._verifier
+                )
+            except self._failures as error:
+                reasons.append(str(error))
+                continue
+            for link in links:
+                if link.height < below and link.height not in self._links:
+                    await asyncio.to_thread(self._keep, link)
+            return
+        raise CommitRefused("; ".join(reasons)) from gap
 
 
 _decode_header: Final[Callable[[bytes], Header]] = codec.trusted_decoder(Header)
-_decode_sequencer_header: Final[Callable[[bytes], SequencerHeader]] = codec.decoder(SequencerHeader)
 
 
 def _root(record: BlockRecord) -> bytes:
     return _decode_header(record.header).authority_root
-
-
-def _decode(content: bytes) -> Link | None:
-    """A hand-over from the shelf; None where another release wrote it."""
-    try:
-        if content[:1] == _VALIDATORS:
-            return light.decode_signed_header(content[1:])
-        return _decode_sequencer_header(content[1:]) if content[:1] == _SEQUENCER else None
-    except codec.NotCanonical:
-        return None
 
 
 def _sequencer_header(record: BlockRecord, genesis: Genesis) -> SequencerHeader:

@@ -25,6 +25,15 @@ from node.engine.cometbft.abci_server import AbciServer, Call
 from node.engine.cometbft.application import LedgerApplication, Snapshots, unwitnessed
 from node.engine.cometbft.bundler import Bundler, NodeSigner
 from node.engine.cometbft.bundles import Bundles
+from node.engine.cometbft.disagreement import (
+    Complaint,
+    Disagreement,
+    check_agreed,
+    keep,
+    read_complaint,
+    read_round,
+    report,
+)
 from node.engine.cometbft.home import Peer
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import RpcClient, RpcError
@@ -38,11 +47,14 @@ from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError
 from node.ledger.ledger import Discarded, Finalized, Ledger
 from node.ledger.transactions import Candidate
 
-STATUS_SECONDS: Final = 0.5
+STATUS_SECONDS: Final = 1.0
 DIAL_SECONDS: Final = 5.0
 QUORUM_LOST_HEARTBEATS: Final = 10
 QUORUM_LOST_SECONDS_MIN: Final = 10.0
 """No block for so many heartbeats, and at least so long, means that no quorum is there to decide."""
+STUCK_HEARTBEATS: Final = 3
+STUCK_SECONDS: Final = 3.0
+"""After so many heartbeats, and at least so long, without a block CometBFT is asked for its round."""
 WAIT_SECONDS: Final = 1.0
 """What this node accepts and has not had decided is at most what it had decided lately in this time."""
 PENDING_MIN: Final = 1_000
@@ -54,6 +66,9 @@ DRAIN_SECONDS: Final = 10.0
 COLLECT_ALL_EVERY: Final = 1_000
 
 log = structlog.get_logger("vostro.engine")
+
+
+MakeSnapshots = Callable[[Callable[[str], None]], Snapshots]
 
 
 class Certificates(Protocol):
@@ -87,29 +102,33 @@ class CometEngine(RunningLedger):
         peers: Sequence[Peer] = (),
         index: Places | None = None,
         clock_ms: Callable[[], int] = now_ms,
-        snapshots: Snapshots | None = None,
+        snapshots: MakeSnapshots | None = None,
         witness: Callable[[DecidedBlock], None] = unwitnessed,
         trace: Callable[[Call], None] | None = None,
     ) -> None:
         """signer: signs this node's bundles. home: CometBFT's directory. abci_socket: where CometBFT calls.
-        peers: kept connected. queue_max: transactions, however fast the network is. witness: sees every
-        decided block before it runs. Raises RecordUnusable.
+        peers: kept connected. queue_max: transactions, however fast the network is. snapshots: gives the part
+        that makes and takes them, told where its alarms go from any thread. witness: sees every decided block
+        before it runs. Raises RecordUnusable.
         """
         super().__init__(
             ledger, store, verifier, workers, queue_max=queue_max, index=index, clock_ms=clock_ms
         )
         self._queue_max = queue_max
         self._rpc = rpc
+        self._home = home
         self._peers = tuple(peers)
         self._bundles = Bundles(ledger, verifier, workers, own=signer.key_id, alarm=self.alarm)
         self._bundler = Bundler(
             ledger, self._bundles, signer, rpc,
             sequence=clock_ms() * 1_000_000, refused=self._door.answer_all,
         )  # fmt: skip
+        self._snapshots = snapshots(self._alarm_soon) if snapshots else None
         self._application = LedgerApplication(
             ledger, store, self._bundles, home,
             chain_id=comet_chain_id(ledger.chain.chain_id), version=version, on_decide=self._on_decide,
-            committed=self._committed, alarm=self.alarm, snapshots=snapshots, witness=witness,
+            committed=self._committed, alarm=self.alarm, restored=self._restored, snapshots=self._snapshots,
+            witness=witness,
         )  # fmt: skip
         self._server = AbciServer(
             self._application, abci_socket, failed=self.halt, closed=self._lost, trace=trace
@@ -117,10 +136,12 @@ class CometEngine(RunningLedger):
         self._comet: Comet | None = None
         self._certificates: Certificates | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._needed: list[asyncio.Task[None]] = []
         self._rate = 0.0
         self._block_began = 0.0
         self._blocks = 0
         self._runs = 0
+        self._disputed = -1
         self._idle = asyncio.Event()
         self.comet_height = 0
         """The last height that CometBFT decided, quiet ones included."""
@@ -131,20 +152,21 @@ class CometEngine(RunningLedger):
         self,
         comet: Comet,
         certificates: Certificates | None = None,
-        vote: Coroutine[Any, Any, None] | None = None,
+        *beside: Coroutine[Any, Any, None],
     ) -> None:
-        """Serve CometBFT, start it, and go on once it answers. vote: answers for the validator's key, where
-        CometBFT does not hold it. Raises SocketRefused, CometFailed.
+        """Serve CometBFT, start it, and go on once it answers. beside: what CometBFT needs while it runs: who
+        answers for the validator's key, ways to peers. Raises SocketRefused, CometFailed, and Disagreement
+        where this ledger is the one that stopped by it.
         """
+        self._loop = asyncio.get_running_loop()
         self._comet = comet
         self._certificates = certificates
         await self._server.start()
-        if vote:
-            self._run_beside(vote)
+        for follower in beside:
+            self._needed.append(self._run_beside(follower))
+        check_agreed(self._home, self._ledger.info().app_hash, self._store)
         await comet.start()
-        await wait_ready(self._rpc, comet)
-        if self.halted.is_set():
-            raise InvariantViolated(self.status().alarms[-1])
+        await self._ready(comet)
         self._ledger.publish()
         self._open()
         self._door.refusing = NodeError.STARTING  # until the first block shows a quorum
@@ -153,13 +175,31 @@ class CometEngine(RunningLedger):
         followers = [self._follow(), self._bundler.run(), self._keep_dialling()]
         if certificates:
             followers.append(certificates.run())
+        if self._snapshots:
+            followers.append(self._snapshots.run(self._on_decide))
         for follower in followers:
-            self._run_beside(follower)
+            self._tasks.append(self._run_beside(follower))
 
-    def _run_beside(self, follower: Coroutine[Any, Any, None]) -> None:
+    async def _ready(self, comet: Comet) -> None:
+        """Until CometBFT answers. Raises CometFailed, and InvariantViolated where the ledger halts first."""
+        ready = asyncio.ensure_future(wait_ready(self._rpc, comet))
+        halted = asyncio.ensure_future(self.halted.wait())
+        try:
+            await asyncio.wait((ready, halted), return_when=asyncio.FIRST_COMPLETED)
+            if self.halted.is_set():
+                raise InvariantViolated(self.halt_reason)
+            ready.result()
+        finally:
+            await _end((ready, halted))
+
+    def _alarm_soon(self, text: str) -> None:
+        """An alarm from any thread."""
+        self._loop.call_soon_threadsafe(self.alarm, text)
+
+    def _run_beside(self, follower: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.ensure_future(follower)
         task.add_done_callback(self._ended)
-        self._tasks.append(task)
+        return task
 
     async def stop(self) -> None:
         """Take nothing new, wait a bounded time for what was accepted, end CometBFT, then the rest."""
@@ -169,11 +209,10 @@ class CometEngine(RunningLedger):
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await self._idle.wait()
+        await _end(self._tasks)  # they ask CometBFT, and must not miss it
         if self._comet:
             await self._comet.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(self._needed)
         self._door.answer_all(self._bundler.give_up(), NodeError.UNKNOWN_OUTCOME)
         await self._server.stop()
         await self._rpc.close()
@@ -212,6 +251,15 @@ class CometEngine(RunningLedger):
         self._blocks += 1
         gc.collect(2 if self._blocks % COLLECT_ALL_EVERY == 0 else 0)
 
+    def _restored(self) -> None:
+        """A snapshot was taken in: readers and the door see it, and wait until CometBFT is level."""
+        info = self._ledger.info()
+        self._ledger.publish()
+        self.comet_height = self._begun_at = info.height
+        self._durable, self._door.height, self._time_ms = info, info.height, info.time_ms
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
     def _admit(self, decided: int) -> None:
         """Bound what may wait by what was decided lately."""
         now = asyncio.get_running_loop().time()
@@ -227,6 +275,24 @@ class CometEngine(RunningLedger):
         """A CometBFT has closed its connections."""
         if self._comet:
             self._comet.expect_end(pid)
+
+    def hear(self, line: str) -> None:
+        """CometBFT wrote an error. For ``Supervisor(said=...)``."""
+        if complaint := read_complaint(line):
+            self._dispute(complaint)
+
+    def _dispute(self, complaint: Complaint) -> None:
+        """An app hash is not this node's: halt where more than two thirds voted for it, else tell of it."""
+        height = self._application.height
+        if complaint.is_decided:
+            keep(self._home, height, complaint)
+            self.halt(Disagreement(report(height, complaint, self._store)))
+        elif self._disputed != height:
+            self._disputed = height
+            self.alarm(
+                f"a block {height + 1} was proposed upon app hash {complaint.theirs.hex()}; this node's is "
+                f"{complaint.ours.hex()}: the proposer's ledger differs, or this one"
+            )
 
     async def _follow(self) -> None:
         """Look after CometBFT, the door and what is dead, until cancelled."""
@@ -259,6 +325,18 @@ class CometEngine(RunningLedger):
             self._refuse(NodeError.NO_QUORUM, f"no block was decided for {idle:.0f} s")
         elif self._blocks:
             self._refuse(None, "")
+        if idle > max(STUCK_SECONDS, STUCK_HEARTBEATS * heartbeat) and not status.catching_up:
+            await self._look_at_round()
+
+    async def _look_at_round(self) -> None:
+        """Why is there no block? Where another supervisor has CometBFT's log, its round still tells."""
+        info = self._ledger.info()
+        try:
+            said = await self._rpc.consensus_state()
+        except RpcError:
+            return
+        if complaint := read_round(said, self._application.height, info.app_hash):
+            self._dispute(complaint)
 
     def _refuse(self, error: ErrorCode | None, why: str) -> None:
         """Close the door for a reason, told once; or open it."""
@@ -294,3 +372,9 @@ class CometEngine(RunningLedger):
                     await self._rpc.dial_peers(missing)
             except RpcError:  # it is starting; ``_look`` says so
                 continue
+
+
+async def _end(tasks: Sequence["asyncio.Future[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

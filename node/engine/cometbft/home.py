@@ -19,11 +19,14 @@ from typing import Any, Final
 import msgspec
 from nacl.signing import SigningKey
 
+from node.engine.cometbft.abci import ConsensusParams
 from node.engine.cometbft.abci_server import SOCKET_PATH_BYTES_MAX
 from node.ledger.types import Authority, Genesis
 
 VERSION: Final = "0.39.4"
 """The CometBFT that the node is made for."""
+HOME_VERSION: Final = b"vostro-home 1\n"
+"""What this release makes of a home; one that knows more says so here."""
 KEY_BYTES: Final = 32
 ADDRESS_BYTES: Final = 20
 CHAIN_ID_CHARACTERS_MAX: Final = 50
@@ -137,6 +140,11 @@ class Home:
     root: Path
 
     @property
+    def version(self) -> Path:
+        """Which release's home this is."""
+        return self.root / "VERSION"
+
+    @property
     def config(self) -> Path:
         """CometBFT's settings."""
         return self.root / "config" / "config.toml"
@@ -186,12 +194,20 @@ def write_home(root: Path, config: HomeConfig, genesis: bytes, keys: Keys) -> Ho
     """Make a home, or bring one up to date: settings are written again; the genesis file and keys only where
     they are missing. Raises HomeRefused where what is there belongs to another chain or node.
     """
+    home = write_keys(root, keys, own_validator=config.signer is None)
+    return complete_home(home.root, config, genesis)
+
+
+def write_keys(root: Path, keys: Keys, *, own_validator: bool = True) -> Home:
+    """Begin a home with its keys, before there is a genesis file. own_validator: whether the home has a key
+    that votes; false where a signer holds it. Raises HomeRefused where other keys are there.
+    """
     home = Home(root)
     for folder in (root, home.config.parent, home.validator_state.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _keep(home.genesis, genesis, "another chain's genesis file")
+    _check_version(home)
     _keep(home.node_key, node_key_json(keys.node), "another node's key")
-    if config.signer is None:
+    if own_validator:
         seed = keys.validator
         if seed is None and not home.validator_key.exists():
             seed = new_key()
@@ -199,6 +215,17 @@ def write_home(root: Path, config: HomeConfig, genesis: bytes, keys: Keys) -> Ho
             _keep(home.validator_key, validator_key_json(seed), "another validator's key")
         if not home.validator_state.exists():
             _write(home.validator_state, validator_state_json())
+    return home
+
+
+def complete_home(root: Path, config: HomeConfig, genesis: bytes) -> Home:
+    """Give a home that has its keys the chain and settings. Raises HomeRefused where it has no keys or
+    another chain.
+    """
+    home = Home(root)
+    if not home.node_key.exists():
+        raise HomeRefused(f"{root} has no node key: make it with `vostro consortium entry`")
+    _keep(home.genesis, genesis, "another chain's genesis file")
     _write(home.config, config_toml(config))
     return home
 
@@ -210,6 +237,7 @@ def renew_settings(root: Path, config: HomeConfig) -> Home:
     home = Home(root)
     if not home.genesis.exists():
         raise HomeRefused(f"{root} is no home of CometBFT: make it with `vostro consortium home`")
+    _check_version(home)
     _write(home.config, config_toml(config))
     return home
 
@@ -247,27 +275,26 @@ def genesis_json(
     """
     if not 0 < len(chain_id) <= CHAIN_ID_CHARACTERS_MAX:
         raise HomeRefused(f"CometBFT takes 1 to {CHAIN_ID_CHARACTERS_MAX} characters as a chain's id")
-    limits = genesis.limits
+    params = params_of(genesis, genesis.protocol)
     validators = sorted(
         genesis.authority if authority is None else authority, key=lambda entry: entry.public_key
     )
     for entry in validators:
         if entry.algorithm != KEY_ALGORITHM:
             raise HomeRefused(f"CometBFT's validators sign with {KEY_ALGORITHM}, not {entry.algorithm}")
-    block_bytes = min(limits.block_bytes_max + BLOCK_OVERHEAD_BYTES, BLOCK_BYTES_MAX)
     document = {
         "genesis_time": _rfc3339(genesis.time_ms),
         "chain_id": chain_id,
         "initial_height": str(initial_height),
         "consensus_params": {
-            "block": {"max_bytes": str(block_bytes), "max_gas": str(limits.block_work_max)},
+            "block": {"max_bytes": str(params.block_bytes_max), "max_gas": str(params.block_gas_max)},
             "evidence": {
-                "max_age_num_blocks": str(EVIDENCE_AGE_BLOCKS),
-                "max_age_duration": str(EVIDENCE_AGE_NS),
-                "max_bytes": str(EVIDENCE_BYTES_MAX),
+                "max_age_num_blocks": str(params.evidence_age_blocks),
+                "max_age_duration": str(params.evidence_age_ns),
+                "max_bytes": str(params.evidence_bytes_max),
             },
             "validator": {"pub_key_types": [KEY_ALGORITHM]},
-            "version": {"app": str(genesis.protocol)},
+            "version": {"app": str(params.app_version)},
             "abci": {"vote_extensions_enable_height": "0"},
             "authority": {"authority": ""},
         },
@@ -283,6 +310,19 @@ def genesis_json(
         "app_hash": "",
     }
     return _json(document)
+
+
+def params_of(genesis: Genesis, protocol: int) -> ConsensusParams:
+    """What CometBFT holds a chain of ours to; but for the protocol it never changes."""
+    limits = genesis.limits
+    return ConsensusParams(
+        min(limits.block_bytes_max + BLOCK_OVERHEAD_BYTES, BLOCK_BYTES_MAX),
+        limits.block_work_max,
+        EVIDENCE_AGE_BLOCKS,
+        EVIDENCE_AGE_NS,
+        EVIDENCE_BYTES_MAX,
+        protocol,
+    )
 
 
 def node_key_json(seed: bytes) -> bytes:
@@ -317,6 +357,17 @@ def config_toml(config: HomeConfig) -> bytes:
         lines += ["", f"[{section}]"] if section else []
         lines += [f"{name} = {_toml(value)}" for name, value in settings.items()]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _check_version(home: Home) -> None:
+    """Mark a home that has no version yet. Raises HomeRefused for another's."""
+    if not home.version.exists():
+        _write(home.version, HOME_VERSION)
+    elif (found := home.version.read_bytes()) != HOME_VERSION:
+        raise HomeRefused(
+            f"{home.root} is marked {found.decode(errors='replace').strip()!r} and this release knows "
+            f"{HOME_VERSION.decode().strip()!r}: start the release that marked it again; nothing was changed"
+        )
 
 
 def _settings(config: HomeConfig) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ files of ``LOG_BYTES_MAX`` are kept; the last lines are at hand for whoever repo
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +28,14 @@ log = structlog.get_logger()
 class ProcessLog:
     """The log of one run of CometBFT."""
 
-    def __init__(self, path: Path, *, bytes_max: int = LOG_BYTES_MAX) -> None:
-        """path: the file, appended to; what is full moves to ``path.1``."""
+    def __init__(
+        self, path: Path, *, bytes_max: int = LOG_BYTES_MAX, error: Callable[[str], None] | None = None
+    ) -> None:
+        """path: the file, appended to; what is full moves to ``path.1``. error: given every line that is an
+        error or no JSON, on the reading thread.
+        """
         self._path = path
+        self._error = error
         self._bytes_max = bytes_max
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._plain = 0
@@ -79,6 +85,9 @@ class ProcessLog:
         self._last.append(text)
         if self._quiet:
             return
+        is_error = ERROR_MARK in line if line.startswith(b"{") else bool(text.strip())
+        if self._error and is_error:
+            self._error(text)
         if line.startswith(b"{"):
             if ERROR_MARK in line:
                 self._tell_error(line, text)
@@ -90,7 +99,7 @@ class ProcessLog:
     def _tell_error(self, line: bytes, text: str) -> None:
         try:
             said: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.MsgspecError:
+        except ValueError:  # msgspec's own errors and bad UTF-8 are ValueErrors
             said = {"_msg": text}
         message = str(said.pop("_msg", ""))
         fields = {f"comet_{name}": str(value) for name, value in said.items() if name not in {"level", "ts"}}

@@ -360,7 +360,7 @@ def _reading(method: str) -> Iterator[None]:
     """Read an answer. Raises RpcError where it does not have its form."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RpcError(f"CometBFT's answer to {method} cannot be read: {error!r}", answered=True) from error
 
 
@@ -408,7 +408,9 @@ def _result(answer: bytes) -> Mapping[str, Any]:
         told = answer[:LOG_CHARACTERS_MAX].decode(errors="replace")
         raise RpcError(f"CometBFT's answer cannot be read: {told!r}", answered=True) from error
     if failure := said.get("error"):
-        told = f"{failure.get('message', '')}: {failure.get('data', '')}"[:LOG_CHARACTERS_MAX]
+        named = isinstance(failure, dict)
+        told = f"{failure.get('message', '')}: {failure.get('data', '')}" if named else str(failure)
+        told = told[:LOG_CHARACTERS_MAX]
         raise RpcError(f"CometBFT refused: {told}", answered=True)
     result = said.get("result")
     if not isinstance(result, dict):

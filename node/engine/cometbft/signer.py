@@ -103,6 +103,8 @@ class RemoteSigner:
             raise ValueError("a validator's key is Ed25519: CometBFT knows no other that is used here")
         self._signer, self._chain, self.alarm = signer, chain, alarm
         self.guard = Guard(record, chain, signer.public_key)
+        self.forbidden = ""
+        """Why nothing new may be signed now; empty: it may. Set from any thread (identity.py)."""
         self._precommits: dict[tuple[int, int], bytes] = {}
         self._known_above = self.guard.last.height
         self._remember(self.guard.last.position, bytes.fromhex(self.guard.last.signature))
@@ -164,6 +166,8 @@ class RemoteSigner:
         before = judge(self.guard.last, position, sign_bytes)
         if before is not None:
             return before
+        if self.forbidden:
+            raise SigningRefused(self.forbidden)
         signature = self._sign(sign_bytes)
         self.guard.keep(position, sign_bytes, signature)
         self._remember(position, signature)
@@ -213,7 +217,8 @@ class RemoteSigner:
             raise SigningRefused(f"this validator signs for {self._chain} only, not for {chain[:64]!r}")
 
     def _told(self, refused: SigningRefused) -> wire.RemoteSignerError:
-        self.alarm(f"the validator refused to sign: {refused}")
+        if str(refused) != self.forbidden:  # who forbade it has said so
+            self.alarm(f"the validator refused to sign: {refused}")
         return wire.RemoteSignerError(code=REFUSED, description=str(refused))
 
 

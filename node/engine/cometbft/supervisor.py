@@ -32,7 +32,7 @@ LOG_JOIN_SECONDS: Final = 1.0
 END_SECONDS: Final = 3.0
 """What a CometBFT that lost its application gets to end itself."""
 
-_LAUNCH: Final = """
+LAUNCH: Final = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it survives the exec below
 if os.getppid() != int(sys.argv[1]):
@@ -109,9 +109,11 @@ class Supervisor:
         sockets: Sequence[Path] = (),
         restarts: Restarts = Restarts(),
         arguments: Sequence[str] = (),
+        said: Callable[[str], None] | None = None,
     ) -> None:
         """alarm: learns of every unexpected end, on the event loop. sockets: those that CometBFT opens; what
         a crash left of them is removed before each start. arguments: further ones of ``cometbft start``.
+        said: given the errors that CometBFT writes, on the event loop.
         """
         self._binary = binary
         self._command = [str(binary), "start", "--home", str(home.root), *arguments]
@@ -119,6 +121,7 @@ class Supervisor:
         self._alarm = alarm
         self._sockets = tuple(sockets)
         self._restarts = restarts
+        self._said = said
         self._process: asyncio.subprocess.Process | None = None
         self._output: ProcessLog | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -203,14 +206,14 @@ class Supervisor:
 
     async def _spawn(self) -> None:
         """Start the process. Raises CometFailed."""
-        output = ProcessLog(self._log_file)
+        output = ProcessLog(self._log_file, error=self._hear(asyncio.get_running_loop()))
         pipe = -1
         try:
             for path in self._sockets:
                 path.unlink(missing_ok=True)
             pipe = output.open()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *self._command),
+                *(sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=pipe,
                 stderr=pipe,
@@ -223,6 +226,16 @@ class Supervisor:
                 os.close(pipe)
         self._output = output
         log.info("CometBFT started", pid=self._process.pid)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
+        """From the thread that reads to the event loop."""
+
+        def hear(line: str) -> None:
+            if self._said:
+                with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                    loop.call_soon_threadsafe(self._said, line)
+
+        return hear
 
     async def _end_output(self) -> None:
         if self._output:

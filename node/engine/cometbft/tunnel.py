@@ -7,7 +7,7 @@ believes nothing that it has not verified.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ import grpc
 import h11
 import msgspec
 import structlog
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 
 from node.pb.vostro.consensus.v1 import consensus_pb2 as pb
 from node.pb.vostro.consensus.v1 import consensus_pb2_grpc
@@ -22,6 +24,8 @@ from node.pb.vostro.consensus.v1 import consensus_pb2_grpc
 READ_BYTES: Final = 64 * 1024
 REQUEST_BYTES_MAX: Final = 64 * 1024
 ASK_SECONDS: Final = 10.0
+HANDOVERS_MAX: Final = 100_000
+DETAILS: Final = "grpc-status-details-bin"
 QUESTIONS: Final = {
     "commit": pb.QUESTION_COMMIT,
     "validators": pb.QUESTION_VALIDATORS,
@@ -135,10 +139,52 @@ class PeerDoor:
                 per_page=int(parameters.get("per_page", "0")),
             )
             answer = await self._stub.Ask(request, timeout=ASK_SECONDS)
-        except (ValueError, grpc.aio.AioRpcError) as error:
-            raise TunnelFailed(f"{self._target} does not answer {method}: {error}") from error
+        except ValueError as error:
+            raise TunnelFailed(f"{self._target} is asked for {method} with {parameters}") from error
+        except grpc.aio.AioRpcError as error:
+            raise TunnelFailed(f"{self._target} does not answer {method}: {_reason(error)}") from error
         return bytes(answer.result_json)
+
+    async def handovers(self) -> Sequence[tuple[int, bytes]]:
+        """(height, content) of the hand-overs that the peer keeps, ascending, unread. Raises TunnelFailed."""
+        found: dict[int, bytes] = {}
+        try:
+            while len(found) < HANDOVERS_MAX:
+                request = pb.ListHandoversRequest(after_height=max(found, default=0))
+                answer = await self._stub.ListHandovers(request, timeout=ASK_SECONDS)
+                more = {each.height: each.content for each in answer.handovers}
+                if not more or min(more) <= max(found, default=0):
+                    break
+                found |= more
+        except grpc.aio.AioRpcError as error:
+            raise TunnelFailed(f"{self._target} hands out no hand-overs: {_reason(error)}") from error
+        return sorted(found.items())
 
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
+
+
+def _reason(failure: grpc.aio.AioRpcError) -> str:
+    """What the peer's CometBFT said: a light client reads off that text whether a height is yet to come."""
+    texts = [failure.details() or failure.code().name]
+    for key, value in failure.trailing_metadata() or ():
+        if key == DETAILS:
+            status, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
+            try:
+                status.ParseFromString(value)
+            except DecodeError:
+                continue
+            texts += [info.metadata["reason"] for detail in status.details if detail.Unpack(info)]
+    return ": ".join(filter(None, texts))
+
+
+async def hold(tunnels: Sequence[RpcTunnel], doors: Sequence[PeerDoor]) -> None:
+    """Keep tunnels that are open, and the connections behind them, until cancelled."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        for tunnel in tunnels:
+            await tunnel.stop()
+        for door in doors:
+            await door.close()

@@ -24,19 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#vostro/consensus/v1/consensus.proto\x12\x13vostro.consensus.v1\"m\n\nAskRequest\x12/\n\x08question\x18\x01 \x01(\x0e\x32\x1d.vostro.consensus.v1.Question\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04page\x18\x03 \x01(\r\x12\x10\n\x08per_page\x18\x04 \x01(\r\"\"\n\x0b\x41skResponse\x12\x13\n\x0bresult_json\x18\x01 \x01(\x0c*q\n\x08Question\x12\x18\n\x14QUESTION_UNSPECIFIED\x10\x00\x12\x13\n\x0fQUESTION_COMMIT\x10\x01\x12\x17\n\x13QUESTION_VALIDATORS\x10\x02\x12\x1d\n\x19QUESTION_CONSENSUS_PARAMS\x10\x03\x32\\\n\x10\x43onsensusService\x12H\n\x03\x41sk\x12\x1f.vostro.consensus.v1.AskRequest\x1a .vostro.consensus.v1.AskResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#vostro/consensus/v1/consensus.proto\x12\x13vostro.consensus.v1\"m\n\nAskRequest\x12/\n\x08question\x18\x01 \x01(\x0e\x32\x1d.vostro.consensus.v1.Question\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04page\x18\x03 \x01(\r\x12\x10\n\x08per_page\x18\x04 \x01(\r\"\"\n\x0b\x41skResponse\x12\x13\n\x0bresult_json\x18\x01 \x01(\x0c\",\n\x14ListHandoversRequest\x12\x14\n\x0c\x61\x66ter_height\x18\x01 \x01(\x04\"+\n\x08Handover\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"I\n\x15ListHandoversResponse\x12\x30\n\thandovers\x18\x01 \x03(\x0b\x32\x1d.vostro.consensus.v1.Handover*q\n\x08Question\x12\x18\n\x14QUESTION_UNSPECIFIED\x10\x00\x12\x13\n\x0fQUESTION_COMMIT\x10\x01\x12\x17\n\x13QUESTION_VALIDATORS\x10\x02\x12\x1d\n\x19QUESTION_CONSENSUS_PARAMS\x10\x03\x32\xc4\x01\n\x10\x43onsensusService\x12H\n\x03\x41sk\x12\x1f.vostro.consensus.v1.AskRequest\x1a .vostro.consensus.v1.AskResponse\x12\x66\n\rListHandovers\x12).vostro.consensus.v1.ListHandoversRequest\x1a*.vostro.consensus.v1.ListHandoversResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.pb.vostro.consensus.v1.consensus_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUESTION']._serialized_start=207
-  _globals['_QUESTION']._serialized_end=320
+  _globals['_QUESTION']._serialized_start=373
+  _globals['_QUESTION']._serialized_end=486
   _globals['_ASKREQUEST']._serialized_start=60
   _globals['_ASKREQUEST']._serialized_end=169
   _globals['_ASKRESPONSE']._serialized_start=171
   _globals['_ASKRESPONSE']._serialized_end=205
-  _globals['_CONSENSUSSERVICE']._serialized_start=322
-  _globals['_CONSENSUSSERVICE']._serialized_end=414
+  _globals['_LISTHANDOVERSREQUEST']._serialized_start=207
+  _globals['_LISTHANDOVERSREQUEST']._serialized_end=251
+  _globals['_HANDOVER']._serialized_start=253
+  _globals['_HANDOVER']._serialized_end=296
+  _globals['_LISTHANDOVERSRESPONSE']._serialized_start=298
+  _globals['_LISTHANDOVERSRESPONSE']._serialized_end=371
+  _globals['_CONSENSUSSERVICE']._serialized_start=489
+  _globals['_CONSENSUSSERVICE']._serialized_end=685
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,8 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -33,3 +35,23 @@ class AskResponse(_message.Message):
     RESULT_JSON_FIELD_NUMBER: _ClassVar[int]
     result_json: bytes
     def __init__(self, result_json: _Optional[bytes] = ...) -> None: ...
+
+class ListHandoversRequest(_message.Message):
+    __slots__ = ("after_height",)
+    AFTER_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    after_height: int
+    def __init__(self, after_height: _Optional[int] = ...) -> None: ...
+
+class Handover(_message.Message):
+    __slots__ = ("height", "content")
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    height: int
+    content: bytes
+    def __init__(self, height: _Optional[int] = ..., content: _Optional[bytes] = ...) -> None: ...
+
+class ListHandoversResponse(_message.Message):
+    __slots__ = ("handovers",)
+    HANDOVERS_FIELD_NUMBER: _ClassVar[int]
+    handovers: _containers.RepeatedCompositeFieldContainer[Handover]
+    def __init__(self, handovers: _Optional[_Iterable[_Union[Handover, _Mapping]]] = ...) -> None: ...

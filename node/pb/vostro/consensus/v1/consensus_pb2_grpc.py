@@ -40,6 +40,11 @@ class ConsensusServiceStub:
                 request_serializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.AskRequest.SerializeToString,
                 response_deserializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.AskResponse.FromString,
                 _registered_method=True)
+        self.ListHandovers = channel.unary_unary(
+                '/vostro.consensus.v1.ConsensusService/ListHandovers',
+                request_serializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.ListHandoversRequest.SerializeToString,
+                response_deserializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.ListHandoversResponse.FromString,
+                _registered_method=True)
 
 
 class ConsensusServiceServicer:
@@ -53,6 +58,13 @@ class ConsensusServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListHandovers(self, request, context):
+        """Hand-overs from one validator set to the next, as this node keeps them, for one that did not see them happen; ascending.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConsensusServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_ConsensusServiceServicer_to_server(servicer, server):
                     servicer.Ask,
                     request_deserializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.AskRequest.FromString,
                     response_serializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.AskResponse.SerializeToString,
+            ),
+            'ListHandovers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHandovers,
+                    request_deserializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.ListHandoversRequest.FromString,
+                    response_serializer=vostro_dot_consensus_dot_v1_dot_consensus__pb2.ListHandoversResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class ConsensusService:
             '/vostro.consensus.v1.ConsensusService/Ask',
             vostro_dot_consensus_dot_v1_dot_consensus__pb2.AskRequest.SerializeToString,
             vostro_dot_consensus_dot_v1_dot_consensus__pb2.AskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHandovers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.consensus.v1.ConsensusService/ListHandovers',
+            vostro_dot_consensus_dot_v1_dot_consensus__pb2.ListHandoversRequest.SerializeToString,
+            vostro_dot_consensus_dot_v1_dot_consensus__pb2.ListHandoversResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,490 @@
+"""The custody desk: the only signer inside a node. It takes requests, hears approvals, and where the policy
+is met makes the transaction, signs it, keeps the signed bytes, and only then sends them to the engine.
+
+Decisions are made one after the other, each on the books (node/keys/custody_books.py) before it is answered,
+by a thread of the desk's own. What always holds: whatever is sent was stored first, and after a restart the
+same bytes are sent again until the ledger has decided them, so that a crash between signing and sending pays
+neither never nor twice; the body is made when the last approval is in, so that its time of creation is true;
+whoever is refused is on the record too.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+import structlog
+from msgspec.structs import replace
+
+from node.client.signing import new_request_id, sign, transaction, transaction_id
+from node.engine.engine import Engine
+from node.engine.errors import Degraded, NodeError
+from node.keys import custody
+from node.keys.custody import Caller, Content, CustodyError, Outcome, Request
+from node.keys.custody_books import WAITING_MAX, Books, BooksShut
+from node.keys.custody_policy import Facts, Person, Policy, Ruling, facts_of
+from node.keys.keystore import KeystoreError
+from node.keys.signer import Signer
+from node.ledger import codec
+from node.ledger.contract import Signatories
+from node.ledger.errors import Rejected
+from node.ledger.ledger import Ledger
+from node.ledger.transactions import Candidate, parse, required_officers
+from node.ledger.types import SIGNATURE_BYTES, KeySignature, Operation, SignedTransaction
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+MINUTE_MS: Final = 60_000
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked for what has expired or may be tried again."""
+FORGET_MS: Final = 3_600_000
+ANCHOR_CONTRACT: Final = "anchors"
+ANCHOR_METHOD: Final = "anchor"
+ANCHOR_PURPOSE: Final = "custody-audit"
+_UNSIGNED: Final = (KeySignature(bytes(16), bytes(SIGNATURE_BYTES)),)
+"""Stands in for the signatures while a body is checked."""
+
+log = structlog.get_logger("vostro.custody")
+
+
+def now_ms() -> int:
+    """The machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def _whole(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A decision that goes on to its end when whoever asked for it goes away, so that the next one begins
+    with what it left.
+    """
+
+    @wraps(method)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.shield(asyncio.create_task(method(*args, **kwargs)))
+
+    return run
+
+
+@dataclass(slots=True)
+class Desk:
+    """The desk of one node. Every method is called on the event loop's thread."""
+
+    policy: Policy
+    books: Books
+    ledger: Ledger
+    engine: Engine
+    signers: Sequence[Signer]
+    anchor_hours: int = 24
+    clock_ms: Callable[[], int] = now_ms
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _disk: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "custody"))
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _sending: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
+    _ready: dict[bytes, None] = field(default_factory=dict)
+    _watch: asyncio.Task[None] | None = None
+    _anchored_ms: int = 0
+    _forgot_ms: int = 0
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Go on where the node stopped: put the policy on record, send what is signed, sign what is
+        approved.
+        """
+        keys = [signer.key_id.hex() for signer in self.signers]
+        chain = self.ledger.chain.chain_id.hex()
+        note = partial(self.books.note, "opened", self.clock_ms())
+        await self._on_disk(
+            partial(note, member=self.policy.member, chain=chain, keys=keys, policy=self.policy.sha256)
+        )
+        self._anchored_ms = max(
+            [each.signed_ms for each in self.books.requests.values() if _is_anchor(each)], default=0
+        )
+        for request in self.books.unsettled():
+            self._send(request)
+        self._ready.update(dict.fromkeys(request.id for request in self.books.waiting()))
+        self._watch = asyncio.create_task(self._look_on(), name="custody")
+
+    async def stop(self) -> None:
+        """Take nothing new. What is signed and not decided is sent again by the next start."""
+        for task in [*self._sending.values(), *([self._watch] if self._watch else [])]:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        async with self._turn:
+            self._disk.shutdown()
+        self.books.close()
+
+    # --- what people do -------------------------------------------------------------------------------------
+
+    @_whole
+    async def request(
+        self,
+        caller: Caller,
+        operations: Sequence[Operation],
+        *,
+        request_id: bytes,
+        reference: str = "",
+        life_ms: int = 0,
+    ) -> Request:
+        """A maker asks. The same request again is the one that there is. Raises Rejected NOT_IDENTIFIED,
+        NOT_OWN_MEMBER, NOT_MAKER, ID_TAKEN, TOO_MANY_WAITING, NOT_COVERED, KEYS_INSUFFICIENT, and what is
+        wrong with the operations in any state.
+        """
+        async with self._turn:
+            person = self._person(caller, custody.MAKER)
+            now = self.clock_ms()
+            content = self._content(person, request_id, operations, reference, life_ms, now)
+            if known := self.books.requests.get(request_id):
+                return _same(known, content)
+            made = custody.opened(content, self._facts(operations))
+            try:
+                self._check_new(made, now)
+            except Rejected as refused:
+                await self._refuse(refused, person, "request", request_id, now)
+            made = await self._record(
+                "request",
+                now,
+                made,
+                by=person.name,
+                content_hash=made.content_hash.hex(),
+                operations=[_told(facts) for facts in made.facts],
+            )
+            return await self._advance(made)
+
+    @_whole
+    async def approve(self, caller: Caller, request_id: bytes, content_hash: bytes) -> Request:
+        """A checker says yes to a content. Raises Rejected, as custody.approved does, and NOT_IDENTIFIED,
+        NOT_OWN_MEMBER, NOT_CHECKER, REQUEST_UNKNOWN, NOT_COVERED, NOT_APPROVER.
+        """
+        async with self._turn:
+            person, request, now = *self._decision(caller, request_id, custody.CHECKER), self.clock_ms()
+            try:
+                made = custody.approved(request, person, content_hash, now, self._approval_ms)
+                self._check_helps(request, made, now)
+            except Rejected as refused:
+                await self._refuse(refused, person, "approval", request_id, now)
+            made = await self._record(
+                "approval",
+                now,
+                made,
+                by=person.name,
+                roles=sorted(person.roles),
+                content_hash=content_hash.hex(),
+            )
+            return await self._advance(made)
+
+    @_whole
+    async def reject(self, caller: Caller, request_id: bytes, content_hash: bytes, reason: str) -> Request:
+        """A checker says no, which ends the request. Raises Rejected, as ``approve``."""
+        async with self._turn:
+            person, request, now = *self._decision(caller, request_id, custody.CHECKER), self.clock_ms()
+            try:
+                made = custody.rejected(request, person, content_hash, reason, now)
+            except Rejected as refused:
+                await self._refuse(refused, person, "rejection", request_id, now)
+            return await self._record("rejection", now, made, by=person.name, content_hash=content_hash.hex())
+
+    @_whole
+    async def cancel(self, caller: Caller, request_id: bytes) -> Request:
+        """A maker takes back what waits. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER, NOT_MAKER,
+        REQUEST_UNKNOWN, NOT_WAITING, DEAD, NOT_OWN_REQUEST.
+        """
+        async with self._turn:
+            person, request, now = *self._decision(caller, request_id, custody.MAKER), self.clock_ms()
+            try:
+                made = custody.cancelled(request, person, now)
+            except Rejected as refused:
+                await self._refuse(refused, person, "cancellation", request_id, now)
+            return await self._record("cancellation", now, made, by=person.name)
+
+    def get(self, caller: Caller, request_id: bytes) -> Request:
+        """A request of the caller's own member. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER,
+        REQUEST_UNKNOWN.
+        """
+        self._person(caller)
+        if found := self.books.requests.get(request_id):
+            return found
+        raise Rejected(CustodyError.REQUEST_UNKNOWN)
+
+    def all(self, caller: Caller, *, open_only: bool = False) -> list[Request]:
+        """Requests in the order in which they were made. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER."""
+        self._person(caller)
+        listed = [each for each in self.books.requests.values() if each.is_open or not open_only]
+        return sorted(listed, key=lambda each: (each.content.created_ms, each.id))
+
+    async def wait(self, caller: Caller, request_id: bytes, seconds: float) -> Request:
+        """A request once nothing is to become of it, or after so long. Raises what ``get`` raises."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.get(caller, request_id).is_open:
+                    await self._moved.wait()
+        return self.get(caller, request_id)
+
+    def ruling(self, request: Request) -> Ruling:
+        """What the policy says of a request now."""
+        now = self.clock_ms()
+        return self._judge(request, now)
+
+    def explain(self, caller: Caller, operations: Sequence[Operation], maker: str = "") -> Ruling:
+        """What the policy would say if the caller, or ``maker``, asked for these operations now; nothing is
+        kept. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER.
+        """
+        person, now = self._person(caller), self.clock_ms()
+        asker = Person(maker, frozenset({custody.MAKER})) if maker else person
+        return self.policy.judge(self._facts(operations), asker, (), now, self.books.spent(now))
+
+    # --- what is checked ------------------------------------------------------------------------------------
+
+    @property
+    def _approval_ms(self) -> int:
+        return self.policy.document.approval_minutes * MINUTE_MS
+
+    def _person(self, caller: Caller, role: str = "") -> Person:
+        return custody.check_caller(caller, self.policy.member, role)
+
+    def _decision(self, caller: Caller, request_id: bytes, role: str) -> tuple[Person, Request]:
+        person = self._person(caller, role)
+        return person, self.get(caller, request_id)
+
+    def _content(
+        self,
+        person: Person,
+        request_id: bytes,
+        operations: Sequence[Operation],
+        reference: str,
+        life: int,
+        now: int,
+    ) -> Content:
+        expires_ms = now + self.policy.document.request_minutes * MINUTE_MS
+        roles, chain = tuple(sorted(person.roles)), self.ledger.chain.chain_id
+        member, asked = self.policy.member, tuple(operations)
+        return Content(
+            1, chain, request_id, member, person.name, roles, asked, reference, life, now, expires_ms
+        )
+
+    def _facts(self, operations: Sequence[Operation]) -> list[Facts]:
+        candidate = self._candidate(operations)
+        return [facts_of(call.contract, call.method, call.arguments) for call in candidate.calls]
+
+    def _candidate(self, operations: Sequence[Operation]) -> Candidate:
+        """The operations as a transaction of this chain. Raises Rejected for what no node would run."""
+        chain = self.ledger.chain
+        body = transaction(chain.chain_id, self.policy.member, operations)
+        candidate = parse(codec.encode(SignedTransaction(body, _UNSIGNED)), chain)
+        if candidate.failure:
+            raise Rejected(candidate.failure.error, operation=candidate.failure.operation)
+        return candidate
+
+    def _check_new(self, request: Request, now: int) -> None:
+        if len(self.books.waiting()) >= WAITING_MAX:
+            raise Rejected(CustodyError.TOO_MANY_WAITING)
+        if uncovered := self._judge(request, now).uncovered:
+            raise Rejected(CustodyError.NOT_COVERED, operation=uncovered[0])
+        self._check_keys(request.content.operations)
+
+    def _check_keys(self, operations: Sequence[Operation]) -> None:
+        """Raises Rejected KEYS_INSUFFICIENT, and what the ledger says of a key that may not sign now."""
+        signatories = cast("Signatories", next(iter(self.ledger.readers.values())))
+        member, height = self.policy.member, self.ledger.view.reader.height
+        keys = [signatories.require_signatory(member, signer.key_id, height) for signer in self.signers]
+        holders = len({key.holder for key in keys})
+        required = required_officers(self._candidate(operations), signatories)
+        if holders < required:
+            raise Rejected(CustodyError.KEYS_INSUFFICIENT, holders=holders, required=required)
+
+    def _judge(self, request: Request, now: int) -> Ruling:
+        people = custody.counting(request, now, self._approval_ms)
+        return self.policy.judge(request.facts, request.maker, people, now, self.books.spent(now))
+
+    def _check_helps(self, before: Request, after: Request, now: int) -> None:
+        """Raises Rejected NOT_COVERED, NOT_APPROVER."""
+        without, ruling = self._judge(before, now), self._judge(after, now)
+        if ruling.uncovered:
+            raise Rejected(CustodyError.NOT_COVERED, operation=ruling.uncovered[0])
+        if _missing(ruling) >= _missing(without):
+            raise Rejected(CustodyError.NOT_APPROVER)
+
+    # --- what follows ---------------------------------------------------------------------------------------
+
+    async def _advance(self, request: Request) -> Request:
+        """Sign and send what the policy lets pass now."""
+        now = self.clock_ms()
+        if request.status != "waiting" or custody.is_over(request, now):
+            return request
+        ruling = self._judge(request, now)
+        if not _is_anchor(request) and not ruling.met:
+            return request
+        self._ready[request.id] = None
+        try:
+            self._check_keys(request.content.operations)
+        except Rejected as refused:
+            log.warning(
+                "a request is approved and cannot be signed",
+                request=request.id.hex(),
+                code=refused.error.name,
+            )
+            return request
+        raw, tx_id = await self._on_disk(partial(self._sign, request.content, now))
+        made = await self._record(
+            "signature",
+            now,
+            custody.signed(request, raw, tx_id, now),
+            content_hash=request.content_hash.hex(),
+            tx_id=tx_id.hex(),
+            keys=[signer.key_id.hex() for signer in self.signers],
+            rules=[each.rule for each in ruling.bindings],
+            approvers=[each.name for each in custody.counting(request, now, self._approval_ms)],
+        )
+        self._ready.pop(request.id, None)
+        self._send(made)
+        return made
+
+    def _sign(self, content: Content, now: int) -> tuple[bytes, bytes]:
+        """(signed bytes, transaction id): a body that is made now."""
+        chain = self.ledger.chain
+        valid_until = now + content.life_ms if content.life_ms else 0
+        body = transaction(
+            chain.chain_id,
+            content.member,
+            content.operations,
+            request_id=new_request_id(now),
+            valid_until_ms=valid_until,
+        )
+        return sign(chain.suite, chain.chain_id, body, self.signers), transaction_id(chain.suite, body)
+
+    def _send(self, request: Request) -> None:
+        task = asyncio.create_task(self._send_until_decided(request), name=f"custody {request.id.hex()}")
+        self._sending[request.id] = task
+        task.add_done_callback(lambda _: self._sending.pop(request.id, None))
+
+    async def _send_until_decided(self, request: Request) -> None:
+        """The same bytes, until the ledger has decided them or never will."""
+        await self._submit(request)
+        while True:
+            (answer,) = await self.engine.submit([request.signed])
+            if receipt := answer.receipt:
+                status: custody.Status = "refused" if receipt.code else "applied"
+                outcome = Outcome(receipt.codespace, receipt.code, receipt.height)
+                break
+            if answer.decided and answer.error:
+                status, outcome = "dead", Outcome(answer.error.codespace, answer.error.code, answer.height)
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        await self._settle(request, status, outcome)
+
+    @_whole
+    async def _submit(self, request: Request) -> None:
+        async with self._turn:
+            known = self.books.requests[request.id]
+            await self._record("submission", self.clock_ms(), known, tx_id=request.tx_id.hex())
+
+    @_whole
+    async def _settle(self, request: Request, status: custody.Status, outcome: Outcome) -> None:
+        async with self._turn:
+            now = self.clock_ms()
+            await self._record(
+                "outcome",
+                now,
+                custody.decided(self.books.requests[request.id], status, outcome, now),
+                tx_id=request.tx_id.hex(),
+                status=status,
+                codespace=outcome.codespace,
+                code=outcome.code,
+                height=outcome.height,
+            )
+
+    # --- once a second --------------------------------------------------------------------------------------
+
+    async def _look_on(self) -> None:
+        while not self.books.is_shut:
+            with suppress(Degraded):  # told where it was raised
+                await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    @_whole
+    async def look(self) -> None:
+        """End what has expired, try again what could not be signed, anchor what is due."""
+        async with self._turn:
+            now = self.clock_ms()
+            for request in self.books.waiting():
+                if custody.is_over(request, now):
+                    self._ready.pop(request.id, None)
+                    await self._record("expiry", now, custody.expired(request, now))
+            for request_id in list(self._ready):
+                self._ready.pop(request_id)
+                await self._advance(self.books.requests[request_id])
+            if now - self._forgot_ms >= FORGET_MS:
+                self._forgot_ms = now
+                await self._on_disk(partial(self.books.forget_old, now))
+            if self.anchor_hours and now - self._anchored_ms >= self.anchor_hours * 60 * MINUTE_MS:
+                await self.anchor(now)
+
+    async def anchor(self, now: int) -> Request | None:
+        """Put the hash of the log's last line on the ledger; None where the chain has no contract for it."""
+        if ANCHOR_CONTRACT not in self.ledger.contracts():
+            return None
+        self._anchored_ms = now
+        sequence, digest = self.books.audit.head
+        arguments = codec.encode((ANCHOR_PURPOSE, sequence, bytes.fromhex(digest)))
+        operations = (Operation(ANCHOR_CONTRACT, ANCHOR_METHOD, arguments),)
+        node = Person(custody.NODE, frozenset())
+        content = self._content(node, new_request_id(now), operations, "", 0, now)
+        made = custody.opened(content, self._facts(operations))
+        made = await self._record("anchor", now, made, head=sequence, head_hash=digest)
+        return await self._advance(made)
+
+    # --- the books ------------------------------------------------------------------------------------------
+
+    async def _record(self, kind: str, now: int, request: Request, **fields: Any) -> Request:
+        made = await self._on_disk(partial(self.books.record, kind, now, request, **fields))
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+        return made
+
+    async def _refuse(
+        self, refused: Rejected, person: Person, what: str, request_id: bytes, now: int
+    ) -> None:
+        """Put a refusal on record. Raises it."""
+        fields = {"by": person.name, "what": what, "about": request_id.hex(), "code": refused.error.name}
+        await self._on_disk(partial(self.books.note, "refusal", now, **fields))
+        raise refused
+
+    async def _on_disk(self, work: Callable[[], T]) -> T:
+        """Run on the desk's thread. Raises Degraded STOPPED where the books are shut, or now shut."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+        except (OSError, KeystoreError, BooksShut) as error:
+            log.error("custody has stopped", reason=str(error))  # noqa: TRY400  # told, not a bug
+            raise Degraded(NodeError.STOPPED) from error
+
+
+def _is_anchor(request: Request) -> bool:
+    return request.content.maker == custody.NODE
+
+
+def _missing(ruling: Ruling) -> int:
+    return sum(line.missing for each in ruling.bindings for line in each.slots)
+
+
+def _same(known: Request, content: Content) -> Request:
+    """The request that there is, if it was this one. Raises Rejected ID_TAKEN."""
+    times = {"created_ms": known.content.created_ms, "expires_ms": known.content.expires_ms}
+    if replace(content, **times) != known.content:
+        raise Rejected(CustodyError.ID_TAKEN)
+    return known
+
+
+def _told(facts: Facts) -> dict[str, str | int]:
+    """What a line of the audit log says of an operation."""
+    told: dict[str, str | int] = {
+        "method": facts.name,
+        "asset": facts.asset,
+        "amount": facts.amount,
+        "source": facts.source,
+    }
+    return {name: value for name, value in told.items() if value}

@@ -1,0 +1,103 @@
+"""Quotas: what one member, with all its certificates, may ask of a node: calls and transactions a second, and
+streams at once.
+
+Token buckets: each fills at its rate and holds two seconds of it, so that a burst passes and a flood does
+not. What does not fit is refused at once with the time after which it would.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from node.engine.errors import Degraded, NodeError
+
+BURST_SECONDS: Final = 2.0
+MEMBERS_MAX: Final = 4_096
+
+
+class Bucket:
+    """Tokens that come back at ``rate`` a second."""
+
+    __slots__ = ("_at", "_clock", "_full", "_rate", "_tokens")
+
+    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
+        self._rate = rate
+        self._full = rate * BURST_SECONDS
+        self._tokens = self._full
+        self._clock = clock
+        self._at = clock()
+
+    def take(self, count: int) -> float:
+        """Take so many; 0, or the seconds after which they would be there, and nothing is taken.
+
+        A request that is larger than a full bucket is let through once the bucket is full.
+        """
+        now = self._clock()
+        self._tokens = min(self._full, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        needed = min(count, self._full)
+        if self._tokens >= needed:
+            self._tokens -= count
+            return 0.0
+        return (needed - self._tokens) / self._rate
+
+
+class Quota:
+    """What one member may ask. Rates of 0 are none."""
+
+    __slots__ = ("_calls", "_streams", "_streams_max", "_transactions")
+
+    def __init__(self, calls: int, transactions: int, streams: int, clock: Callable[[], float]) -> None:
+        self._calls = Bucket(calls, clock) if calls else None
+        self._transactions = Bucket(transactions, clock) if transactions else None
+        self._streams = 0
+        self._streams_max = streams
+
+    def call(self) -> None:
+        """Count a call. Raises Degraded QUOTA_USED_UP."""
+        if self._calls and (wait := self._calls.take(1)):
+            raise _used_up("calls", wait)
+
+    def transactions(self, count: int) -> None:
+        """Count transactions. Raises Degraded QUOTA_USED_UP."""
+        if wait := self.transactions_wait(count):
+            raise _used_up("transactions", wait)
+
+    def transactions_wait(self, count: int) -> float:
+        """Count transactions; 0, or the seconds after which they would be taken."""
+        return self._transactions.take(count) if self._transactions else 0.0
+
+    def open_stream(self) -> None:
+        """Count a stream until ``close_stream``. Raises Degraded QUOTA_USED_UP."""
+        if self._streams_max and self._streams >= self._streams_max:
+            raise _used_up("streams", 1.0)
+        self._streams += 1
+
+    def close_stream(self) -> None:
+        """A stream is over."""
+        self._streams -= 1
+
+
+class Quotas:
+    """Every member's quota."""
+
+    def __init__(
+        self, calls: int, transactions: int, streams: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """calls, transactions: a second. streams: at once. 0: none."""
+        self._limits = (calls, transactions, streams)
+        self._clock = clock
+        self._members: dict[str, Quota] = {}
+
+    def of(self, member: str) -> Quota:
+        """A member's quota."""
+        found = self._members.get(member)
+        if found is None:
+            if len(self._members) >= MEMBERS_MAX:
+                raise Degraded(NodeError.OVERLOADED, reason="more members than this node counts")
+            found = self._members[member] = Quota(*self._limits, self._clock)
+        return found
+
+
+def _used_up(what: str, wait: float) -> Degraded:
+    return Degraded(NodeError.QUOTA_USED_UP, quota=what, retry_ms=max(1, round(wait * 1_000)))

@@ -1,0 +1,360 @@
+"""The access matrix and what stands behind it: every RPC and every query has a row, verdicts are quick and
+forgotten in time, quotas fill again, and what ends is announced.
+"""
+
+import asyncio
+import datetime as dt
+import importlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from structlog.testing import capture_logs
+
+from contracts import assemble
+from node.config import ConfigError
+from node.engine.errors import Degraded, NodeError
+from node.keys.certificates import Role, load_crls
+from node.keys.files import check_private
+from node.keys.keystore import KeystoreError
+from node.services.access import ACCESS, CLOSED, row_of
+from node.services.doors import Doors, Lasting
+from node.services.identity import (
+    LOCAL_OPERATOR,
+    NOBODY,
+    Ending,
+    Identities,
+    Identity,
+    Mapped,
+    Speaker,
+    Trust,
+    announced,
+    load_mapping,
+)
+from node.services.quotas import Bucket, Quotas
+from node.services.reading import EVENTS, QUERIES, TABLES, Reading, declared
+from node.services.server import RPCS
+from node.services.tls import CertificateFiles
+from tests.certificates_kit import Pair, Pki, by_hand, save
+from tests.kit import Consortium
+from tests.services_kit import DirectEngine
+
+DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+def described() -> Iterator[str]:
+    """Every RPC in the descriptors of proto/, walked service by service."""
+    for area in ("transaction", "account", "product", "fund", "ledger", "contract", "consensus"):
+        module = importlib.import_module(f"node.pb.vostro.{area}.v1.{area}_pb2")
+        for service in module.DESCRIPTOR.services_by_name.values():
+            yield from (f"/{service.full_name}/{method.name}" for method in service.methods)
+
+
+def without_row(methods: list[str]) -> list[str]:
+    return [method for method in methods if row_of(method) is CLOSED]
+
+
+@pytest.mark.evidence("PRT5", asset="the port", threat="an RPC without a rule", mitigation="deny by default")
+def test_every_rpc_has_a_row_and_what_has_none_is_closed() -> None:
+    methods = [*described(), *RPCS]
+    assert without_row(methods) == []
+    assert set(ACCESS) == set(RPCS), "a row without an RPC"
+    planted = "/vostro.fund.v1.FundService/Steal"
+    assert without_row([*methods, planted]) == [planted]
+    for role in Role:
+        with pytest.raises(Degraded) as refused:
+            row_of(planted).check_role(Identity("PA", frozenset({role}), ""))
+        assert refused.value.error is NodeError.NOT_PERMITTED
+    print(f"access matrix: {len(set(methods))} RPCs, each with a row")
+
+
+@pytest.mark.evidence(
+    "RD1", asset="confidentiality", threat="a query without a rule", mitigation="declared or nobody's"
+)
+def test_every_query_table_and_fact_is_declared_or_nobodys() -> None:
+    queries = [(c.name, name) for c in assemble() for name in c.queries]
+    tables = [(c.name, name) for c in assemble() for name in c.tables]
+    facts = [(c.name, fact.__name__) for c in assemble() for fact in c.facts]
+    assert [each for each in queries if declared(QUERIES, *each) is None] == []
+    assert [each for each in facts if declared(EVENTS, *each) is None] == []
+    nobodys = [each for each in tables if declared(TABLES, *each) is None]
+    assert {contract for contract, _ in nobodys} <= {"assets", "transfers", "servicing", "settlement"}
+    assert declared(QUERIES, "planted", "list_orders") is None
+    print(f"reading rules: {len(queries)} queries, {len(tables)} tables, {len(facts)} facts declared")
+
+
+def test_health_alone_takes_no_role() -> None:
+    assert {method for method, row in ACCESS.items() if row.roles is None} == {
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+    }
+
+
+# --- identities -------------------------------------------------------------------------------------------
+
+
+def trust(pki: Pki, **options: Any) -> Trust:
+    return Trust(pki.issuing.chain, **options)
+
+
+def told(trusted: Trust, pair: Pair) -> str:
+    """Why a certificate is refused; empty where it is not."""
+    try:
+        trusted.identify(pair.certificate)
+    except Degraded as refused:
+        return f"{refused.error.name}: {refused.details['reason']}"
+    return ""
+
+
+def test_a_certificate_is_a_member_with_roles_and_foreign_operators_are_none_here(pki: Pki) -> None:
+    pair = pki.leaf("PA", Role.OPERATOR, Role.READER, Role.MAKER, name="anna")
+    for member, roles in (("", 3), ("PA", 3), ("KB", 1)):
+        identity = trust(pki, member=member).identify(pair.certificate)
+        assert (identity.member, identity.name, len(identity.roles)) == ("PA", "anna", roles)
+        assert not identity.whole
+
+
+@pytest.mark.evidence(
+    "ACT16",
+    asset="confidentiality",
+    threat="an authority names others' members",
+    mitigation="a table of whom each may name",
+)
+def test_a_banks_own_pki_is_mapped_by_configuration_and_speaks_for_its_own_members_only(
+    pki: Pki, tmp_path: Path
+) -> None:
+    own = Pki(tmp_path / "own", "bank")
+    plain = by_hand(own.issuing.certificate.subject, own.issuing._key, [], name="payments.ab.example")
+    by_subject = Mapped("AB", (Role.SUBMITTER,), subject="CN=payments.ab.example")
+    by_print = Mapped("AB", (Role.READER,), sha256=_print(plain.leaf))
+    assert "no configuration maps it" in told(trust(own), plain)
+    found = trust(own, mapping=Identities((by_subject,))).identify(plain.certificate)
+    assert (found.member, found.roles) == ("AB", frozenset({Role.SUBMITTER}))
+    found = trust(own, mapping=Identities((by_print,))).identify(plain.certificate)
+    assert found.roles == frozenset({Role.READER})
+
+    both = (*pki.issuing.chain, *own.issuing.chain)
+    with pytest.raises(ConfigError, match="several roots"):
+        Trust(both, mapping=Identities((by_subject,)))
+    speakers = (
+        Speaker(_print(own.root.certificate), ("AB",)),
+        Speaker(_print(pki.root.certificate), ("*",)),
+    )
+    trusted = Trust(both, mapping=Identities((by_subject,), speakers))
+    assert told(trusted, plain) == ""
+    assert told(trusted, pki.leaf("KB", Role.READER)) == ""
+    assert "does not speak" in told(trusted, own.leaf("KB", Role.READER))
+    assert told(trusted, own.leaf("AB", Role.READER)) == ""
+
+
+def _print(certificate: x509.Certificate) -> str:
+    return str(certificate.fingerprint(hashes.SHA256()).hex())
+
+
+def test_the_file_of_mappings_is_checked_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "identities.toml"
+    path.write_text('[[identity]]\nsubject = "CN=x"\nmember = "AB"\nroles = ["reader", "maker"]\n')
+    assert load_mapping(path).identity[0].roles == (Role.READER, Role.MAKER)
+    for text in ("= 1", "[[identity]]\n", '[[identity]]\nmember = "A"\nroles = ["reader"]\n', "king = 1\n",
+                 '[[identity]]\nsubject = "CN=x"\nmember = "AB"\nroles = ["king"]\n'):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="identities"):
+            load_mapping(path)
+
+
+def test_a_revoked_authority_takes_what_it_issued_with_it(tmp_path: Path) -> None:
+    pki = Pki(tmp_path / "pki")
+    pair = pki.leaf("PA", Role.READER)
+    path = pki.folder / "root" / "crl.pem"
+    assert told(trust(pki, crls=load_crls(path)), pair) == ""
+    pki.root.revoke(pki.issuing.certificate, "cACompromise")
+    assert "authority is revoked" in told(trust(pki, crls=load_crls(path)), pair)
+
+
+def test_an_access_check_takes_less_than_twenty_microseconds(pki: Pki) -> None:
+    world = Consortium()
+    reading = Reading(world.ledger, world.store, DirectEngine(world))
+
+    class Files:
+        trust = Trust(pki.issuing.chain)
+
+    pair = pki.leaf("PA", Role.READER)
+    shown = {"x509_pem_cert": [pair.leaf.public_bytes(Encoding.PEM)], "x509_common_name": [b"app"]}
+
+    class Call:
+        def auth_context(self) -> dict[str, list[bytes]]:
+            return {name: [bytes(bytearray(value[0]))] for name, value in shown.items()}
+
+    class Request:
+        account = "PA/main"
+
+    doors = Doors(Files(), NOBODY, Quotas(10**9, 10**9, 0), reading)  # type: ignore[arg-type]
+    row, call, request = ACCESS["/vostro.fund.v1.FundService/GetBalance"], Call(), Request()
+
+    def check() -> None:
+        caller = doors.enter(row, call)
+        doors.asked(row, caller, request)
+        doors.shown(row, caller, request)
+
+    rounds, best = 2_000, 1.0
+    for _ in range(5):
+        began = time.perf_counter()
+        for _ in range(rounds):
+            check()
+        best = min(best, (time.perf_counter() - began) / rounds)
+    print(f"access check: {best * 1e6:.2f} us a call")
+    assert best < 20e-6
+
+
+# --- quotas and ends --------------------------------------------------------------------------------------
+
+
+def test_a_bucket_lets_a_burst_pass_then_its_rate_and_says_when_to_come_back() -> None:
+    now = [0.0]
+    bucket = Bucket(10, lambda: now[0])
+    assert [bucket.take(1) for _ in range(20)] == [0.0] * 20
+    assert bucket.take(1) == pytest.approx(0.1)
+    now[0] += 0.1
+    assert bucket.take(1) == 0.0
+    now[0] += 1_000
+    assert bucket.take(500) == 0.0, "a full bucket lets a large request pass"
+    assert bucket.take(1) == pytest.approx(48.1)
+
+
+def test_members_have_quotas_of_their_own_and_zero_is_none() -> None:
+    quotas = Quotas(1, 0, 1, lambda: 0.0)
+    quotas.of("PA").call()
+    quotas.of("PA").call()
+    with pytest.raises(Degraded) as refused:
+        quotas.of("PA").call()
+    assert refused.value.error is NodeError.QUOTA_USED_UP
+    assert int(refused.value.details["retry_ms"]) == 1_000
+    quotas.of("KB").call()
+    quotas.of("PA").transactions(10**9)
+
+
+@pytest.mark.parametrize(
+    ("life", "left", "due"),
+    [
+        (90, 31, None), (90, 30, 30), (90, 14.5, 30), (90, 14, 14), (90, 3, 3), (90, 0.1, 3), (90, 0, 0),
+        (90, -5, 0), (45, 30, None), (45, 14, 14), (7, 5, None), (7, 3, 3), (1, 0.5, None), (1, -1, 0),
+    ],
+)  # fmt: skip
+def test_an_end_is_announced_thirty_fourteen_and_three_days_ahead(
+    life: float, left: float, due: int | None
+) -> None:
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    assert announced(Ending("x", now + left * DAY, life * DAY), now) == due
+
+
+def test_each_announcement_is_logged_once_and_told_to_metrics(pki: Pki, tmp_path: Path) -> None:
+    files = CertificateFiles(
+        *(tmp_path / name for name in _files(pki, tmp_path)[:3]), crl=tmp_path / "crl.pem"
+    )
+    world = Consortium()
+    reading = Reading(world.ledger, world.store, DirectEngine(world))
+    doors = Doors(files, LOCAL_OPERATOR, Quotas(0, 0, 0), reading)
+    until = max(e.until for e in files.endings() if e.what == "node certificate")
+    with capture_logs() as lines:
+        for days in (40, 29, 28, 13, 2, 1, -1, -2):
+            doors.look(files, until - days * DAY)
+    of_node = [line for line in lines if line.get("what") == "node certificate"]
+    assert [line.get("days", 0) for line in of_node] == [30, 14, 3, 0]
+    assert of_node[-1]["log_level"] == "error"
+    assert doors.ends()["node certificate"] == until.timestamp()
+    assert set(doors.ends()) == {
+        "node certificate", "authority consortium root", "authority consortium issuing",
+        "revocation list of consortium root", "revocation list of consortium issuing",
+    }  # fmt: skip
+
+
+def _files(pki: Pki, folder: Path) -> list[str]:
+    return list(save(folder, pki.server(), pki.bundle, pki.crls).values())
+
+
+def test_loopback_without_tls_is_the_operator_or_nobody() -> None:
+    world = Consortium()
+    reading = Reading(world.ledger, world.store, DirectEngine(world))
+    row = ACCESS["/vostro.ledger.v1.LedgerService/StreamBackup"]
+    assert Doors(None, LOCAL_OPERATOR, Quotas(1, 1, 1), reading).enter(row, None).identity.whole
+    closed = Doors(None, NOBODY, Quotas(1, 1, 1), reading)
+    with pytest.raises(Degraded):
+        closed.enter(row, None)
+    assert closed.refusals == {"NOT_PERMITTED": 1}
+
+
+@pytest.mark.evidence(
+    "ACT16",
+    asset="confidentiality",
+    threat="an authority names others' members",
+    mitigation="a table of whom each may name",
+)
+def test_a_regulator_is_one_whom_the_ledger_knows_as_such() -> None:
+    world = Consortium()
+    world.admit("REG", "regulator")
+    reading = Reading(world.ledger, world.store, DirectEngine(world))
+    for member, role, sees in (
+        ("REG", Role.REGULATOR, True),
+        ("REG", Role.AUDITOR, True),
+        ("REG", Role.READER, False),
+        ("PA", Role.REGULATOR, False),
+        ("PA", Role.AUDITOR, False),
+        ("UNKNOWN", Role.REGULATOR, False),
+    ):
+        assert reading.sees_all(Identity(member, frozenset({role}), "")) is sees, (member, role)
+
+
+def test_a_data_directory_that_others_can_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder, counts = tmp_path / "data", 0
+    folder.mkdir(mode=0o700)
+    check_private(folder)
+    for mode in (0o750, 0o705, 0o770, 0o777, 0o701, 0o710):
+        folder.chmod(mode)
+        counts += 1
+        with pytest.raises(KeystoreError, match="chmod 700"):
+            check_private(folder)
+    with pytest.raises(KeystoreError, match="no such"):
+        check_private(tmp_path / "none")
+    with pytest.raises(KeystoreError, match="belongs to user"):
+        check_private(_of_another(tmp_path))
+    print(f"modes of a data directory: {counts} refused")
+
+
+def _of_another(folder: Path) -> Path:
+    """A directory that is not ours: one of the system's, or, for root, one given away."""
+    if os.geteuid():
+        return Path("/")
+    path = folder / "given"
+    path.mkdir(mode=0o700)
+    os.chown(path, 12_345, 12_345)
+    return path
+
+
+def test_a_stream_that_was_ended_by_the_doors_says_why() -> None:
+    async def run() -> str:
+        async def call() -> str:
+            lasting = Lasting(CLOSED, b"", ())
+            asyncio.get_running_loop().call_soon(
+                lasting.end, Degraded(NodeError.UNIDENTIFIED, reason="revoked")
+            )
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                ended = lasting.take_end()
+                return str(ended.details["reason"]) if ended else ""
+            return "never"
+
+        return await asyncio.create_task(call())
+
+    assert asyncio.run(run()) == "revoked"
