@@ -185,6 +185,7 @@ def _detail(fields: Fields, *, credit: bool) -> EntryDetail:
         fields.take("Refs/TxId"),
         fields.take("Refs/UETR"),
     )
+    fields.take("CdtDbtInd")  # the entry's, said again
     return EntryDetail(
         references,
         fields.money("Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/InstdAmt/Amt"),

@@ -30,15 +30,18 @@ UNDERSTOOD: Final = (
 )
 
 
-def read_mt_payments(file: BinaryIO, problems: Problems, encoding: str) -> Iterator[Record]:
-    """Payments of MT103 and MT202 messages, each with its envelope before it. Raises FileRefused."""
+def read_mt_payments(file: BinaryIO, problems: Problems, encoding: str, number: str = "") -> Iterator[Record]:
+    """Payments of MT103 and MT202 messages, each with its envelope before it. number: 103 or 202, or empty.
+
+    Raises FileRefused.
+    """
     seen: dict[str, int] = {}
     for message, one in messages_of(file, problems, encoding):
         if one is not None:
             message.fields.append(one)
             continue
         try:
-            envelope, instruction = _payment(message)
+            envelope, instruction = _payment(message, number or message.number)
             name = f"{envelope.sender} {envelope.message_id}"
             if seen.setdefault(name, message.line) != message.line:
                 detail = f":20:{envelope.message_id} stands at line {seen[name]} too"
@@ -49,8 +52,7 @@ def read_mt_payments(file: BinaryIO, problems: Problems, encoding: str) -> Itera
             problems.note(bad, message.line)
 
 
-def _payment(message: MtMessage) -> tuple[Message, PaymentInstruction]:
-    number = message.number
+def _payment(message: MtMessage, number: str) -> tuple[Message, PaymentInstruction]:
     if number not in {"103", "202"}:
         raise Bad(Reason.FORMAT_UNKNOWN, f"MT{number} is no MT103 and no MT202", message.line)
     own, value = message.require("20"), message.require("32A")

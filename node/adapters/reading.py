@@ -206,4 +206,4 @@ def _records(file: BinaryIO, source: Source, form: str, version: str, problems: 
     number = form.removeprefix("mt")
     if number in MT_STATEMENTS:
         return read_mt9(file, problems, source.encoding, number if source.form else "")
-    return read_mt_payments(file, problems, source.encoding)
+    return read_mt_payments(file, problems, source.encoding, number if source.form else "")

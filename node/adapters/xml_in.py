@@ -24,6 +24,7 @@ PROLOG_BYTES_MAX: Final = 1 << 20
 ENVELOPE_DEPTH_MAX: Final = 4
 """How deep inside an envelope the message may begin."""
 DEPTH_MAX: Final = 40
+DECLARATION_BYTES_MAX: Final = 400
 TEXT_MAX: Final = 40
 ANY: Final = "*"
 ENCODINGS: Final = frozenset(
@@ -39,6 +40,7 @@ OPTIONS: Final = {
     "remove_pis": True,
 }
 
+_ENCODING: Final = re.compile(rb"[^<]{0,8}<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
 _NAMESPACE: Final = re.compile(r"urn:iso:std:iso:20022:tech:xsd:([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})")
 _DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T.*|Z|[+-][0-9]{2}:[0-9]{2})?")
 
@@ -48,6 +50,10 @@ def probe(file: BinaryIO, problems: Problems) -> tuple[str, str]:
     where the XML is something else. The file is read from its beginning. Raises FileRefused.
     """
     parser = etree.XMLPullParser(events=("start",), **OPTIONS)
+    file.seek(0)
+    said = _ENCODING.match(file.read(DECLARATION_BYTES_MAX).replace(b"\0", b""))
+    if said and said[1].decode().upper() not in ENCODINGS:
+        raise problems.stop(1, Reason.ENCODING, f"{said[1].decode()} is not read.")
     file.seek(0)
     depth, seen = 0, 0
     try:
@@ -75,13 +81,13 @@ def _check_prolog(element: Any, problems: Problems) -> None:
     information = element.getroottree().docinfo
     if information.internalDTD is not None or information.doctype:
         raise problems.stop(element.sourceline or 1, Reason.DOCTYPE)
-    if (information.encoding or "UTF-8").upper() not in ENCODINGS:
-        raise problems.stop(1, Reason.ENCODING, f"{information.encoding} is not read.")
 
 
 def _broken(error: Any, problems: Problems) -> Exception:
-    told = str(error.msg or error)
-    line = error.lineno or 0
+    """What the parser said; an exception without a line says nothing, the log says why."""
+    last = None if error.lineno else next((entry for entry in reversed(error.error_log) if entry.line), None)
+    told = str(last.message if last else error.msg or error)
+    line = (last.line if last else error.lineno) or 0
     if "ntity" in told or "DOCTYPE" in told:
         return problems.stop(line, Reason.DOCTYPE, told)
     if "ncoding" in told or "not proper UTF-8" in told or "Invalid bytes" in told:
