@@ -86,7 +86,7 @@ def instruction(number: int = 1, minor: int = 1_050, currency: str = "CZK") -> P
     )
 
 
-def pain(count: int = 2, **change: str) -> str:
+def pain(count: int = 2, /, **change: str) -> str:
     """A pain.001.001.09 of ``count`` payments of CZK 10.50, one element a line; change: placeholder ->
     text.
     """

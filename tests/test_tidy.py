@@ -39,7 +39,11 @@ def files(*patterns: str) -> list[str]:
 
 def findings(rule: tidy.Rule, names: list[str]) -> list[str]:
     """What a rule says of these files."""
-    return [f"{name}: {said}" for name in names for said in rule((ROOT / name).read_text(encoding="utf-8"))]
+    return [
+        f"{name}: {said}"
+        for name in names
+        for said in rule((ROOT / name).read_text(encoding="utf-8", errors="replace"))
+    ]
 
 
 def is_test(name: str) -> bool:

@@ -61,7 +61,7 @@ def of_others(path: Path) -> list[tuple[Decimal, date]]:
     text = path.read_bytes().decode(encoding_of(path))
     found: list[tuple[Decimal, date]] = []
     special = mt940.tags.StatementASNB()
-    tags = {special.id: special} if path.name.startswith("ASNB") else {}
+    tags: dict[Any, Any] = {special.id: special} if path.name.startswith("ASNB") else {}
     transactions = mt940.models.Transactions(tags=tags)
     transactions.parse(text)
     for one in transactions:
