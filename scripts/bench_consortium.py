@@ -243,7 +243,7 @@ def state_sync(bench: "Bench") -> None:
 
 async def _snapshot(made: BenchNetwork) -> tuple[int, float]:
     """Go on until a snapshot is due, and wait until all four nodes have it: (its height, seconds)."""
-    sends = iter(sign_sends(made.nodes[0], 50 * SNAPSHOT_BLOCKS, accounts=ACCOUNTS))
+    sends = iter(sign_sends(made.nodes[0], 50 * SNAPSHOT_BLOCKS, accounts=min(ACCOUNTS, SYNC_ACCOUNTS)))
     folders = [node.directory / "data" / "snapshots" for node in made.nodes]
     before = max(map(_newest, folders))
     async with Load(*made.targets) as load:

@@ -52,7 +52,8 @@ class History:
         """Height up to which the index speaks; None where the node keeps none."""
         if self._index is None:
             return None
-        return self._blocks.height_at(self._index.position - 1) or 0
+        position = self._index.position
+        return (self._blocks.height_at(position - 1) or 0) if position else 0
 
     def page(
         self, list_name: str, whose: str, window: Window, read: Read[R], most: int

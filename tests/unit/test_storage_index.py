@@ -3,12 +3,15 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node.ledger.codec import encode
 from node.ledger.hashing import INTERNATIONAL, ZERO_HASH
 from node.ledger.types import BlockRecord, Event, Leaf, Receipt
+from node.services.history import History
+from node.services.paging import Pages
 from node.storage.database import mark_suspect
 from node.storage.index import Index, Movement
 from node.storage.memory import MemoryStore
@@ -146,3 +149,14 @@ def test_a_lost_damaged_or_foreign_index_is_built_again(store: MemoryStore, tmp_
     index = Index(path, movements, blocks=20)
     assert index.position == 20
     index.close()
+
+
+def test_an_index_of_a_node_that_has_no_block_yet_speaks_up_to_height_0(tmp_path: Path) -> None:
+    store = MemoryStore()
+    index = Index(tmp_path / "index", lambda _: iter(()), blocks=0)
+    try:
+        blocks: Any = store
+        history = History(index, blocks, Pages(bytes(32)))
+        assert history.height() == 0
+    finally:
+        index.close()
