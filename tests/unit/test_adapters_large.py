@@ -1,4 +1,4 @@
-"""Large files: read as a stream, within stated memory. The figures are printed; seconds are of the processor."""
+"""Large files: read as a stream, within stated memory. Figures are printed; seconds are the processor's."""
 
 import json
 import subprocess
