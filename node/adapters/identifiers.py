@@ -48,6 +48,14 @@ def check_bic(text: str) -> str:
         raise Bad(Reason.BAD_BIC, f"{text[:TEXT_MAX]!r}: {error}.") from error
 
 
+def is_bic(text: str) -> bool:
+    """Whether a text has a BIC's shape: who sent a message may also be told by name."""
+    try:
+        return check_bic(text) == text
+    except Bad:
+        return False
+
+
 def check_lei(text: str) -> str:
     """An LEI: 20 characters, remainder 1 modulo 97 (ISO 17442, ISO 7064 MOD 97-10). Raises Bad BAD_LEI."""
     if not _LEI.fullmatch(text) or int("".join(str(int(sign, 36)) for sign in text)) % 97 != 1:

@@ -7,7 +7,7 @@ bank wrote it: a bank's statement is not refused for what its customer's debtor 
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from node.adapters.iso_payments import Envelope, Places, agent
+from node.adapters.iso_payments import NOT_PROVIDED, Envelope, Places, agent
 from node.adapters.money import ControlSum
 from node.adapters.records import (
     Balance,
@@ -179,8 +179,9 @@ def _code(fields: Fields) -> str:
 
 
 def _detail(fields: Fields, *, credit: bool) -> EntryDetail:
+    end_to_end_id = fields.take("Refs/EndToEndId")
     references = References(
-        fields.take("Refs/EndToEndId"),
+        "" if end_to_end_id == NOT_PROVIDED else end_to_end_id,
         fields.take("Refs/InstrId"),
         fields.take("Refs/TxId"),
         fields.take("Refs/UETR"),

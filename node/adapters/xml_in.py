@@ -119,10 +119,9 @@ class Element:
 
     def parts(self, *names: str) -> "list[Fields]":
         """The elements reached by this path of local names, each as fields of its own."""
-        found = [self._element]
-        for name in names:
-            found = [child for parent in found for child in parent if _local(child.tag) == name]
-        return [Fields(element, ()) for element in found]
+        space = _namespace(self._element.tag)
+        path = "/".join(f"{{{space}}}{name}" for name in names)
+        return [Fields(element, ()) for element in self._element.iterfind(path)]
 
     def holder(self, *, apart: Collection[str]) -> "Fields":
         """What its parent says so far, less what lies below children named ``apart``."""
@@ -162,13 +161,11 @@ class Fields:
             if len(child):
                 self._add(child, path, space, apart, depth + 1)
             else:
-                self._row(path, (child.text or "").strip(), child.sourceline or 0)
+                self._places.setdefault(path, []).append(len(self._rows))
+                self._rows.append((path, (child.text or "").strip(), child.sourceline or 0))
             for key, value in child.items():
-                self._row(f"{path}/@{key}", value, child.sourceline or 0)
-
-    def _row(self, path: str, text: str, line: int) -> None:
-        self._places.setdefault(path, []).append(len(self._rows))
-        self._rows.append((path, text, line))
+                self._places.setdefault(f"{path}/@{key}", []).append(len(self._rows))
+                self._rows.append((f"{path}/@{key}", value, child.sourceline or 0))
 
     def take(self, *paths: str) -> str:
         """The first text that is left at the first of these paths that has one; empty where none has."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from node.adapters.accounts import Accounts
 from node.adapters.csv_files import load_mapping
+from node.adapters.identifiers import is_bic
 from node.adapters.iso_write import Envelope, answer_to, write_camt029, write_pacs002
 from node.adapters.journal import Journal, JournalBusy
 from node.adapters.money import format_money
@@ -148,7 +149,8 @@ def write_answer(desk: Desk, report: Report, path: Path) -> None:
     stamp = hashlib.sha256(f"{plan.digest}{now.isoformat()}".encode()).hexdigest()[:20].upper()
     message = plan.messages[0]
     created = now.strftime("%Y-%m-%dT%H:%M:%S") + f".{now.microsecond // 1000:03}Z"
-    envelope = Envelope(f"VS{stamp}", created, message.receiver, message.sender)
+    sender, receiver = (bank if is_bic(bank) else "" for bank in (message.receiver, message.sender))
+    envelope = Envelope(f"VS{stamp}", created, sender, receiver)
     with path.open("xb") as file:
         if report.result is not None:
             write_pacs002(file, envelope, statuses(plan, report.result.told, report.result.group))

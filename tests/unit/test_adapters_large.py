@@ -1,4 +1,4 @@
-"""Large files: read as a stream, within stated memory. The figures are printed."""
+"""Large files: read as a stream, within stated memory. Figures are printed; seconds are the processor's."""
 
 import json
 import subprocess
@@ -17,15 +17,15 @@ path, count = Path(sys.argv[1]), int(sys.argv[2])
 def amounts():
     return ((number % 97 + 1) * (1 if number % 3 else -1) for number in range(count))
 import array
-began = time.perf_counter()
+began = time.process_time()
 told = statement(array.array("q", amounts()))
 with path.open("wb") as file:
     write_camt(file, told, (entry(number, minor) for number, minor in enumerate(amounts())))
-wrote = time.perf_counter()
+wrote = time.process_time()
 plan = check_file(Source(path))
-checked = time.perf_counter()
+checked = time.process_time()
 total = sum(entry.amount.minor for _, entry in statement_entries(plan))
-done = time.perf_counter()
+done = time.process_time()
 opening, closing = plan.statements[0].opening, plan.statements[0].closing
 print(json.dumps({
     "bytes": path.stat().st_size, "entries": plan.counts["Entry"], "write": round(wrote - began, 1),
@@ -62,7 +62,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_statement_of_200_mb_is_imported_within_500_mib(tmp_path: Path) -> None:
-    told = measured(tmp_path / "large.xml", 240_000, 800)
+    told = measured(tmp_path / "large.xml", 260_000, 800)
     assert told["bytes"] > 200_000_000
     assert told["mib"] < 500
     assert told["adds_up"]
