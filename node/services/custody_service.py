@@ -75,8 +75,9 @@ class CustodyService(custody_pb2_grpc.CustodyServiceServicer):
 
     async def Reject(self, request: pb.RejectRequest, call: Call) -> pb.RejectResponse:
         """A checker rejects. Raises Rejected, as the desk does; Degraded BAD_REQUEST."""
-        reason, named = _checked_text(request.reason), _checked_hash(request.content_hash)
-        made = await self._desk.reject(self._callers(call), _checked_id(request.id), named, reason)
+        desk, reason = self._desk, _checked_text(request.reason)
+        named = _checked_hash(request.content_hash)
+        made = await desk.reject(self._callers(call), _checked_id(request.id), named, reason)
         return pb.RejectResponse(request=self._told(made))
 
     async def Cancel(self, request: pb.CancelRequest, call: Call) -> pb.CancelResponse:
