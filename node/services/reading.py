@@ -236,7 +236,7 @@ class Reading:
         places = self._accounts.get((event.contract, event.event), ())
         if scope is None or not (places or scope == OWN_MEMBER):
             return Parties(shared=False, debtor="", members=frozenset())
-        fact = self._decoders[event.contract, event.event](event.fields)
+        fact: Any = self._decoders[event.contract, event.event](event.fields)
         if scope == OWN_MEMBER:
             return Parties(shared=False, debtor=fact.member, members=frozenset((fact.member,)))
         accounts = [account for place in places for account in _named(fact, place)]

@@ -231,7 +231,7 @@ def test_a_draft_ends_by_block_time(world: Consortium) -> None:
     assert is_refused(outcome, Approvals.DRAFT_ENDED)
     assert shown(world, number).draft.status == "expired"
     assert world.rows("approvals", "due") == world.rows("approvals", "approval") == {}
-    system = codec.decoder(Receipt)(world.blocks()[-1].receipts[0])
+    system: Receipt = codec.decoder(Receipt)(world.blocks()[-1].receipts[0])
     assert ("approvals.Ended", ["PA", number, "expired"]) in told(system)
 
 

@@ -4,6 +4,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 import contracts.approvals as approvals_module
 import contracts.members as members_module
@@ -81,7 +82,7 @@ def a_draft_runs_as_a_decision_of_the_members(patch: pytest.MonkeyPatch) -> None
 
 @canary
 def what_a_draft_makes_has_no_name_of_its_own(patch: pytest.MonkeyPatch) -> None:
-    original = running_module.replace
+    original: Any = structs.replace
 
     class Stuck(Context):
         def __setattr__(self, name: str, value: Any) -> None:
