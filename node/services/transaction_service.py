@@ -162,11 +162,16 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
     # --- deciding -------------------------------------------------------------------------------------------
 
     async def _decide(self, items: Sequence[bytes], call: Call) -> list[Outcome]:
+        """Wait for the outcomes as long as the call may. Raises Degraded UNKNOWN_OUTCOME when it is over."""
         deciding = self._engine.submit(items)
-        done, _ = await asyncio.wait((deciding,), timeout=_patience(call))
-        if not done:
-            raise Degraded(NodeError.UNKNOWN_OUTCOME)
-        return deciding.result()
+        patience = _patience(call)
+        if patience is None or deciding.done():
+            return await deciding
+        ending = deciding.get_loop().call_later(patience, _give_up, deciding)
+        try:
+            return await deciding
+        finally:
+            ending.cancel()
 
     async def _read_stream(
         self,
@@ -282,6 +287,12 @@ def _patience(call: Call) -> float | None:
     """Seconds to wait for a decision; None where the client set no deadline."""
     remaining = call.time_remaining()
     return None if remaining is None else max(0.0, remaining - min(MARGIN_SECONDS, remaining * MARGIN_SHARE))
+
+
+def _give_up(deciding: "asyncio.Future[list[Outcome]]") -> None:
+    """End the waiting; the engine decides all the same, and finds nobody to tell."""
+    if not deciding.done():
+        deciding.set_exception(Degraded(NodeError.UNKNOWN_OUTCOME))
 
 
 def _checked_batch(items: Sequence[bytes]) -> list[bytes]:
