@@ -4,6 +4,7 @@ passed over, or answered from a cache.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import plyvel
 import pytest
@@ -69,7 +70,8 @@ def test_a_bit_flipped_in_the_manifest_of_a_shard_filled_from_a_snapshot_leaves_
     tmp_path: Path,
 ) -> None:
     """The manifest's last records go without a word where a length is damaged: whole tables with them."""
-    path, small = tmp_path / "shard", {"cache_bytes": 1 << 16, "write_buffer_bytes": 1 << 16}
+    path = tmp_path / "shard"
+    small: dict[str, Any] = {"cache_bytes": 1 << 16, "write_buffer_bytes": 1 << 16}
     part = Part.create(path, StorageCode.SHARD_DAMAGED, **small)
     filler, wanted = Filler([part], 1, synced=False), 0
     for chunk in range(12):
