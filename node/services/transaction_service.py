@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from node.engine.engine import Engine, Outcome
 from node.engine.errors import Degraded, NodeError
-from node.ledger.errors import LedgerError
+from node.ledger.errors import InvariantViolated, LedgerError
 from node.ledger.types import Receipt
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.transaction.v1 import transaction_pb2_grpc
@@ -21,7 +21,7 @@ from node.services.convert import Converter
 from node.services.history import History, place_of
 from node.services.ports import Blocks, Call
 from node.services.published import Published, checked_id
-from node.services.status import NotApplied
+from node.services.status import NotApplied, status_of
 
 BATCH_MAX: Final = 1_000
 STREAM_BATCHES_MAX: Final = 64
@@ -104,7 +104,7 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
                 yield response
             await reading
         except ExceptionGroup as group:
-            raise group.exceptions[0] from group
+            raise max(group.exceptions, key=_gravity) from group
         finally:
             reading.cancel()
 
@@ -303,3 +303,8 @@ def _checked_batch(items: Sequence[bytes]) -> list[bytes]:
             transactions=len(items),
         )
     return list(items)
+
+
+def _gravity(error: Exception) -> int:
+    """Which of several that end a stream is told: what stops the node, then a bug, then what is an answer."""
+    return 2 if isinstance(error, InvariantViolated) else int(status_of(error) is None)
