@@ -281,6 +281,10 @@ class Members(Contract):
             raise Rejected(LedgerError.KEY_NOT_ACTIVE, key_id=key_id.hex())
         return key
 
+    def get_signatory(self, member: str, key_id: bytes) -> Signatory | None:
+        """The key, if the member ever had it."""
+        return self.key.get(member, key_id)
+
     def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers must sign for these operations together: each rule weighs the sum of all
         that it fits, so that splitting an amount gains nothing; the strictest decides, 1 where none fits. To

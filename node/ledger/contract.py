@@ -219,6 +219,9 @@ class Signatories(Protocol):
     def require_signatory(self, member: str, key_id: bytes, height: int) -> Signatory:
         """The key, if it may sign for this member at this height; otherwise Rejected with a LedgerError."""
 
+    def get_signatory(self, member: str, key_id: bytes) -> Signatory | None:
+        """The key, if the member ever had it, whatever has become of both."""
+
     def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers of the member must sign for these operations together."""
 

@@ -27,7 +27,7 @@ from node.ledger.running import SYSTEM_LEAF, Pass, Runner, bound
 from node.ledger.standing import NO_KEEPERS, Standing, changes, keepers_of, standing_of
 from node.ledger.state import Delta, View
 from node.ledger.state_tree import Applied, Proof, StateTree, pairs_of
-from node.ledger.transactions import Candidate, Chain, authorise, check_alive, parse
+from node.ledger.transactions import Candidate, Chain, authorise, check_alive, parse, signature_checks
 from node.ledger.types import (
     Block,
     BlockRecord,
@@ -179,6 +179,12 @@ class Ledger(SnapshotVerbs):
         """
         check_alive(candidate, max(time_ms, self._info.time_ms), self.genesis.limits)
         return authorise(candidate, self.door, self.chain, self.view.reader.height + 1)
+
+    def check_signed(self, candidate: Candidate) -> tuple[Check, ...]:
+        """The signature checks of a candidate that ``check_at_door`` turns away, by keys that may have ended
+        since. Raises Rejected UNKNOWN_KEY.
+        """
+        return signature_checks(candidate, self.door, self.chain)
 
     def judge(self, raw: bytes) -> Judged:
         """A bundle that may stand in a block, by the one predicate; whoever keeps the answer need not ask

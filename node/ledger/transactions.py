@@ -177,6 +177,20 @@ def authorise(candidate: Candidate, bound: Bound, chain: Chain, height: int) -> 
     return tuple(checks)
 
 
+def signature_checks(candidate: Candidate, bound: Bound, chain: Chain) -> tuple[Check, ...]:
+    """Whether somebody signed who could have at any time: for what is ordered though it may not run, so that
+    its first outcome is told. Raises Rejected UNKNOWN_KEY.
+    """
+    message = hashing.SIGN_TX + chain.chain_id + candidate.tx_id
+    checks: list[Check] = []
+    for entry in candidate.signed.signatures:
+        key = bound.signatories.get_signatory(candidate.transaction.member, entry.key_id)
+        if key is None:
+            raise Rejected(LedgerError.UNKNOWN_KEY, key_id=entry.key_id.hex())
+        checks.append(Check(key.algorithm, key.public_key, message, entry.signature))
+    return tuple(checks)
+
+
 def _check_scopes(transaction: Transaction, scopes: tuple[str, ...]) -> None:
     for operation in transaction.operations:
         if operation.contract not in scopes and f"{operation.contract}.{operation.method}" not in scopes:
