@@ -30,6 +30,7 @@ from msgspec.structs import replace
 
 from contracts.institutions import (
     ADMINISTRATOR,
+    APPROVALS,
     KEY_AFFAIRS,
     KEYS_EVER_MAX,
     REGISTRAR,
@@ -479,8 +480,9 @@ class Members(Contract):
 
 
 def _fits(rule: Rule, charge: Charge) -> bool:
+    """A rule for any contract is not for approvals (approvals.py): it binds what they run."""
     return (
-        rule.contract in ("*", charge.contract)
+        (rule.contract == charge.contract or (rule.contract == "*" and charge.contract != APPROVALS))
         and rule.method in ("*", charge.method)
         and rule.asset in ("", charge.asset)
     )
