@@ -325,6 +325,18 @@ async def test_a_proof_shows_a_record_and_the_absence_of_one(face: Face) -> None
         assert answer == await prove(ledger_pb2.GetProofRequest(key=answer.key))
 
 
+async def test_a_proof_is_of_the_last_block_also_where_readers_do_not_see_it_yet(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face.world.ledger, "publish", lambda: None)
+    receipt = face.world.apply("PA", pay("PA/main", "KB/main", 1))
+    key = ledger_pb2.TableKey(contract="assets", table="balance", parts_json='["PA/main", "CZK"]')
+    answer = await face.client.chain.GetProof(ledger_pb2.GetProofRequest(table_key=key))
+    assert answer.height == receipt.height
+    proof: Proof = codec.decoder(Proof)(answer.proof)
+    assert check_proof(INTERNATIONAL, answer.header.state_root, answer.key, answer.value, proof)
+
+
 async def test_a_key_that_no_table_has_is_a_bad_request(face: Face) -> None:
     for contract, table, parts in (
         ("assets", "nothing", "[]"),
