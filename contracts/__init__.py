@@ -14,6 +14,7 @@ from contracts.settlement import Settlement
 from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
+from contracts.vault import Vault
 from node.ledger.contract import Contract
 
 
@@ -31,6 +32,7 @@ def assemble() -> tuple[Contract, ...]:
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    vault = Vault(members, encryption)
     return (
         members,
         validators,
@@ -44,4 +46,5 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        vault,
     )

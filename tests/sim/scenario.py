@@ -28,6 +28,7 @@ from tests.kit import (
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_trading import trade
+from tests.sim.scenario_vault import keep
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -98,6 +99,7 @@ def play() -> Day:
         _work,
         trade,
         _rest,
+        keep,
         govern,
     ):
         part(day)
