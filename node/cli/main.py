@@ -42,6 +42,7 @@ from node.cli import (
     trust,
     validator,
     validators,
+    vault,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -217,6 +218,7 @@ for name, noun in (
     ("offers", offers),
     ("deals", deals),
     ("blacklist", blacklist),
+    ("vault", vault),
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),

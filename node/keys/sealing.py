@@ -108,6 +108,14 @@ def opened(suite: Suite, secret: bytes, document: bytes, source: Iterable[bytes]
         raise SealRefused("the content is not that of the document's id")
 
 
+def document_of(suite: Suite, secret: bytes, content: Iterable[bytes]) -> bytes:
+    """The id of a content under a document's key."""
+    told = hashing.streamed(suite, hashing.DOCUMENT + secret[-BLIND_BYTES:])
+    for portion in content:
+        told.update(portion)
+    return told.digest()
+
+
 def _cipher_of(suite: Suite) -> int:
     return 2 if suite is GUOMI else 1
 

@@ -7,7 +7,7 @@ from contracts.members import Members
 from contracts.vault import HOLDS_MAX, READERS_MAX, RETENTION_MAX_MS, ReaderKey, Vault
 from node.ledger.errors import LedgerError
 from node.ledger.types import Operation
-from tests.contracts.cases import DAY_MS, Case, Flaw
+from tests.contracts.cases import DAY_MS, Case, Flaw, Situation
 from tests.contracts.refusals_encryption import FIRST, SECOND, encryption_key, registered
 from tests.kit import ADMINISTRATOR, START_MS, Consortium, admission, op
 
@@ -32,6 +32,16 @@ def store(
 ) -> Operation:
     """The operation that puts a document on the ledger."""
     return op("vault", "store", document, SEALED, 1_000, "application/pdf", until_ms, readers)
+
+
+def in_turn(*situations: Situation) -> Situation:
+    """One after the other."""
+
+    def bring_about(world: Consortium) -> None:
+        for situation in situations:
+            situation(world)
+
+    return bring_about
 
 
 def keyed(world: Consortium) -> None:
@@ -155,7 +165,7 @@ VAULT: Final = (
             Flaw(Vault.KEY_NOT_IN_USE, given=_key_revoked),
             Flaw(Vault.READER_GRANTED, readers=(KB_KEY, PA_KEY, KB_KEY)),
         ),
-        given=lambda world: (keyed(world), world.apply("KB", store(OTHER, readers=()))),
+        given=in_turn(keyed, lambda w: w.apply("KB", store(OTHER, readers=()))),
     ),
     Case(
         "vault",
@@ -177,7 +187,7 @@ VAULT: Final = (
         "PA",
         {"document": TERMS_SHEET, "key": ReaderKey("KB", encryption_key(THIRD), WRAPPED)},
         (Flaw(Vault.KEY_NOT_IN_USE, key=KB_KEY),),
-        given=lambda world: (stored(world), _key_replaced(world)),
+        given=in_turn(stored, _key_replaced),
         label=" with a new key",
     ),
     Case(
@@ -192,7 +202,7 @@ VAULT: Final = (
             ),
             Flaw(Vault.TOO_MANY_READERS, given=_one_more),
         ),
-        given=lambda world: (_crowd(world), world.apply("PA", op("vault", "revoke", TERMS_SHEET, "R8"))),
+        given=in_turn(_crowd, lambda w: w.apply("PA", op("vault", "revoke", TERMS_SHEET, "R8"))),
         label=" in a crowd",
     ),
     Case(
@@ -242,7 +252,7 @@ VAULT: Final = (
             Flaw(Vault.DOCUMENT_UNKNOWN, document=OTHER),
             Flaw(Vault.NOT_OWNER, by="KB"),
             Flaw(Vault.NOT_IN_THIS_STATE, given=closed),
-            Flaw(Vault.RETAINED, given=lambda w: (_retained(w), _held(w))),
+            Flaw(Vault.RETAINED, given=in_turn(_retained, _held)),
             Flaw(Vault.RETAINED, given=_retained),
             Flaw(Vault.HELD, given=_held),
         ),
@@ -259,7 +269,7 @@ VAULT: Final = (
             Flaw(Vault.NOT_IN_THIS_STATE, document=OTHER),
             Flaw(Vault.NOT_IN_THIS_STATE, given=_destroyed),
         ),
-        given=lambda world: (_stored_and_closed(world), world.apply("PA", store(OTHER))),
+        given=in_turn(_stored_and_closed, lambda w: w.apply("PA", store(OTHER))),
     ),
     Case(
         "vault",
@@ -271,7 +281,7 @@ VAULT: Final = (
             Flaw(Vault.NOT_AUTHORITY, by="KB"),
             Flaw(Vault.NOT_IN_THIS_STATE, given=closed),
             Flaw(Vault.HOLD_EXISTS, given=_held),
-            Flaw(Vault.HOLD_EXISTS, given=lambda w: (_held(w), _lifted(w))),
+            Flaw(Vault.HOLD_EXISTS, given=in_turn(_held, _lifted)),
             Flaw(Vault.TOO_MANY_HOLDS, given=_many_holds),
         ),
         given=stored,

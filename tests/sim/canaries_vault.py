@@ -1,4 +1,4 @@
-# ruff: noqa: ARG005 - a bug has the signature of what it replaces
+# ruff: noqa: ARG001, ARG005 - a bug has the signature of what it replaces
 """Planted bugs in the vault (canaries.py says what they are for)."""
 
 import pytest
