@@ -393,9 +393,12 @@ def open_custody(config: NodeConfig, node: Node) -> Desk | None:
 
 
 def open_vault(config: NodeConfig, node: Node) -> Keeper:
-    """The node's vault, not started. Raises StorageError; OSError where a certificate cannot be read."""
+    """The node's vault, not started. Raises StorageError, FileExposed; OSError where a certificate cannot be
+    read.
+    """
     ledger = node.opened.ledger
     files = VaultFiles(config.vault, ledger.suite, reserve_bytes=config.disk_reserve_mb * MIB)
+    check_private(config.vault)
     shown = credentials_of(config, config.vault_certificate, config.vault_key)
     doors = {member: VaultDoor(target, shown) for member, target in config.peers_of_vault.items()}
     return Keeper(

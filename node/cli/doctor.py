@@ -101,6 +101,8 @@ def _local(session: Session) -> Iterator[Finding]:
         yield from _modes(*config.sequencer)
     if config.data_dir.exists():
         yield _guarded("data directory", lambda: _private(config.data_dir))
+    if config.vault.exists():
+        yield _guarded("vault directory", lambda: _private(config.vault))
     yield from _certificates(config)
     yield _disk(config)
 

@@ -50,6 +50,9 @@ class Peer(Protocol):
     def fetch(self, document: bytes) -> AsyncIterator[bytes]:
         """A document's sealed bytes, in portions. Raises Degraded."""
 
+    async def close(self) -> None:
+        """End the connection."""
+
 
 class Stored(NamedTuple):
     """A document that was taken in."""
@@ -105,6 +108,8 @@ class Keeper:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
+        for peer in self.peers.values():
+            await peer.close()
 
     # --- what members do ------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def test_a_document_is_kept_granted_read_held_and_destroyed(tmp_path: Path, suit
         print(f"{suite}: {nowhere(tmp_path / 'node', WORD)} files of the node, none with the content")
 
         receipt = node.json(*ab, "vault", "delete", named)
-        assert [event["event"] for event in receipt["events"]] == ["vault.Destroyed"]
+        assert [event["event"] for event in receipt["events"]] == ["Destroyed"]
         assert not kept.exists()
         assert node.json(*ab, "vault", "show", named)["status"] == "destroyed"
         node.json("receipt", "export", receipt["tx_id"], tmp_path / "receipt.json")

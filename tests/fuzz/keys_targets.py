@@ -16,8 +16,8 @@ from node.engine.cometbft.guard import Guard, SigningRefused, delimited
 from node.engine.cometbft.signer import RemoteSigner, _read
 from node.keys.keystore import KeystoreError
 from node.keys.pkcs8 import is_encrypted, read_pkcs8, write_pkcs8
-from node.keys.shares import load_share, needed, restore, save_share, split
 from node.keys.sealing import PIECE_BYTES, Sealer, SealRefused, opened
+from node.keys.shares import load_share, needed, restore, save_share, split
 from node.keys.signer import Ed25519Signer, generate
 from node.keys.token_uri import parse_uri
 from node.keys.wrapping import Opener, Sm2Opener, WrapRefused, X25519Opener, wrap
