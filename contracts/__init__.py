@@ -3,6 +3,7 @@ come first, always.
 """
 
 from contracts.anchors import Anchors
+from contracts.approvals import Approvals
 from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
@@ -32,6 +33,7 @@ def assemble() -> tuple[Contract, ...]:
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    approvals = Approvals(members)
     vault = Vault(members, encryption)
     return (
         members,
@@ -46,5 +48,6 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        approvals,
         vault,
     )
