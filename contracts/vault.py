@@ -10,6 +10,7 @@ the second is the owner's signed statement that they are destroyed, and its rece
 
 State       document / id -> Document
             owned / owner, id -> Shelved
+            lying / owner, sealed -> Lying
             access / id, reader -> Grant
             readable / reader, id -> Shelved
             legal_hold / id, imposer, reference -> LegalHold
@@ -19,6 +20,7 @@ Invariants  V1 the owner alone grants, revokes, extends and deletes.
             V3 a legal hold ends by its imposer alone.
             V4 a reader's key is encrypted for a key that was the reader's, and in use, at that time.
             V5 an id names one content for ever; what is deleted has no readers and does not come back.
+            V6 no two documents of an owner share their bytes, so that to destroy one destroys no other.
 Privacy     that a document exists, its size and kind, its owner, readers and holds are public to all members;
             its content is known to those who were granted it, and to nobody through its id.
 """
@@ -98,6 +100,12 @@ class Shelved(Record, frozen=True):
     """A document on somebody's list."""
 
     version: Literal[1]
+
+
+class Lying(Record, frozen=True):
+    """The document that bytes of an owner's are."""
+
+    document: Hash
 
 
 class ReaderKey(Record, frozen=True):
@@ -244,9 +252,12 @@ class Vault(Contract):
     HOLD_LIFTED = error(16, Category.PRECONDITION, "The hold is lifted already.")
     TOO_MANY_HOLDS = error(17, Category.OVERLOADED, "A document has at most 32 legal holds in its life.")
 
+    BYTES_TAKEN = error(18, Category.ALREADY_EXISTS, "Another document of the member's has these bytes.")
+
     document = table(Document, id=Hash)
     owned = table(Shelved, owner=MemberId, id=Hash)
     access = table(Grant, id=Hash, reader=MemberId)
+    lying = table(Lying, owner=MemberId, sealed=Hash)
     readable = table(Shelved, reader=MemberId, id=Hash)
     legal_hold = table(LegalHold, id=Hash, imposer=MemberId, reference=HoldReference)
 
@@ -271,6 +282,8 @@ class Vault(Contract):
         """Put a document on the ledger whose encrypted bytes the signing member's node has."""
         if self.document.get(document):
             raise Rejected(self.DOCUMENT_EXISTS)
+        if self.lying.get(ctx.member, sealed):
+            raise Rejected(self.BYTES_TAKEN)
         if retain_until_ms:
             self._check_retention(ctx, retain_until_ms)
         self.document.put(
@@ -278,6 +291,7 @@ class Vault(Contract):
             document,
         )
         self.owned.put(Shelved(1), ctx.member, document)
+        self.lying.put(Lying(document), ctx.member, sealed)
         ctx.emit(Stored(document, ctx.member, sealed, size_bytes, media_type, retain_until_ms))
         for key in readers:
             self._grant(ctx, document, key)
@@ -327,6 +341,7 @@ class Vault(Contract):
         found = self._require_own(ctx, document, "deleting")
         self._move_on(ctx, document, found, "destroyed")
         self.owned.delete(ctx.member, document)
+        self.lying.delete(ctx.member, found.sealed)
         ctx.emit(Destroyed(document, ctx.member, found.sealed, found.size_bytes))
 
     # --- by the owner or a regulator ------------------------------------------------------------------------

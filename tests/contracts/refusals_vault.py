@@ -27,11 +27,16 @@ def key_of(member: str) -> bytes:
     return hashlib.sha256(member.encode()).digest()[:31] + b"\1"
 
 
+def bytes_of(document: bytes) -> bytes:
+    """The hash of a document's sealed bytes."""
+    return hashlib.sha256(document).digest()
+
+
 def store(
     document: bytes = TERMS_SHEET, until_ms: int = 0, readers: tuple[ReaderKey, ...] = (KB_KEY,)
 ) -> Operation:
-    """The operation that puts a document on the ledger."""
-    return op("vault", "store", document, SEALED, 1_000, "application/pdf", until_ms, readers)
+    """The operation that puts a document on the ledger, each with bytes of its own."""
+    return op("vault", "store", document, bytes_of(document), 1_000, "application/pdf", until_ms, readers)
 
 
 def in_turn(*situations: Situation) -> Situation:
@@ -158,6 +163,7 @@ VAULT: Final = (
             Flaw(LedgerError.BAD_ARGUMENTS, size_bytes=0),
             Flaw(LedgerError.BAD_ARGUMENTS, readers=(ReaderKey("KB", encryption_key(FIRST), bytes(96)),)),
             Flaw(Vault.DOCUMENT_EXISTS, document=OTHER),
+            Flaw(Vault.BYTES_TAKEN, sealed=bytes_of(SEALED)),
             Flaw(Vault.RETENTION_OUT_OF_RANGE, retain_until_ms=START_MS),
             Flaw(Vault.RETENTION_OUT_OF_RANGE, retain_until_ms=START_MS + RETENTION_MAX_MS + DAY_MS),
             *[Flaw(error, readers=(key,)) for error, key in _KEY_FLAWS],
@@ -165,7 +171,11 @@ VAULT: Final = (
             Flaw(Vault.KEY_NOT_IN_USE, given=_key_revoked),
             Flaw(Vault.READER_GRANTED, readers=(KB_KEY, PA_KEY, KB_KEY)),
         ),
-        given=in_turn(keyed, lambda w: w.apply("KB", store(OTHER, readers=()))),
+        given=in_turn(
+            keyed,
+            lambda w: w.apply("KB", store(OTHER, readers=())),
+            lambda w: w.apply("PA", store(SEALED, readers=())),
+        ),
     ),
     Case(
         "vault",

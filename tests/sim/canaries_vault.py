@@ -1,6 +1,8 @@
 # ruff: noqa: ARG001, ARG005 - a bug has the signature of what it replaces
 """Planted bugs in the vault (canaries.py says what they are for)."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -66,6 +68,17 @@ def a_document_is_granted_under_any_key(patch: pytest.MonkeyPatch) -> None:
 @canary
 def a_reader_that_was_revoked_reads_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Vault, "_take_away", lambda self, document, reader: self.access.delete(document, reader))
+
+
+@canary
+def two_documents_share_their_bytes(patch: pytest.MonkeyPatch) -> None:
+    original = Vault.methods["store"].function
+
+    def store(self: Vault, ctx: Context, document: bytes, sealed: bytes, *rest: Any) -> None:
+        self.lying.delete(ctx.member, sealed)
+        original(self, ctx, document, sealed, *rest)
+
+    body(patch, Vault, "store", store)
 
 
 _Hold = vault_module.LegalHold

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from contracts.vault import ReaderKey
 from tests.contracts.refusals_encryption import encryption_key, registered
-from tests.contracts.refusals_vault import TERMS_SHEET, WRAPPED, key_of, store
+from tests.contracts.refusals_vault import SEALED, TERMS_SHEET, WRAPPED, bytes_of, key_of, store
 from tests.kit import fields_of, op
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def keep(day: "Day") -> None:
             w.make("CNB", store(until_ms=until_ms, readers=(stale,))),
             w.make("CNB", store(until_ms=until_ms, readers=(key,))),
             w.make("PA", store(readers=())),
+            w.make("CNB", op("vault", "store", SEALED, bytes_of(TERMS_SHEET), 1, "text/plain", 0, ())),
             w.make("PA", grant),
             w.make("PA", revoke),
             w.make("CNB", revoke),
@@ -40,7 +41,8 @@ def keep(day: "Day") -> None:
             w.make("CNB", extend[1]),
         ],
         [
-            ("vault", 11), OK, ("vault", 1), ("vault", 3), ("vault", 3), OK, OK, ("vault", 6), OK,
+            ("vault", 11), OK, ("vault", 1), ("vault", 18), ("vault", 3), ("vault", 3),
+            OK, OK, ("vault", 6), OK,
         ],
     )  # fmt: skip
     day.same("a reader's list", list(w.rows("vault", "readable")), [("READER", TERMS_SHEET)])
@@ -67,8 +69,8 @@ def keep(day: "Day") -> None:
         [("vault", 3), OK, ("vault", 4), OK],
     )
     day.same("the deletion receipt", fields_of(receipts[-1].events[0])[:2], [TERMS_SHEET, "CNB"])
-    tables = ("access", "readable", "owned")
-    day.same("nothing is left to read", [len(w.rows("vault", name)) for name in tables], [0, 0, 0])
+    tables = ("access", "readable", "owned", "lying")
+    day.same("nothing is left to read", [len(w.rows("vault", name)) for name in tables], [0, 0, 0, 0])
     day.expect("an id does not come back", [w.make("CNB", store(readers=()))], [("vault", 1)])
     ended = [(row.status, row.retain_until_ms) for row in w.rows("vault", "document").values()]
     day.same("its record stays", ended, [("destroyed", until_ms + 1)])
