@@ -90,7 +90,8 @@ def test_a_document_is_kept_granted_read_held_and_destroyed(tmp_path: Path, suit
         assert got.read_bytes() == document.read_bytes()
         wrong = node.vostro(*cd, "vault", "get", named, tmp_path / "no", "--private-key", privates["AB"])
         assert (wrong.code, (tmp_path / "no").exists()) == (2, False)
-        for more in ([], ["--private-key", privates["CD"]], ["--private-key", privates["CD"], "--file", got]):
+        key: list[str | Path] = ["--private-key", privates["CD"]]
+        for more in (key[:0], key, [*key, "--file", got]):
             assert node.json(*cd, "vault", "verify", named, *more)["owner"] == "AB"
         other = node.vostro(
             *cd, "vault", "verify", named, "--private-key", privates["CD"], "--file", privates["CD"]

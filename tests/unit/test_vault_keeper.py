@@ -18,7 +18,7 @@ from contracts.vault import ReaderKey, Vault
 from node.client.errors import ClientError, Declined
 from node.client.vault import Vault as VaultClient
 from node.engine import vault as vault_module
-from node.engine.errors import NodeError
+from node.engine.errors import Degraded, NodeError
 from node.engine.vault import EXAMINE_SECONDS, ORPHAN_SECONDS, Keeper
 from node.engine.vault_door import VaultDoor
 from node.keys import sealing
@@ -215,7 +215,7 @@ async def test_a_revocation_ends_a_fetch_that_is_under_way(tmp_path: Path, pki: 
         portions = t.banks["PA"].keeper.fetch(sealer.document, "KB")
         assert await anext(portions)
         t.world.apply("PA", op("vault", "revoke", sealer.document, "KB"))
-        with pytest.raises(vault_module.Degraded) as refused:
+        with pytest.raises(Degraded) as refused:
             await anext(portions)
         assert refused.value.error is NodeError.DOCUMENT_NOT_READABLE
 
