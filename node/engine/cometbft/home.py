@@ -39,9 +39,7 @@ EVIDENCE_AGE_BLOCKS: Final = 100_000
 EVIDENCE_AGE_NS: Final = 48 * 3_600 * 1_000_000_000
 """Evidence is void once it is older than both: blocks that young must stay."""
 BLOCK_OVERHEAD_BYTES: Final = 256 * 1024
-"""What a CometBFT block holds beside signed transactions: evidence, the commit of the block before with up to
-1,024 signatures, and what bundles add.
-"""
+"""What a block holds beside transactions: evidence, a commit of up to 1,024 signatures, what bundles add."""
 BLOCK_BYTES_MAX: Final = 100 * 1024 * 1024
 """CometBFT's own bound."""
 
