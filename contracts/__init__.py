@@ -11,6 +11,7 @@ from contracts.registration import Registration
 from contracts.scenarios.blacklist import Blacklist
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
+from contracts.settlement_cycles import SettlementCycles
 from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
@@ -27,10 +28,11 @@ def assemble() -> tuple[Contract, ...]:
     blacklist = Blacklist()
     encryption = Encryption(members)
     registration = Registration(members, assets)
-    servicing = Servicing(assets)
+    servicing = Servicing(assets, registration)
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    cycles = SettlementCycles(assets, settlement)
     return (
         members,
         validators,
@@ -44,4 +46,5 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        cycles,
     )

@@ -2,10 +2,12 @@
 tell of them (registration.py, servicing.py). Nothing here acts.
 """
 
+from math import gcd
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from contracts.daycounts import YEAR, DayCount, days_between
 from contracts.identifiers import Isin, Lei
 from contracts.positions import AssetClass, Decimals, Reference
 from node.ledger.contract import Fact, Movement
@@ -24,7 +26,6 @@ from node.ledger.types import (
 
 PIECE_MAX: Final = 1_000
 """Holders fixed or paid in one operation."""
-DAY_MS: Final = 86_400_000
 MILLION: Final = 1_000_000
 
 OptionalAsset = Annotated[str, Meta(max_length=16)]
@@ -41,13 +42,13 @@ Piece = Annotated[tuple[AccountId, ...], Meta(min_length=1, max_length=PIECE_MAX
 class Terms(Record, frozen=True):
     """What an asset promises, as far as the ledger reckons with it; all else is in the document whose hash is
     registered. currency: in which it pays, empty: in none. nominal: minor units of it that a minor unit of
-    the asset stands for. rate: a year's interest. days: of a year. starts_ms, matures_ms: 0: none.
+    the asset stands for. rate: a year's interest. starts_ms, matures_ms: 0: none.
     """
 
     currency: OptionalAsset
     nominal: Balance
     rate: Rate
-    days: Literal[360, 365]
+    day_count: DayCount
     starts_ms: TimeMs
     matures_ms: TimeMs
 
@@ -286,12 +287,22 @@ class Accrued(Record, frozen=True):
     days: Integer
 
 
-def accrued(terms: Terms, units: int, at_ms: int) -> Accrued:
-    """Interest on units from the start until a time, or until maturity where that is before; rounded down.
+def accrued(terms: Terms, units: int, since_ms: int, at_ms: int) -> Accrued:
+    """Interest on units since a time, or since the start of the terms where that is later, until another, or
+    until maturity where that is before; rounded down.
 
-    units x nominal x rate x days / (days of a year x 1,000,000): simple interest, actual days over ``days``.
+    units x nominal x rate x days / (days of a year x 1,000,000): simple interest.
+    """
+    pays, per, days = interest(terms, since_ms, at_ms)
+    return Accrued(terms.currency, min(units * pays // per, 2**63 - 1), days)
+
+
+def interest(terms: Terms, since_ms: int, at_ms: int) -> tuple[int, int, int]:
+    """(pays, per, days): so many minor units of the currency accrue on so many units, in lowest terms, and
+    over how many days.
     """
     ends_ms = min(at_ms, terms.matures_ms) if terms.matures_ms else at_ms
-    days = max(0, ends_ms - terms.starts_ms) // DAY_MS
-    amount = units * terms.nominal * terms.rate * days // (terms.days * MILLION)
-    return Accrued(terms.currency, min(amount, 2**63 - 1), days)
+    days = days_between(terms.day_count, max(since_ms, terms.starts_ms), ends_ms)
+    pays, per = terms.nominal * terms.rate * days, YEAR[terms.day_count] * MILLION
+    common = gcd(pays, per)
+    return pays // common, per // common, days

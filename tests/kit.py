@@ -104,6 +104,7 @@ def make_genesis(
         ("settlement", 0),
         ("trading", 0),
         ("anchors", 0),
+        ("cycles", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:
