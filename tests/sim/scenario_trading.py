@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from contracts.deals import Conditions
 from tests.contracts.market import KB, PA, made, offer, open_market, take
 from tests.kit import op
+from tests.sim.scenario_cycles import cycle
 
 if TYPE_CHECKING:
     from tests.sim.scenario import Day
@@ -19,6 +20,7 @@ def trade(day: "Day") -> None:
     _offers(day)
     _deals(day)
     _holds(day)
+    cycle(day)
     _coupon(day)
 
 
