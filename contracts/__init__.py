@@ -8,6 +8,7 @@ from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
 from contracts.registration import Registration
+from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.scenarios.blacklist import Blacklist
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
@@ -33,6 +34,7 @@ def assemble() -> tuple[Contract, ...]:
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
     cycles = SettlementCycles(assets, settlement)
+    exchange = AssetTransfer(assets, registration, trading, settlement)
     return (
         members,
         validators,
@@ -47,4 +49,5 @@ def assemble() -> tuple[Contract, ...]:
         trading,
         anchors,
         cycles,
+        exchange,
     )

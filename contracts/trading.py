@@ -221,9 +221,7 @@ class Trading(Contract):
     @method
     def cancel(self, ctx: Context, offer: Hash) -> None:
         """Take an offer or a request back; deals from it stand."""
-        found = self._require_offer(ctx.member, offer)
-        self._check_alive(ctx, found)
-        self._end(ctx, ctx.member, offer, found, "cancelled")
+        self.end(ctx, ctx.member, offer)
 
     # --- queries --------------------------------------------------------------------------------------------
 
@@ -265,6 +263,16 @@ class Trading(Contract):
             if offer_id != after and _sees(member, listed.maker, offer):
                 found.append(NamedOffer(listed.maker, offer_id, offer))
         return OpenOffers(tuple(found), b"")
+
+    # --- what scenarios build on ----------------------------------------------------------------------------
+
+    def end(self, ctx: Context, maker: str, offer_id: bytes) -> None:
+        """Cancel an offer; whoever calls has asked whether the signing member may. Raises OFFER_UNKNOWN,
+        OFFER_ENDED, OFFER_EXPIRED.
+        """
+        found = self._require_offer(maker, offer_id)
+        self._check_alive(ctx, found)
+        self._end(ctx, maker, offer_id, found, "cancelled")
 
     # --- guards ---------------------------------------------------------------------------------------------
 

@@ -105,6 +105,7 @@ def make_genesis(
         ("trading", 0),
         ("anchors", 0),
         ("cycles", 0),
+        ("exchange", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

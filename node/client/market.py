@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 
 import grpc
 
-from contracts.daycounts import DayCount
 from contracts.deals import Accounts, Conditions, Deal, NamedDeal, NamedOffer, Offer, Set
 from contracts.settlement_cycles import Cycle, NamedCycle
 from contracts.terms import (
@@ -15,6 +14,7 @@ from contracts.terms import (
     Action,
     Application,
     Claim,
+    DayCount,
     Entry,
     NamedAction,
     NamedApplication,

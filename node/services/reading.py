@@ -68,6 +68,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "cycles.get_cycle": SHARED,
     "cycles.list_cycles": SHARED,
     "cycles.*": OWN_MEMBER,
+    "exchange.*": OWN_MEMBER,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -112,6 +113,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "cycles.CycleSettled": SHARED,
     "cycles.Passed": OWN_ACCOUNT,
     "cycles.*": OWN_MEMBER,
+    "exchange.*": OWN_MEMBER,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name."""
 

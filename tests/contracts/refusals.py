@@ -25,6 +25,7 @@ from tests.contracts.cases import (
 )
 from tests.contracts.refusals_cycles import CYCLES
 from tests.contracts.refusals_encryption import ENCRYPTION
+from tests.contracts.refusals_exchange import EXCHANGE
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
@@ -136,6 +137,7 @@ ALL: Final = (
     *TRADING,
     *ANCHORS,
     *CYCLES,
+    *EXCHANGE,
 )
 SWEEPERS: Final = (
     transfers_module,

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from contracts.assets import Assets
-from contracts.daycounts import civil_date, days_between
 from contracts.settlement import Settlement
-from contracts.terms import Terms, accrued
+from contracts.terms import Terms, accrued, civil_date, days_between
 from node.ledger import codec
 from tests.checker import check_ledger
 from tests.contracts.market import (

@@ -94,6 +94,17 @@ OPEN = {
     "trading.answer": 3,
     "trading.take": 4,
     "trading.cancel": 0,
+    "servicing.announce_interest": 1,
+    "cycles.open": 1,
+    "cycles.enter": 0,
+    "cycles.leave": 0,
+    "cycles.settle": 0,
+    "exchange.open": 6,
+    "exchange.accept": 3,
+    "exchange.decline": 1,
+    "exchange.withdraw": 1,
+    "exchange.confirm": 0,
+    "exchange.dispute": 1,
 }
 """How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 
