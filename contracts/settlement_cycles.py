@@ -32,7 +32,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
-from contracts.deals import Deal, Leg, NamedDeal, Switch, legs_of
+from contracts.deals import Deal, Leg, NamedDeal, Switch, Weighed, legs_of
 from contracts.positions import Position
 from contracts.settlement import Settlement
 from node.ledger.contract import (
@@ -282,7 +282,10 @@ class SettlementCycles(Contract):
         self.cycle.put(Cycle(ctx.member, model, against, closes_ms, 0, "open"), cycle_id)
         ctx.emit(CycleOpened(cycle_id, ctx.member, model, against, closes_ms))
 
-    @method(flat=60)
+    def _weight_of_entry(self, cycle: bytes, deal: bytes) -> tuple[Weighed, ...]:
+        return self.settlement.weight_of_deal(deal)
+
+    @method(weight=_weight_of_entry, flat=60)
     def enter(self, ctx: Context, cycle: Hash, deal: Hash) -> None:
         """Ask that a deal settle with a cycle, or agree: with the second side it enters."""
         found = self._require(cycle)

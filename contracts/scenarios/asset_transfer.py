@@ -22,13 +22,13 @@ Privacy     a case is shown to its two sides. Statements stay with them, their h
 """
 
 from itertools import islice
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
-from contracts.deals import Accounts, Conditions, OptionalId, Place
+from contracts.deals import Accounts, Conditions, OptionalId, Place, Weighed, both_legs
 from contracts.positions import Reference
 from contracts.registration import Registration
 from contracts.settlement import Settlement
@@ -140,7 +140,16 @@ class AssetTransfer(Contract):
 
     # --- the steps ------------------------------------------------------------------------------------------
 
-    @method(amount="amount", asset="against", flat=150)
+    def _weight_of_offer(
+        self, buyer: str, asset: str, units: int, against: str, amount: int, *_: Any
+    ) -> tuple[Weighed, ...]:
+        return both_legs(asset, units, 1, against, amount)
+
+    def _weight_of_acceptance(self, case: bytes, against: str, amount: int, *_: Any) -> tuple[Weighed, ...]:
+        found = self.case.get(case)
+        return both_legs(found.asset, found.units, 1, against, amount) if found else ((against, amount),)
+
+    @method(weight=_weight_of_offer, flat=150)
     def open(
         self,
         ctx: Context,
@@ -168,7 +177,7 @@ class AssetTransfer(Contract):
             self.party.put(Place(1), member, case_id)
         ctx.emit(CaseOpened(case_id, *asked))
 
-    @method(amount="amount", asset="against", flat=250)
+    @method(weight=_weight_of_acceptance, flat=250)
     def accept(self, ctx: Context, case: Hash, against: AssetId, amount: Amount, accounts: Accounts) -> None:
         """Accept what is offered, at the price that the buyer signs, and settle it: both legs, or neither."""
         found = self._require(ctx, case)

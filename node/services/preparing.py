@@ -1,12 +1,11 @@
 """Bodies to sign: what ContractService and TradingService prepare. Nothing changes by it."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from node.client.signing import new_request_id, transaction
 from node.engine.errors import Degraded, NodeError
 from node.ledger import codec, hashing
-from node.ledger.contract import Signatories
 from node.ledger.errors import Rejected
 from node.ledger.ledger import Ledger
 from node.ledger.transactions import parse, required_officers
@@ -52,6 +51,5 @@ def prepare(
     candidate = parse(codec.encode(SignedTransaction(body, _UNSIGNED)), chain)
     if candidate.failure:
         raise Rejected(candidate.failure.error)
-    signatories = cast("Signatories", next(iter(ledger.readers.values())))
     message = hashing.SIGN_TX + chain.chain_id + candidate.tx_id
-    return Body(body, candidate.tx_id, message, required_officers(candidate, signatories), request_id)
+    return Body(body, candidate.tx_id, message, required_officers(candidate, ledger.door), request_id)

@@ -48,6 +48,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "blacklist.*": SHARED,
     "encryption.*": SHARED,
     "anchors.*": SHARED,
+    "approvals.*": OWN_MEMBER,
     "assets.get_asset": SHARED,
     "assets.list_assets": SHARED,
     "assets.get_account": OWN_ACCOUNT,
@@ -97,6 +98,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "blacklist.*": SHARED,
     "encryption.*": SHARED,
     "anchors.*": SHARED,
+    "approvals.*": OWN_MEMBER,
     "assets.AssetRegistered": SHARED,
     "assets.AssetStatusChanged": SHARED,
     "assets.*": OWN_ACCOUNT,
@@ -115,7 +117,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "cycles.*": OWN_MEMBER,
     "exchange.*": OWN_MEMBER,
 }
-"""As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name."""
+"""As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of
+OWN_MEMBER to the members that they name.
+"""
 
 _ALL: Final = frozenset({Role.REGULATOR, Role.AUDITOR})
 _OWN: Final = frozenset({Role.READER, Role.AUDITOR, Role.REGULATOR, Role.MAKER, Role.CHECKER})
