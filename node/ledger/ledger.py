@@ -184,7 +184,7 @@ class Ledger(SnapshotVerbs):
         """The signature checks of a candidate that ``check_at_door`` turns away, by keys that may have ended
         since. Raises Rejected UNKNOWN_KEY.
         """
-        return signature_checks(candidate, self.door.signatories, self.chain)
+        return signature_checks(candidate, self.door, self.chain)
 
     def judge(self, raw: bytes) -> Judged:
         """A bundle that may stand in a block, by the one predicate; whoever keeps the answer need not ask

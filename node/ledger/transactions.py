@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from node.ledger import codec, hashing
-from node.ledger.contract import EIGHTHS_PER_BYTE, Bound, Charge, Method, Signatories
+from node.ledger.contract import EIGHTHS_PER_BYTE, Bound, Charge, Method
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Check
 from node.ledger.types import (
@@ -177,14 +177,14 @@ def authorise(candidate: Candidate, bound: Bound, chain: Chain, height: int) -> 
     return tuple(checks)
 
 
-def signature_checks(candidate: Candidate, signatories: Signatories, chain: Chain) -> tuple[Check, ...]:
+def signature_checks(candidate: Candidate, bound: Bound, chain: Chain) -> tuple[Check, ...]:
     """Whether somebody signed who could have at any time: for what is ordered though it may not run, so that
     its first outcome is told. Raises Rejected UNKNOWN_KEY.
     """
     message = hashing.SIGN_TX + chain.chain_id + candidate.tx_id
     checks: list[Check] = []
     for entry in candidate.signed.signatures:
-        key = signatories.get_signatory(candidate.transaction.member, entry.key_id)
+        key = bound.signatories.get_signatory(candidate.transaction.member, entry.key_id)
         if key is None:
             raise Rejected(LedgerError.UNKNOWN_KEY, key_id=entry.key_id.hex())
         checks.append(Check(key.algorithm, key.public_key, message, entry.signature))
