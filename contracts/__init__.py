@@ -8,6 +8,7 @@ from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.offsets import Offsets
 from contracts.registration import Registration
 from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.scenarios.blacklist import Blacklist
@@ -36,6 +37,7 @@ def assemble() -> tuple[Contract, ...]:
     anchors = Anchors()
     approvals = Approvals(members)
     cycles = SettlementCycles(assets, settlement)
+    offsets = Offsets(members, assets)
     exchange = AssetTransfer(assets, registration, trading, settlement)
     return (
         members,
@@ -52,5 +54,6 @@ def assemble() -> tuple[Contract, ...]:
         anchors,
         approvals,
         cycles,
+        offsets,
         exchange,
     )

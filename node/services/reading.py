@@ -69,6 +69,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "cycles.get_cycle": SHARED,
     "cycles.list_cycles": SHARED,
     "cycles.*": OWN_MEMBER,
+    "offsets.*": OWN_MEMBER,
     "exchange.*": OWN_MEMBER,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
@@ -87,6 +88,7 @@ TABLES: Final[Mapping[str, str]] = {
     "registration.*": SHARED,
     "servicing.action": SHARED,
     "trading.offer": OWN_MEMBER,
+    "offsets.offset": OWN_MEMBER,
     "cycles.cycle": SHARED,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
@@ -115,6 +117,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "cycles.CycleSettled": SHARED,
     "cycles.Passed": OWN_ACCOUNT,
     "cycles.*": OWN_MEMBER,
+    "offsets.*": OWN_MEMBER,
     "exchange.*": OWN_MEMBER,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of

@@ -31,6 +31,7 @@ from tests.contracts.refusals_exchange import EXCHANGE
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_offsets import OFFSETS
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
@@ -140,6 +141,7 @@ ALL: Final = (
     *ANCHORS,
     *APPROVALS,
     *CYCLES,
+    *OFFSETS,
     *EXCHANGE,
 )
 SWEEPERS: Final = (
