@@ -31,7 +31,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
-from contracts.positions import Asset, NamedAccount, Stop
+from contracts.positions import Asset, Stop
 from contracts.registration import Registration
 from contracts.terms import (
     PIECE_MAX,
@@ -44,6 +44,7 @@ from contracts.terms import (
     BooksClosed,
     Claim,
     Counted,
+    Holders,
     HoldersFixed,
     HoldersPaid,
     NamedAction,
@@ -297,23 +298,21 @@ class Servicing(Contract):
     @query
     def list_holders(
         self, ctx: Context, asset: AssetId, after: Annotated[str, Meta(max_length=52)]
-    ) -> tuple[NamedAccount, ...]:
-        """Holders among the next 10,000 balances of all accounts from behind ``after`` on, at most 1,000, and
-        the account last looked at, whatever it holds: where to go on. No account at all: there are no more.
+    ) -> Holders:
+        """Accounts that hold an asset, ascending: up to 1,000 among the next 10,000 balances of all accounts
+        from behind ``after`` on, and where to go on.
         """
-        found: list[NamedAccount] = []
-        last = ""
-        for looked, ((account, held), position) in enumerate(self.assets.balance.scan(start=(after,))):
+        found: list[str] = []
+        last, looked = "", 0
+        for (account, held), position in self.assets.balance.scan(start=(after,)):
             if account <= after:
                 continue
             if account != last and (looked >= LOOKED_THROUGH_MAX or len(found) == PIECE_MAX):
-                break
-            last = account
+                return Holders(tuple(found), last)
+            last, looked = account, looked + 1
             if held == asset and position.posted:
-                found.append(NamedAccount(account, self.assets.require_account(account)))
-        if last and (not found or found[-1].id != last):
-            found.append(NamedAccount(last, self.assets.require_account(last)))
-        return tuple(found)
+                found.append(account)
+        return Holders(tuple(found), "")
 
     # --- guards and effects ---------------------------------------------------------------------------------
 

@@ -259,6 +259,13 @@ class ActionEnded(Fact, frozen=True):
     status: ActionStatus
 
 
+class Holders(Record, frozen=True):
+    """Accounts that hold an asset, and behind which account the next page begins; empty: there is none."""
+
+    accounts: Annotated[tuple[AccountId, ...], Meta(max_length=PIECE_MAX)]
+    next: Annotated[str, Meta(max_length=52)]
+
+
 class NamedApplication(Record, frozen=True):
     """An application with the asset that it is for."""
 

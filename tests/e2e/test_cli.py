@@ -386,8 +386,12 @@ def test_help_teaches_every_command_with_what_it_does() -> None:
         assert noun in top.out
     for noun in (
         "approvals",
+        "register",
+        "servicing",
         "offers",
         "deals",
+        "cycles",
+        "exchange",
         "blacklist",
         "blocks",
         "receipt",
