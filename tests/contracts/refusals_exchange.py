@@ -11,7 +11,7 @@ from tests.contracts.market import EXPIRES_MS, KB, PA, made, open_market
 from tests.contracts.refusals_trading import UNKNOWN, does, suspended
 from tests.kit import NO_TERMS, START_MS, Consortium, op
 
-THE_CASE: Final = hold("case")
+THE_EXCHANGE: Final = hold("exchange")
 STATEMENT: Final = b"\x21" * 32
 OPEN: Final[dict[str, Any]] = {
     "buyer": "KB",
@@ -25,19 +25,19 @@ OPEN: Final[dict[str, Any]] = {
 }
 
 
-def opened_case(world: Consortium, **changed: Any) -> bytes:
-    """PA offers KB twenty bonds for 400; the case's id."""
+def opened_exchange(world: Consortium, **changed: Any) -> bytes:
+    """PA offers KB twenty bonds for 400; the exchange's id."""
     return made(world.apply("PA", op("exchange", "open", *(OPEN | changed).values())), "Offered")
 
 
-def case_offered(world: Consortium) -> None:
+def exchange_offered(world: Consortium) -> None:
     open_market(world)
-    world.holds["case"] = ("", opened_case(world))
+    world.holds["exchange"] = ("", opened_exchange(world))
 
 
-def case_settled(world: Consortium) -> None:
-    case_offered(world)
-    world.apply("KB", op("exchange", "accept", THE_CASE(world), "CZK", 400, KB))
+def exchange_settled(world: Consortium) -> None:
+    exchange_offered(world)
+    world.apply("KB", op("exchange", "accept", THE_EXCHANGE(world), "CZK", 400, KB))
 
 
 def _with_a_note(world: Consortium) -> None:
@@ -46,7 +46,7 @@ def _with_a_note(world: Consortium) -> None:
     open_market(world)
 
 
-DECLINED: Final = does("KB", "exchange", "decline", THE_CASE, "no")
+DECLINED: Final = does("KB", "exchange", "decline", THE_EXCHANGE, "no")
 
 EXCHANGE: Final = (
     Case(
@@ -69,10 +69,10 @@ EXCHANGE: Final = (
         "exchange",
         "accept",
         "KB",
-        {"case": THE_CASE, "against": "CZK", "amount": 400, "accounts": KB},
+        {"exchange": THE_EXCHANGE, "against": "CZK", "amount": 400, "accounts": KB},
         (
-            Flaw(AssetTransfer.CASE_UNKNOWN, case=UNKNOWN),
-            Flaw(AssetTransfer.CASE_UNKNOWN, by="CNB"),
+            Flaw(AssetTransfer.EXCHANGE_UNKNOWN, exchange=UNKNOWN),
+            Flaw(AssetTransfer.EXCHANGE_UNKNOWN, by="CNB"),
             Flaw(AssetTransfer.NOT_BUYER, by="PA"),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, given=DECLINED),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, late=True),
@@ -82,63 +82,64 @@ EXCHANGE: Final = (
             Flaw(Assets.NOT_OWNER, accounts=PA),
             Flaw(Assets.INSUFFICIENT_BALANCE, accounts=("KB/main", "KB/empty")),
         ),
-        given=case_offered,
+        given=exchange_offered,
     ),
     Case(
         "exchange",
         "decline",
         "KB",
-        {"case": THE_CASE, "reason": "price"},
+        {"exchange": THE_EXCHANGE, "reason": "price"},
         (
-            Flaw(AssetTransfer.CASE_UNKNOWN, case=UNKNOWN),
+            Flaw(AssetTransfer.EXCHANGE_UNKNOWN, exchange=UNKNOWN),
             Flaw(AssetTransfer.NOT_BUYER, by="PA"),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, given=DECLINED),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, late=True),
-            Flaw(Trading.OFFER_ENDED, given=does("PA", "trading", "cancel", THE_CASE)),
+            Flaw(Trading.OFFER_ENDED, given=does("PA", "trading", "cancel", THE_EXCHANGE)),
         ),
-        given=case_offered,
+        given=exchange_offered,
     ),
     Case(
         "exchange",
         "withdraw",
         "PA",
-        {"case": THE_CASE, "reason": "mistyped"},
+        {"exchange": THE_EXCHANGE, "reason": "mistyped"},
         (
-            Flaw(AssetTransfer.CASE_UNKNOWN, case=UNKNOWN),
+            Flaw(AssetTransfer.EXCHANGE_UNKNOWN, exchange=UNKNOWN),
             Flaw(AssetTransfer.NOT_SELLER, by="KB"),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, given=DECLINED),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, late=True),
         ),
-        given=case_offered,
+        given=exchange_offered,
     ),
     Case(
         "exchange",
         "confirm",
         "PA",
-        {"case": THE_CASE, "statement_hash": STATEMENT},
+        {"exchange": THE_EXCHANGE, "statement_hash": STATEMENT},
         (
-            Flaw(AssetTransfer.CASE_UNKNOWN, case=UNKNOWN),
-            Flaw(AssetTransfer.CASE_UNKNOWN, by="CNB"),
-            Flaw(AssetTransfer.NOT_IN_THIS_STATE, case=opened_case),
+            Flaw(AssetTransfer.EXCHANGE_UNKNOWN, exchange=UNKNOWN),
+            Flaw(AssetTransfer.EXCHANGE_UNKNOWN, by="CNB"),
+            Flaw(AssetTransfer.NOT_IN_THIS_STATE, exchange=opened_exchange),
             Flaw(
                 AssetTransfer.CONFIRMED_ALREADY,
-                given=does("PA", "exchange", "confirm", THE_CASE, STATEMENT),
+                given=does("PA", "exchange", "confirm", THE_EXCHANGE, STATEMENT),
             ),
         ),
-        given=case_settled,
+        given=exchange_settled,
     ),
     Case(
         "exchange",
         "dispute",
         "KB",
-        {"case": THE_CASE, "reason": "two units short"},
+        {"exchange": THE_EXCHANGE, "reason": "two units short"},
         (
-            Flaw(AssetTransfer.CASE_UNKNOWN, case=UNKNOWN),
-            Flaw(AssetTransfer.NOT_IN_THIS_STATE, case=opened_case),
+            Flaw(AssetTransfer.EXCHANGE_UNKNOWN, exchange=UNKNOWN),
+            Flaw(AssetTransfer.NOT_IN_THIS_STATE, exchange=opened_exchange),
             Flaw(
-                AssetTransfer.NOT_IN_THIS_STATE, given=does("PA", "exchange", "dispute", THE_CASE, "amount")
+                AssetTransfer.NOT_IN_THIS_STATE,
+                given=does("PA", "exchange", "dispute", THE_EXCHANGE, "amount"),
             ),
         ),
-        given=case_settled,
+        given=exchange_settled,
     ),
 )

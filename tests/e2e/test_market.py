@@ -56,19 +56,19 @@ def test_a_bond_goes_from_the_application_to_both_sides_statements(bank: Bank, t
     bank.by("PA", "assets", "issue", "PA-BOND", "PA/main", "50")
 
     opened = bank.by("PA", "exchange", "open", "KB", "20", "PA-BOND", "190.00", "CZK", "--account", "PA/main")
-    case = made(opened, "CaseOpened", "case")
+    exchange = made(opened, "ExchangeOpened", "exchange")
     (listed,) = bank.by("KB", "exchange", "list")
-    assert (listed["case"], listed["status"], listed["next"].split()[0]) == (case, "offered", "KB")
-    accepted = bank.by("KB", "exchange", "accept", case, "--account", "KB/main")
-    assert made(accepted, "CaseMoved", "status") == "settled"
+    assert (listed["exchange"], listed["status"], listed["next"].split()[0]) == (exchange, "offered", "KB")
+    accepted = bank.by("KB", "exchange", "accept", exchange, "--account", "KB/main")
+    assert made(accepted, "ExchangeMoved", "status") == "settled"
     assert holdings(bank, "KB/main") == {"CZK": "810.00", "PA-BOND": "20"}
     assert holdings(bank, "PA/main") == {"CZK": "1190.00", "PA-BOND": "30"}
     for member in ("PA", "KB"):
         statement = tmp_path / f"{member}.xml"
         of = ("--account", f"{member}/main", "--asset", "CZK", "--from", "2024-01-01")
         bank.node.json("export", "camt.053", statement, *of)
-        bank.by(member, "exchange", "confirm", case, statement)
-    shown = bank.by("PA", "exchange", "show", case)
+        bank.by(member, "exchange", "confirm", exchange, statement)
+    shown = bank.by("PA", "exchange", "show", exchange)
     assert (shown["status"], shown["next"]) == ("confirmed", "")
 
 
