@@ -147,11 +147,13 @@ class Offsets(Contract):
     def _weight_of_proposal(
         self, other: str, claim: str, claim_units: int, *_: object
     ) -> tuple[Weighed, ...]:
+        """The claim that the proposer gives up."""
         return ((claim, claim_units),)
 
     def _weight_of_agreement(
         self, proposer: str, offset: bytes, claim_units: int, debt_units: int, account: str
     ) -> tuple[Weighed, ...]:
+        """The claim that the signing member gives up."""
         return ((self._require(proposer, offset).debt, debt_units),)
 
     @method(weight=_weight_of_proposal)

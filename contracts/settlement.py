@@ -145,11 +145,12 @@ class Settlement(Contract):
     # --- a deal ---------------------------------------------------------------------------------------------
 
     def weight_of_deal(self, deal: bytes, lots: int = 0) -> tuple[Weighed, ...]:
-        """What a signing policy weighs of a deal's lots; 0: all that are open. Raises DEAL_UNKNOWN."""
+        """Both legs of the lots concerned."""
         found = self.require_deal(deal)
         return both_legs(found.asset, found.lot, lots or found.left, found.against, found.price)
 
     def _weight_of_set(self, set_id: bytes) -> tuple[Weighed, ...]:
+        """All legs of the set."""
         deals = self._require_set(set_id).deals
         return tuple([weighed for deal in deals for weighed in self.weight_of_deal(deal)])
 

@@ -283,6 +283,7 @@ class SettlementCycles(Contract):
         ctx.emit(CycleOpened(cycle_id, ctx.member, model, against, closes_ms))
 
     def _weight_of_entry(self, cycle: bytes, deal: bytes) -> tuple[Weighed, ...]:
+        """Both legs of what is open of the deal."""
         return self.settlement.weight_of_deal(deal)
 
     @method(weight=_weight_of_entry, flat=60)

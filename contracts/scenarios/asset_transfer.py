@@ -1,8 +1,8 @@
 """Interbank asset transfer and exchange: from the register to both sides' statements, as one guided flow.
 
 A seller opens an exchange for an asset that is on the register: so many units, to one buyer, against cash or
-any other asset. Opening makes a secured offer to that buyer alone, so that what is to be delivered is set aside.
-The buyer accepts: the offer becomes a deal and the deal is settled in the same operation, both legs or
+any other asset. Opening makes a secured offer to that buyer alone, so that what is to be delivered is set
+aside. The buyer accepts: the offer becomes a deal and the deal is settled in the same operation, both legs or
 neither. Then each side draws the statements of its accounts and confirms the exchange with their hash; a side
 whose statements do not show what was agreed disputes it, until both confirm. Whatever happens to offer and
 deal happens in trading.py and settlement.py, under their rules; the exchange keeps them together under one id
@@ -143,11 +143,13 @@ class AssetTransfer(Contract):
     def _weight_of_offer(
         self, buyer: str, asset: str, units: int, against: str, amount: int, *_: Any
     ) -> tuple[Weighed, ...]:
+        """Both legs."""
         return both_legs(asset, units, 1, against, amount)
 
     def _weight_of_acceptance(
         self, exchange: bytes, against: str, amount: int, *_: Any
     ) -> tuple[Weighed, ...]:
+        """Both legs."""
         found = self.exchange.get(exchange)
         return both_legs(found.asset, found.units, 1, against, amount) if found else ((against, amount),)
 

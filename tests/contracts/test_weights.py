@@ -70,7 +70,7 @@ WEIGHED: Final[dict[str, Made]] = {
 @pytest.mark.parametrize("asset", ["BOND", "CZK", ""])
 @pytest.mark.parametrize("name", WEIGHED)
 @pytest.mark.evidence(
-    "KEY8",
+    "ACT2",
     asset="balances",
     threat="one officer trades what takes two",
     mitigation="a deal is weighed by both legs",
