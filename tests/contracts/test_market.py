@@ -63,6 +63,37 @@ def test_a_redemption_pays_the_holders_takes_the_units_back_and_lets_the_bond_re
     check_ledger(market.blocks(), market.genesis)
 
 
+def test_a_coupon_for_thousands_of_holders_is_paid_in_pieces_and_what_is_unpaid_is_told(
+    market: Market,
+) -> None:
+    """2,400 accounts: fixed and paid 1,000 at a time, the last piece first, a part of them left unpaid."""
+    names = [f"KB/h{number:04}" for number in range(2_400)]
+    for at in range(0, 2_400, 1_000):
+        market.apply("KB", op("assets", "open_accounts", tuple(names[at : at + 1_000])))
+    market.apply("CNB", op("registration", "supplement", "BOND", 10_000, NO_TERMS))
+    approved = op("registration", "approve", "BOND", NO_TERMS, "")
+    market.apply("REG", op("registration", "take_up", "BOND"), approved)
+    for at in range(0, 2_400, 100):
+        market.apply("CNB", *[op("assets", "issue", "BOND", name, 3, "") for name in names[at : at + 100]])
+    market.apply("CNB", op("assets", "issue", "CZK", "CNB/main", 20_000, ""))
+    announced(market)
+    market.block(time_ms=RECORD_MS)
+    pieces = [tuple(names[at : at + 1_000]) for at in range(0, 2_400, 1_000)]
+    for piece in [*pieces, ("PA/main", "KB/main")]:
+        market.apply("REG", op("servicing", "fix", "BOND", 1, piece))
+    assert market.record("servicing", "action", "BOND", 1).status == "fixed"
+    for piece in (pieces[2], pieces[0]):
+        market.apply("CNB", op("servicing", "pay", "BOND", 1, "CNB/main", "CNB/main", piece))
+    action = market.record("servicing", "action", "BOND", 1)
+    assert (action.owed, action.paid, action.claims) == (2_400 * 7 + 250, 1_400 * 7, 1_002)
+    unpaid, after = [], ""
+    while page := _query(market, "servicing", "list_claims", "BOND", 1, after):
+        unpaid += [named.account for named in page if named.claim.status == "unpaid"]
+        after = page[-1].account
+    assert unpaid == sorted([*pieces[1], "PA/main", "KB/main"])
+    check_ledger(market.blocks(), market.genesis)
+
+
 def test_a_legal_order_outlives_the_issuers_own_freeze_and_each_lifts_its_own(market: Market) -> None:
     def status() -> str:
         return str(market.record("assets", "asset", "BOND").status)
