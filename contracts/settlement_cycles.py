@@ -323,7 +323,7 @@ class SettlementCycles(Contract):
         self.wish.delete(deal)
         ctx.emit(EntryAsked(bytes(32), deal, agreed.seller, agreed.buyer, ctx.member))
 
-    @method(flat=25_000)
+    @method(flat=12_000)
     def settle(self, ctx: Context, cycle: Hash) -> None:
         """Settle a cycle whose time has come: all that can be settled, at one instant."""
         found = self._require(cycle)

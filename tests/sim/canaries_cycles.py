@@ -1,12 +1,14 @@
 # ruff: noqa: ARG005 - a bug has the signature of what it replaces
-"""Planted bugs in settlement cycles (canaries.py says what they are for)."""
+"""Planted bugs in settlement cycles and exchanges (canaries.py says what they are for)."""
 
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import contracts.settlement_cycles as cycles_module
 from contracts.deals import Leg, legs_of
+from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.settlement import Settlement
 from contracts.settlement_cycles import SettlementCycles, Sums, Wish
 from node.ledger.contract import Context
@@ -88,3 +90,38 @@ def a_deal_of_a_cycle_is_paid_its_price_for_one_lot(patch: pytest.MonkeyPatch) -
         return asset, cash._replace(amount=cash.amount - 1)
 
     patch.setattr(cycles_module, "legs_of", legs)
+
+
+@canary
+def an_exchange_is_accepted_and_not_settled(patch: pytest.MonkeyPatch) -> None:
+    original = AssetTransfer.methods["accept"].function
+
+    def accept(self: AssetTransfer, *arguments: Any) -> None:
+        settlement = self.settlement
+        self.settlement = Unsettled()  # type: ignore[assignment]
+        try:
+            original(self, *arguments)
+        finally:
+            self.settlement = settlement
+
+    body(patch, AssetTransfer, "accept", accept)
+
+
+@canary
+def one_side_confirms_for_both(patch: pytest.MonkeyPatch) -> None:
+    original = AssetTransfer.methods["confirm"].function
+
+    def confirm(self: AssetTransfer, ctx: Context, exchange: bytes, statement: bytes) -> None:
+        found = self.exchange.get(exchange)
+        if found:
+            self.exchange.put(replace(found, seller_statement=b"", buyer_statement=statement), exchange)
+        original(self, ctx, exchange, statement)
+
+    body(patch, AssetTransfer, "confirm", confirm)
+
+
+class Unsettled:
+    """A settlement that settles nothing."""
+
+    def settle(self, ctx: Context, deal: bytes) -> None:
+        """Nothing."""

@@ -1,8 +1,10 @@
-"""The day's part of settlement cycles: gross and net, who is taken out, all or none (scenario.py)."""
+"""The day's part of settlement cycles: gross and net, who is taken out, all or none; and an exchange of two
+banks (scenario.py).
+"""
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.contracts.market import made, offer, take
+from tests.contracts.market import KB, PA, made, offer, take
 from tests.kit import op
 
 if TYPE_CHECKING:
@@ -57,6 +59,33 @@ def cycle(day: "Day") -> None:
     day.same(
         "nothing is held for it", [held for _, held in after.values()], [held for _, held in before.values()]
     )
+
+
+def exchange(day: "Day") -> None:
+    """PA offers KB five bonds; accepting settles; both confirm with their statements."""
+    w = day.world
+    ends = w.time_ms + 10 * MINUTE_MS
+    opens = op("exchange", "open", "KB", "BOND", 5, "CZK", 20, PA, ends, "swap")
+    (receipt,) = day.expect("an exchange", [w.make("PA", opens)], [OK])
+    found = made(receipt, "Offered")
+    before = _balances(day)
+    accept = op("exchange", "accept", found, "CZK", 20, KB)
+    items = [
+        w.make("CNB", op("exchange", "accept", found, "CZK", 20, KB)),
+        w.make("PA", accept),
+        w.make("KB", op("exchange", "confirm", found, bytes(32))),
+        w.make("KB", accept),
+        w.make("KB", accept),
+    ]
+    codes = [("exchange", 2), ("exchange", 4), ("exchange", 5), OK, ("exchange", 5)]
+    day.expect("accepted once", items, codes)
+    after = _balances(day)
+    changes = [after[place][0] - before[place][0] for place in before if place[0] != "CNB"]
+    day.same("both legs at once", changes, [-5, 5, 20, -20])
+    confirm = op("exchange", "confirm", found, b"\x07" * 32)
+    items = [w.make(bank, confirm) for bank in ("CNB", "PA", "PA", "KB")]
+    day.expect("both confirm", items, [("exchange", 2), OK, ("exchange", 6), OK])
+    day.same("closed", w.record("exchange", "exchange", found).status, "confirmed")
 
 
 def _balances(day: "Day") -> dict[tuple[str, str], tuple[int, int]]:
