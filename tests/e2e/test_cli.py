@@ -391,6 +391,7 @@ def test_help_teaches_every_command_with_what_it_does() -> None:
         "offers",
         "deals",
         "cycles",
+        "offsets",
         "exchange",
         "blacklist",
         "blocks",

@@ -21,7 +21,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
             ("CNB", "issuer"),
             ("REG", "registrar"),
             ("PA", "issuer"),
-            ("KB", "participant"),
+            ("KB", "issuer"),
         ):
             admit = ("members", "admit", member, f"Bank {member}", "--role", role)
             found.by("ADMIN", *admit, "--member-key", f"officer={node.new_key(member)}")
@@ -88,3 +88,24 @@ def test_an_offer_to_one_becomes_a_deal_in_a_cycle_and_a_bond_accrues(bank: Bank
     assert (early.code, "CYCLE_OPEN" in early.err) == (1, True)
     accrued = bank.node.json("servicing", "accrued", "KB/main", "PA-BOND")
     assert (accrued["currency"], accrued["days"] > 365) == ("CZK", True)
+
+
+def test_two_banks_set_off_a_loan_and_a_deposit(bank: Bank) -> None:
+    for debtor, creditor, asset, kind in (
+        ("PA", "KB", "PA-LOAN", "loan"),
+        ("KB", "PA", "KB-DEPOSIT", "deposit"),
+    ):
+        bank.by(debtor, "register", "apply", asset, "--class", kind, "--cap", "100")
+        bank.by("REG", "register", "take-up", asset)
+        bank.by("REG", "register", "approve", asset)
+        bank.by(debtor, "assets", "issue", asset, f"{creditor}/main", "100")
+    asked = bank.by(
+        "PA", "offsets", "propose", "KB", "KB-DEPOSIT", "70", "PA-LOAN", "60", "--account", "PA/main"
+    )
+    offset = made(asked, "OffsetProposed", "offset")
+    (row,) = bank.by("PA", "offsets", "list")
+    assert (row["offset"], row["units"], row["status"]) == (offset, "70", "proposed")
+    bank.by("KB", "offsets", "agree", "PA", offset, "--account", "KB/main")
+    assert bank.by("KB", "offsets", "show", "PA", offset)["status"] == "settled"
+    assert (holdings(bank, "PA/main")["KB-DEPOSIT"], holdings(bank, "KB/main")["PA-LOAN"]) == ("30", "40")
+    assert bank.node.json("assets", "show", "PA-LOAN")["redeemed"] == "60"
