@@ -3,6 +3,7 @@ come first, always.
 """
 
 from contracts.anchors import Anchors
+from contracts.approvals import Approvals
 from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
@@ -31,6 +32,7 @@ def assemble() -> tuple[Contract, ...]:
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    approvals = Approvals(members)
     return (
         members,
         validators,
@@ -44,4 +46,5 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        approvals,
     )

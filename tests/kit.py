@@ -103,6 +103,7 @@ def make_genesis(
         ("settlement", 0),
         ("trading", 0),
         ("anchors", 0),
+        ("approvals", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

@@ -91,6 +91,8 @@ class EmbeddedEngine(RunningLedger):
             await self._make_durable(await self._on_decide(self._begin), ())
         else:
             self._sequencer.check_head(info.height, info.app_hash)
+            if self._sequencer.last.height < info.height:  # a crash came between the log and the record
+                self._sequencer.record(info.height, info.app_hash)
         self._open()
         self._loop = asyncio.create_task(self._run(), name="sequencer")
         self._loop.add_done_callback(self._ended)

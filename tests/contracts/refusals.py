@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import contracts.approvals as approvals_module
 import contracts.governance as governance_module
 import contracts.scenarios.blacklist as blacklist_module
 import contracts.servicing as servicing_module
@@ -23,6 +24,7 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_approvals import APPROVALS
 from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
@@ -134,6 +136,7 @@ ALL: Final = (
     *SETTLEMENT,
     *TRADING,
     *ANCHORS,
+    *APPROVALS,
 )
 SWEEPERS: Final = (
     transfers_module,
@@ -142,4 +145,5 @@ SWEEPERS: Final = (
     servicing_module,
     settlement_module,
     trading_module,
+    approvals_module,
 )

@@ -239,6 +239,9 @@ def test_the_index_begins_where_the_log_does(short: Path) -> None:
     assert found
     assert found.height == block.height
     index.close()
+    index = Index(short / layout.INDEX, lambda _event: (), blocks=store.durable_count)
+    assert not index.is_whole
+    index.close()
     store.close()
 
 
