@@ -15,6 +15,7 @@ from contracts.settlement import Settlement
 from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
+from contracts.vault import Vault
 from node.ledger.contract import Contract
 
 
@@ -33,6 +34,7 @@ def assemble() -> tuple[Contract, ...]:
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
     approvals = Approvals(members)
+    vault = Vault(members, encryption)
     return (
         members,
         validators,
@@ -47,4 +49,5 @@ def assemble() -> tuple[Contract, ...]:
         trading,
         anchors,
         approvals,
+        vault,
     )

@@ -43,6 +43,7 @@ from node.cli import (
     trust,
     validator,
     validators,
+    vault,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -219,6 +220,7 @@ for name, noun in (
     ("offers", offers),
     ("deals", deals),
     ("blacklist", blacklist),
+    ("vault", vault),
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),

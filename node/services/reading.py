@@ -23,7 +23,7 @@ from node.keys.certificates import Role
 from node.ledger import codec
 from node.ledger.errors import Rejected
 from node.ledger.ledger import Ledger
-from node.ledger.types import AccountId, Event
+from node.ledger.types import AccountId, Event, MemberId
 from node.services.convert import decode_leaf, decode_receipt
 from node.services.identity import Identity
 from node.services.ports import Blocks
@@ -58,6 +58,9 @@ QUERIES: Final[Mapping[str, str]] = {
     "servicing.*": OWN_ACCOUNT,
     "settlement.*": OWN_MEMBER,
     "trading.*": SHARED,
+    "vault.get_document": SHARED,
+    "vault.list_holds": SHARED,
+    "vault.*": OWN_MEMBER,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -75,6 +78,8 @@ TABLES: Final[Mapping[str, str]] = {
     "registration.*": SHARED,
     "servicing.action": SHARED,
     "trading.*": SHARED,
+    "vault.document": SHARED,
+    "vault.legal_hold": SHARED,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
 
@@ -94,9 +99,10 @@ EVENTS: Final[Mapping[str, str]] = {
     "servicing.*": OWN_ACCOUNT,
     "settlement.*": OWN_ACCOUNT,
     "trading.*": SHARED,
+    "vault.*": OWN_MEMBER,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of
-OWN_MEMBER to the member that they name.
+OWN_MEMBER to the members that they name.
 """
 
 _ALL: Final = frozenset({Role.REGULATOR, Role.AUDITOR})
@@ -131,8 +137,8 @@ class Reading:
         self._ledger = ledger
         self._blocks = blocks
         self._engine = engine
-        self._accounts = {
-            (contract.name, fact.__name__): tuple(_places(fact))
+        self._named = {
+            (contract.name, fact.__name__): tuple(_places(fact, _kind(contract.name, fact.__name__)))
             for contract in ledger.readers.values()
             for fact in contract.facts
         }
@@ -233,14 +239,11 @@ class Reading:
         scope = declared(EVENTS, event.contract, event.event)
         if scope == SHARED:
             return Parties(shared=True, debtor="", members=frozenset())
-        places = self._accounts.get((event.contract, event.event), ())
-        if scope is None or not (places or scope == OWN_MEMBER):
+        places = self._named.get((event.contract, event.event), ())
+        if scope is None or not places:
             return Parties(shared=False, debtor="", members=frozenset())
         fact: Any = self._decoders[event.contract, event.event](event.fields)
-        if scope == OWN_MEMBER:
-            return Parties(shared=False, debtor=fact.member, members=frozenset((fact.member,)))
-        accounts = [account for place in places for account in _named(fact, place)]
-        members = [member_of(account) for account in accounts]
+        members = [member_of(named) for place in places for named in _named(fact, place)]
         return Parties(shared=False, debtor=members[0] if members else "", members=frozenset(members))
 
     def shown(self, identity: Identity, parties: Parties, signer: str) -> Shown:
@@ -287,25 +290,30 @@ def declared(table: Mapping[str, str], contract: str, name: str) -> str | None:
     return table.get(f"{contract}.{name}") or table.get(f"{contract}.*")
 
 
-def _places(record: Any) -> Iterator[tuple[str, ...]]:
-    """Where accounts stand in a fact: paths of field names."""
+def _kind(contract: str, event: str) -> Any:
+    """The type of what names those whom an event concerns."""
+    return MemberId if declared(EVENTS, contract, event) == OWN_MEMBER else AccountId
+
+
+def _places(record: Any, kind: Any) -> Iterator[tuple[str, ...]]:
+    """Where accounts or members stand in a fact: paths of field names. kind: AccountId or MemberId."""
     for field in msgspec.structs.fields(record):
-        if field.type == AccountId:
+        if field.type == kind:
             yield (field.name,)
         for inner in msgspec.inspect.multi_type_info([field.type]):
-            yield from _inner_places(field.name, field.type, inner)
+            yield from _inner_places(field.name, field.type, inner, kind)
 
 
-def _inner_places(name: str, annotation: Any, info: Any) -> Iterator[tuple[str, ...]]:
+def _inner_places(name: str, annotation: Any, info: Any, kind: Any) -> Iterator[tuple[str, ...]]:
     item = getattr(info, "item_type", None)
     if isinstance(item, msgspec.inspect.StructType):
-        yield from ((name, *rest) for rest in _places(item.cls))
-    elif item is not None and AccountId in getattr(getattr(annotation, "__origin__", None), "__args__", ()):
+        yield from ((name, *rest) for rest in _places(item.cls, kind))
+    elif item is not None and kind in getattr(getattr(annotation, "__origin__", None), "__args__", ()):
         yield (name,)
 
 
 def _named(value: Any, place: tuple[str, ...]) -> Iterator[str]:
-    """The accounts at a place of a fact."""
+    """The accounts, or members, at a place of a fact."""
     if isinstance(value, tuple):
         for item in value:
             yield from _named(item, place)

@@ -32,6 +32,7 @@ from tests.contracts.refusals_money import ASSETS, TRANSFERS
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
+from tests.contracts.refusals_vault import VAULT
 from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- blacklist ----------------------------------------------------------------------------------------------
@@ -137,6 +138,7 @@ ALL: Final = (
     *TRADING,
     *ANCHORS,
     *APPROVALS,
+    *VAULT,
 )
 SWEEPERS: Final = (
     transfers_module,

@@ -98,6 +98,14 @@ OPEN = {
     "trading.answer": 3,
     "trading.take": 4,
     "trading.cancel": 0,
+    "vault.store": 2,
+    "vault.grant": 1,
+    "vault.revoke": 1,
+    "vault.extend": 0,
+    "vault.delete": 0,
+    "vault.confirm_destroyed": 0,
+    "vault.impose_hold": 1,
+    "vault.lift_hold": 1,
 }
 """How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 

@@ -14,6 +14,7 @@ from tests.sim import (
     canaries_governance,
     canaries_money,
     canaries_trading,
+    canaries_vault,
 )
 from tests.sim.canary import CANARIES
 from tests.sim.scenario import Day, play, with_faulty
@@ -49,6 +50,7 @@ PLANTED = (
     canaries_governance,
     canaries_money,
     canaries_trading,
+    canaries_vault,
 )
 
 
