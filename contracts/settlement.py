@@ -152,10 +152,12 @@ class Settlement(Contract):
     # --- a deal ---------------------------------------------------------------------------------------------
 
     def _weight_of_deal(self, deal: bytes, lots: int = 0) -> tuple[Weighed, ...]:
+        """Both legs of the lots concerned."""
         found = self.require_deal(deal)
         return both_legs(found.asset, found.lot, lots or found.left, found.against, found.price)
 
     def _weight_of_set(self, set_id: bytes) -> tuple[Weighed, ...]:
+        """All legs of the set."""
         deals = self._require_set(set_id).deals
         return tuple([weighed for deal in deals for weighed in self._weight_of_deal(deal)])
 

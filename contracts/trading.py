@@ -113,16 +113,19 @@ class Trading(Contract):
     # --- offers ---------------------------------------------------------------------------------------------
 
     def _weight_of_offer(self, *terms: Any) -> tuple[Weighed, ...]:
+        """Both legs of its lots."""
         _, asset, lot, lots, _, against, price, *_ = terms
         return both_legs(asset, lot, lots, against, price)
 
     def _weight_of_answer(
         self, maker: str, offer: bytes, lots: int, price: int, *_: Any
     ) -> tuple[Weighed, ...]:
+        """Both legs of its lots."""
         found = self._require_offer(maker, offer)
         return both_legs(found.asset, found.lot, lots, found.against, price)
 
     def _weight_of_taking(self, maker: str, offer: bytes, lots: int, *_: Any) -> tuple[Weighed, ...]:
+        """Both legs of the lots taken."""
         found = self._require_offer(maker, offer)
         return both_legs(found.asset, found.lot, lots, found.against, found.price)
 

@@ -242,7 +242,7 @@ class Reading:
         places = self._named.get((event.contract, event.event), ())
         if scope is None or not places:
             return Parties(shared=False, debtor="", members=frozenset())
-        fact = self._decoders[event.contract, event.event](event.fields)
+        fact: Any = self._decoders[event.contract, event.event](event.fields)
         members = [member_of(named) for place in places for named in _named(fact, place)]
         return Parties(shared=False, debtor=members[0] if members else "", members=frozenset(members))
 
