@@ -7,8 +7,10 @@ from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.reconciliation import Reconciliation
 from contracts.registration import Registration
 from contracts.scenarios.blacklist import Blacklist
+from contracts.scenarios.main_account import MainAccount
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
 from contracts.trading import Trading
@@ -31,6 +33,8 @@ def assemble() -> tuple[Contract, ...]:
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    reconciliation = Reconciliation(members, assets)
+    main_account = MainAccount(members, assets, reconciliation)
     return (
         members,
         validators,
@@ -44,4 +48,6 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        reconciliation,
+        main_account,
     )

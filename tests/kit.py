@@ -104,6 +104,8 @@ def make_genesis(
         ("settlement", 0),
         ("trading", 0),
         ("anchors", 0),
+        ("reconciliation", 0),
+        ("main_account", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

@@ -17,13 +17,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from contracts.deals import OptionalMember
 from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.keys.certificates import Role
 from node.ledger import codec
 from node.ledger.errors import Rejected
 from node.ledger.ledger import Ledger
-from node.ledger.types import AccountId, Event
+from node.ledger.types import AccountId, Event, MemberId
 from node.services.convert import decode_leaf, decode_receipt
 from node.services.identity import Identity
 from node.services.ports import Blocks
@@ -57,6 +58,8 @@ QUERIES: Final[Mapping[str, str]] = {
     "servicing.*": OWN_ACCOUNT,
     "settlement.*": OWN_MEMBER,
     "trading.*": SHARED,
+    "reconciliation.*": OWN_MEMBER,
+    "main_account.*": OWN_ACCOUNT,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -74,6 +77,9 @@ TABLES: Final[Mapping[str, str]] = {
     "registration.*": SHARED,
     "servicing.action": SHARED,
     "trading.*": SHARED,
+    "reconciliation.case": OWN_ACCOUNT,
+    "reconciliation.note": OWN_ACCOUNT,
+    "main_account.day": OWN_ACCOUNT,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
 
@@ -92,8 +98,12 @@ EVENTS: Final[Mapping[str, str]] = {
     "servicing.*": OWN_ACCOUNT,
     "settlement.*": OWN_ACCOUNT,
     "trading.*": SHARED,
+    "reconciliation.*": OWN_MEMBER,
+    "main_account.*": OWN_MEMBER,
 }
-"""As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name."""
+"""As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of
+OWN_MEMBER to all members.
+"""
 
 _ALL: Final = frozenset({Role.REGULATOR, Role.AUDITOR})
 _OWN: Final = frozenset({Role.READER, Role.AUDITOR, Role.REGULATOR, Role.MAKER, Role.CHECKER})
@@ -129,6 +139,11 @@ class Reading:
         self._engine = engine
         self._accounts = {
             (contract.name, fact.__name__): tuple(_places(fact))
+            for contract in ledger.readers.values()
+            for fact in contract.facts
+        }
+        self._members = {
+            (contract.name, fact.__name__): tuple(_member_places(fact))
             for contract in ledger.readers.values()
             for fact in contract.facts
         }
@@ -181,9 +196,12 @@ class Reading:
         try:
             self.check_member(identity, member_of(named) if scope == OWN_ACCOUNT else named)
         except Degraded:
-            if (contract, query) != ("transfers", "get_hold"):
+            if contract == "main_account":
+                self.check_member(identity, str(arguments.get("servicer", "")))
+            elif (contract, query) == ("transfers", "get_hold"):
+                self._check_creditor(identity, named, str(arguments.get("hold", "")))
+            else:
                 raise
-            self._check_creditor(identity, named, str(arguments.get("hold", "")))
 
     def check_hold(self, identity: Identity, account: str, hold: bytes) -> None:
         """Raises Degraded NOT_PERMITTED unless the hold is in its account, or is to be paid to one."""
@@ -229,10 +247,15 @@ class Reading:
         scope = declared(EVENTS, event.contract, event.event)
         if scope == SHARED:
             return Parties(shared=True, debtor="", members=frozenset())
-        places = self._accounts.get((event.contract, event.event), ())
+        name = event.contract, event.event
+        if scope == OWN_MEMBER and name in self._members:
+            fact = self._decoders[name](event.fields)
+            named = frozenset(getattr(fact, field) for field in self._members[name])
+            return Parties(shared=False, debtor="", members=named - {""})
+        places = self._accounts.get(name, ())
         if scope is None or not places:
             return Parties(shared=False, debtor="", members=frozenset())
-        fact = self._decoders[event.contract, event.event](event.fields)
+        fact = self._decoders[name](event.fields)
         accounts = [account for place in places for account in _named(fact, place)]
         members = [member_of(account) for account in accounts]
         return Parties(shared=False, debtor=members[0] if members else "", members=frozenset(members))
@@ -288,6 +311,13 @@ def _places(record: Any) -> Iterator[tuple[str, ...]]:
             yield (field.name,)
         for inner in msgspec.inspect.multi_type_info([field.type]):
             yield from _inner_places(field.name, field.type, inner)
+
+
+def _member_places(record: Any) -> Iterator[str]:
+    """The fields of a fact that name members."""
+    for field in msgspec.structs.fields(record):
+        if field.type in (MemberId, OptionalMember):
+            yield field.name
 
 
 def _inner_places(name: str, annotation: Any, info: Any) -> Iterator[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from typing import Final
 
 import contracts.governance as governance_module
+import contracts.reconciliation as reconciliation_module
 import contracts.scenarios.blacklist as blacklist_module
 import contracts.servicing as servicing_module
 import contracts.settlement as settlement_module
@@ -27,6 +28,7 @@ from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_reconciliation import MAIN_ACCOUNT, RECONCILIATION
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
@@ -134,6 +136,8 @@ ALL: Final = (
     *SETTLEMENT,
     *TRADING,
     *ANCHORS,
+    *RECONCILIATION,
+    *MAIN_ACCOUNT,
 )
 SWEEPERS: Final = (
     transfers_module,
@@ -142,4 +146,5 @@ SWEEPERS: Final = (
     servicing_module,
     settlement_module,
     trading_module,
+    reconciliation_module,
 )

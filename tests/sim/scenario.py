@@ -27,6 +27,7 @@ from tests.kit import (
 )
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
+from tests.sim.scenario_reconciliation import reconcile
 from tests.sim.scenario_trading import trade
 
 WORK_MAX: Final = 100_000
@@ -97,6 +98,7 @@ def play() -> Day:
         encrypt,
         _work,
         trade,
+        reconcile,
         _rest,
         govern,
     ):
