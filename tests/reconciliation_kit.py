@@ -1,11 +1,14 @@
 """What the tests and the benchmark of reconciliation share: movements without a node, and their statement."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from node.adapters.ledger_statements import Sums, entries_of, statement_of
 from node.adapters.records import Entry, Statement, StatementKind
+from node.reconciliation.items import ledger_items, period_of, statement_items
+from node.reconciliation.report import Reconciled, reconcile
+from node.reconciliation.rules import Rules
 
 BEGINS_MS = 1_767_225_600_000
 DAY_MS = 86_400_000
@@ -60,3 +63,12 @@ def stated(moved: Sequence[Moved], days: int = 30) -> tuple[Statement, list[Entr
         created_ms=ends_ms,
     )
     return statement, list(entries_of(moved))
+
+
+def reconciled(
+    statement: Statement, entries: Iterable[Entry], moved: Sequence[Moved], rules: Rules
+) -> Reconciled:
+    """A statement matched with these movements."""
+    ours = statement_items(entries, rules.reference)
+    theirs = ledger_items(moved, rules.reference, *period_of(statement))
+    return reconcile(statement, ours, theirs, rules, OPENING)

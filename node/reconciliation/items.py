@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 from node.adapters.ledger_statements import REFERENCE_BYTES, Movement
-from node.adapters.records import Entry, Statement
+from node.adapters.records import Entry, References, Statement
+from node.adapters.statement_rules import BOOKED
 from node.reconciliation.rules import Normalisation
 
 LEG: Final = "leg:"
@@ -57,49 +58,65 @@ class Item:
         return date.fromordinal(self.day)
 
 
-def statement_items(entries: Iterable[Entry], normalisation: Normalisation) -> list[Item]:
-    """The booked entries of a statement. An identity is of the entry's content; equal entries are counted."""
-    seen: dict[str, int] = {}
-    found: list[Item] = []
-    for entry in entries:
-        booked = entry.booked or entry.valued
-        if entry.status != "BOOK" or booked is None:
-            continue
-        texts = [
-            text
-            for detail in entry.details
-            for references in (detail.references,)
-            for text in (
-                references.end_to_end_id,
-                references.uetr,
-                references.transaction_id,
-                references.instruction_id,
-            )
-            if text
-        ]
-        plain = dict.fromkeys(normalisation.plain(text) for text in texts)
+class StatementItems:
+    """The booked entries of one statement, taken as they are read. lines: what a digest is made over
+    (books.py): amount and end-to-end reference of every entry.
+    """
+
+    def __init__(self, normalisation: Normalisation) -> None:
+        self.items: list[Item] = []
+        self.lines: list[tuple[int, str]] = []
+        self._plain = normalisation.plain
+        self._seen: dict[str, int] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry. An identity is of its content; equal entries are counted."""
+        day = entry.booked or entry.valued
+        if entry.status != BOOKED or day is None:
+            return
+        texts = [text for detail in entry.details for text in _texts(detail.references)]
+        plain = dict.fromkeys([self._plain(text) for text in texts])
         references = [TEXT + text for text in plain if text]
-        if entry.reference and normalisation.plain(entry.reference):
+        if entry.reference and self._plain(entry.reference):
             references.append(TX + entry.reference.lower())
         if entry.entry_reference:
             references.append(LEG + entry.entry_reference)
-        said = next(iter(texts), "") or entry.reference
-        identity = f"{booked}|{entry.amount.minor}|{'|'.join(sorted(references))}"
-        count = seen[identity] = seen.get(identity, 0) + 1
-        found.append(
+        minor, counterparty = entry.amount.minor, entry.detail.counterparty
+        identity = f"{day}|{minor}|{'|'.join(sorted(references))}"
+        count = self._seen[identity] = self._seen.get(identity, 0) + 1
+        self.lines.append((minor, entry.detail.references.end_to_end_id))
+        self.items.append(
             Item(
                 Side.STATEMENT,
-                len(found),
-                entry.amount.minor,
-                booked.toordinal(),
+                len(self.items),
+                minor,
+                day.toordinal(),
                 tuple(references),
-                said,
+                texts[0] if texts else entry.reference,
                 f"{identity}|{count}",
-                entry.detail.counterparty.account or entry.detail.counterparty.name,
+                counterparty.account or counterparty.name,
                 line=entry.line,
             )
         )
-    return found
+
+
+def statement_items(entries: Iterable[Entry], normalisation: Normalisation) -> list[Item]:
+    """The booked entries of a statement."""
+    taken = StatementItems(normalisation)
+    for entry in entries:
+        taken.add(entry)
+    return taken.items
+
+
+def _texts(references: References) -> list[str]:
+    """What a payment is called, by whoever."""
+    names = (
+        references.end_to_end_id,
+        references.uetr,
+        references.transaction_id,
+        references.instruction_id,
+    )
+    return [name for name in names if name]
 
 
 def ledger_items(
@@ -130,13 +147,6 @@ def ledger_items(
             )
         )
     return found
-
-
-def books_of(entries: Iterable[Entry]) -> Iterator[tuple[int, str]]:
-    """What a digest is made over (books.py): amount and end-to-end reference of every booked entry."""
-    for entry in entries:
-        if entry.status == "BOOK":
-            yield entry.amount.minor, entry.detail.references.end_to_end_id
 
 
 def period_of(statement: Statement) -> tuple[int, int]:

@@ -6,14 +6,13 @@ Timing is what the rules matched across the period's ends. What the equation doe
 of ours, and is told as such.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from node.adapters.ledger_statements import Movement
-from node.adapters.records import Entry, Statement
+from node.adapters.records import Statement
 from node.reconciliation.breaks import SENTENCES, Break, Kind, breaks_of
-from node.reconciliation.items import Item, ledger_items, statement_items
+from node.reconciliation.items import Item
 from node.reconciliation.matching import Match, match
 from node.reconciliation.rules import Rules
 
@@ -100,39 +99,35 @@ def _margin(found: Match) -> bool:
 
 def reconcile(
     statement: Statement,
-    entries: Iterable[Entry],
-    movements: Iterable[Movement],
+    ours: Sequence[Item],
+    theirs: Sequence[Item],
     rules: Rules,
-    *,
     opening: int,
-    period: tuple[int, int],
     account: str = "",
 ) -> Reconciled:
-    """Match a statement with the ledger.
+    """Match a statement's items with the ledger's.
 
-    movements: of the account and asset, from ``rules.days`` before the period to as much after it. opening:
-    what the ledger had before the period, in minor units. period: in ms since 1970, both ends inclusive; 0:
-    without end. account: on the ledger.
+    theirs: movements of the account and asset, those within ``rules.days`` before and after the period among
+    them. opening: what the ledger had before the period, in minor units. account: on the ledger.
     """
-    ours = statement_items(entries, rules.reference)
-    theirs = ledger_items(movements, rules.reference, *period)
     matched = match(ours, theirs, rules)
     breaks = breaks_of(matched, rules)
     stated = statement.opening.amount.minor if statement.opening else None
     if stated is not None and stated != opening:
         breaks.insert(0, Break(Kind.BALANCE, (), (), stated - opening))
+    moved = [item.minor for item in theirs if not item.margin]
     return Reconciled(
         account or statement.account,
         statement.currency,
         statement.statement_id,
         len(ours),
-        sum(1 for item in theirs if not item.margin),
+        len(moved),
         tuple(matched.matches),
         tuple(breaks),
         stated,
         statement.closing.amount.minor if statement.closing else None,
         opening,
-        opening + sum(item.minor for item in theirs if not item.margin),
+        opening + sum(moved),
     )
 
 

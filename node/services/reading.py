@@ -198,6 +198,8 @@ class Reading:
         except Degraded:
             if contract == "main_account":
                 self.check_member(identity, str(arguments.get("servicer", "")))
+            elif contract == "reconciliation" and "subject" in arguments:
+                self._check_counterparty(identity, named, str(arguments["subject"]))
             elif (contract, query) == ("transfers", "get_hold"):
                 self._check_creditor(identity, named, str(arguments.get("hold", "")))
             else:
@@ -239,6 +241,14 @@ class Reading:
         except (Rejected, ValueError) as error:
             raise not_permitted("what belongs to another member") from error
         self.check_account(identity, found.destination)
+
+    def _check_counterparty(self, identity: Identity, member: str, subject: str) -> None:
+        try:
+            key = codec.encode((member, bytes.fromhex(subject)))
+            found = self._ledger.query("reconciliation", "get_case", key)
+        except (Rejected, ValueError) as error:
+            raise not_permitted("what belongs to another member") from error
+        self.check_member(identity, found.counterparty)
 
     # --- events and transactions ----------------------------------------------------------------------------
 

@@ -22,6 +22,9 @@ from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceService
 from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
+from node.pb.vostro.reconciliation.v1.reconciliation_pb2_grpc import (
+    add_ReconciliationServiceServicer_to_server,
+)
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.services.account_service import AccountService
 from node.services.consensus_service import AskConsensus, ConsensusService, ListHandovers
@@ -39,6 +42,7 @@ from node.services.product_service import ProductService
 from node.services.published import Published
 from node.services.quotas import Quotas
 from node.services.reading import Reading
+from node.services.reconciliation_service import ReconciliationService
 from node.services.tls import CertificateFiles
 from node.services.transaction_service import TransactionService
 
@@ -97,6 +101,12 @@ RPCS: Final = {
     "/vostro.fund.v1.FundService/ListHolds": _READS,
     "/vostro.fund.v1.FundService/ListMovements": _READS,
     "/vostro.fund.v1.FundService/ListPositions": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/GetCase": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListCases": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListCasesAgainst": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListNotes": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListAttestedDays": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/PrepareAttestation": _READS,
     "/vostro.ledger.v1.LedgerService/GetStatus": _READS,
     "/vostro.ledger.v1.LedgerService/GetGenesis": _READS,
     "/vostro.ledger.v1.LedgerService/GetBlock": _READS,
@@ -232,6 +242,8 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_AccountServiceServicer_to_server(AccountService(published), registrar)
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
+    reconciliation = ReconciliationService(published, history, ledger.suite)
+    add_ReconciliationServiceServicer_to_server(reconciliation, registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
     add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)

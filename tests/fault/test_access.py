@@ -23,6 +23,7 @@ from node.pb.vostro.account.v1 import account_pb2
 from node.pb.vostro.contract.v1 import contract_pb2
 from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
+from node.pb.vostro.reconciliation.v1 import reconciliation_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.services.access import ACCESS
 from node.services.reading import QUERIES, declared
@@ -108,7 +109,15 @@ def requests(guarded: Guarded, member: str) -> dict[str, Any]:
     )
     prepare = contract_pb2.PrepareTransactionRequest(member=member, operations=[operation])
     hold = fund_pb2.GetHoldRequest(account=account, hold=bytes([7]) * 32)
+    case: dict[str, Any] = {"member": member, "subject": bytes([7]) * 32}
+    period: dict[str, Any] = {"account": account, "asset": "CZK", "servicer": "CNB"}
     known: dict[str, Any] = {
+        "GetCase": reconciliation_pb2.GetCaseRequest(**case),
+        "ListCases": reconciliation_pb2.ListCasesRequest(member=member),
+        "ListCasesAgainst": reconciliation_pb2.ListCasesAgainstRequest(member=member),
+        "ListNotes": reconciliation_pb2.ListNotesRequest(**case),
+        "ListAttestedDays": reconciliation_pb2.ListAttestedDaysRequest(**period),
+        "PrepareAttestation": reconciliation_pb2.PrepareAttestationRequest(**period, begins_ms=1, ends_ms=2),
         "Submit": pb.SubmitRequest(signed_transaction=raw),
         "SubmitBatch": pb.SubmitBatchRequest(signed_transactions=[raw]),
         "SubmitStream": pb.SubmitStreamRequest(signed_transactions=[raw]),
@@ -145,7 +154,8 @@ WIDE: Final = {
 OF_A_MEMBER: Final = (
     "GetTransaction", "WaitTransaction", "ListTransactions", "GetAccount", "ListAccounts", "GetBalance",
     "ListBalances", "GetHold", "ListHolds", "ListMovements", "ListPositions", "GetProof", "GetReceiptFile",
-    "Query",
+    "Query", "GetCase", "ListCases", "ListCasesAgainst", "ListNotes", "ListAttestedDays",
+    "PrepareAttestation",
 )  # fmt: skip
 
 

@@ -18,13 +18,13 @@ import pytest
 from node.adapters.iso_write_statements import write_camt
 from node.adapters.reading import Source, check_file, statement_entries
 from node.reconciliation.breaks import Break, Kind, breaks_of
-from node.reconciliation.items import LEG, TEXT, TX, Item, Side, period_of
+from node.reconciliation.items import LEG, TEXT, TX, Item, Side
 from node.reconciliation.matching import Match, Matched, match, paired
 from node.reconciliation.planting import found_in, plant
-from node.reconciliation.report import Reconciled, break_row, reconcile
+from node.reconciliation.report import Reconciled, break_row
 from node.reconciliation.rules import STANDARD, Rule, Rules, RulesRefused, load_rules, parse_rules
 from node.reconciliation.subsets import TooManySteps, subsets
-from tests.reconciliation_kit import OPENING, Moved, movements, stated
+from tests.reconciliation_kit import Moved, movements, reconciled, stated
 
 DAY = date(2026, 1, 15).toordinal()
 RULES = load_rules()
@@ -318,7 +318,7 @@ def run(moved: list[Moved], path: Path) -> Reconciled:
     plan = check_file(Source(path))
     statement = plan.statements[0]
     entries = [entry for _, entry in statement_entries(plan)]
-    return reconcile(statement, entries, moved, RULES, opening=OPENING, period=period_of(statement))
+    return reconciled(statement, entries, moved, RULES)
 
 
 def test_what_we_export_has_no_break_and_ten_planted_differences_are_each_found_and_named(
@@ -359,9 +359,7 @@ def test_every_planted_break_among_many_entries_is_found_and_nothing_else() -> N
     moved = movements(20_000)
     statement, entries = stated(moved)
     spoilt = plant(statement, entries, 201)
-    result = reconcile(
-        spoilt.statement, spoilt.entries, moved, RULES, opening=OPENING, period=period_of(statement)
-    )
+    result = reconciled(spoilt.statement, spoilt.entries, moved, RULES)
     found, others = found_in(spoilt, result)
     hits = sum(1 for each in found if each.found)
     print(f"20,000 entries, {len(found)} planted: {hits} found; precision {hits / len(result.breaks):.3f}")
@@ -374,16 +372,13 @@ def test_too_few_entries_are_not_spoilt() -> None:
 
 
 SCRIPT = """
-from node.reconciliation.report import reconcile
-from node.reconciliation.items import period_of
 from node.reconciliation.planting import plant
 from node.reconciliation.rules import load_rules
-from tests.reconciliation_kit import OPENING, movements, stated
+from tests.reconciliation_kit import movements, reconciled, stated
 import hashlib
 moved = movements(400)
 spoilt = plant(*stated(moved), 60)
-result = reconcile(spoilt.statement, spoilt.entries, moved, load_rules(), opening=OPENING,
-    period=period_of(spoilt.statement))
+result = reconciled(spoilt.statement, spoilt.entries, moved, load_rules())
 print(hashlib.sha256(repr(result).encode()).hexdigest(), len(result.breaks))
 """
 
@@ -417,7 +412,7 @@ def test_the_same_break_has_the_same_name_whatever_file_it_comes_in() -> None:
     for lines in (0, 7):
         told = [replace(entry, line=entry.line + lines) for entry in spoilt.entries]
         again = replace(spoilt.statement, message_id=f"M{lines}")
-        result = reconcile(again, told, moved, RULES, opening=OPENING, period=period_of(statement))
+        result = reconciled(again, told, moved, RULES)
         names.append([each.parts for each in result.breaks])
     assert names[0] == names[1]
     assert len(set(names[0])) == 10
