@@ -340,7 +340,7 @@ def _period(day: str, from_: str, to: str) -> "Period":
     raise usage("name a --day, or --from and --to")
 
 
-# --- what the commands share -----------------------------------------------------------------------------------
+# --- what the commands share --------------------------------------------------------------------------------
 
 
 def _act(ctx: typer.Context, method: str, *arguments: object) -> None:
