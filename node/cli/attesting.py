@@ -15,6 +15,8 @@ from node.client.signing import operation
 from node.ledger.types import AMOUNT_MAX, Operation
 
 PAUSE_SECONDS: Final = 1.0
+LOOK_BACK_MS: Final = 7 * 86_400_000
+"""What is older than a week is attested by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,19 @@ def days_of(client: BlockingClient, main: MainAccount, after_ms: int) -> list[Na
 
 
 def due(client: BlockingClient, main: MainAccount, member: str, every_ms: int) -> list[Period]:
-    """The periods of ``every_ms`` that are over and that a member has not attested: from behind the last that
-    it did, or only the last one where it never did.
+    """The periods that a member has yet to attest: what the other side attested and it did not, then those of
+    ``every_ms`` that are over since the last that anybody did, or only the last one.
     """
     last_ms = client.status().time_ms // every_ms * every_ms
-    attested = [
-        named.ends_ms
-        for named in days_of(client, main, 0)
-        if (named.day.owner if member == main.owner else named.day.servicer)
+    known = days_of(client, main, max(last_ms - LOOK_BACK_MS, 0))
+    missing = [
+        Period(named.begins_ms, named.ends_ms)
+        for named in known
+        if not (named.day.owner if member == main.owner else named.day.servicer)
     ]
-    start_ms = max(attested, default=last_ms - every_ms)
-    return [Period(at, at + every_ms) for at in range(start_ms, last_ms, every_ms)]
+    start_ms = max([named.ends_ms for named in known], default=last_ms - every_ms)
+    first_ms = -(-start_ms // every_ms) * every_ms
+    return missing + [Period(at, at + every_ms) for at in range(first_ms, last_ms, every_ms)]
 
 
 def keep_attesting(

@@ -87,6 +87,9 @@ def movements_of(
 ) -> tuple[list[Item], int]:
     """An account's movements around a statement's period, and what it had before. Raises what the client
     raises.
+
+    A statement that says no period begins on the day of its opening balance or, where that is what the ledger
+    had a day later, on the next: some banks date it by the day that it closed.
     """
     begins_ms, ends_ms = period_of(statement)
     now = client.balance(account, asset)
@@ -94,16 +97,20 @@ def movements_of(
     until_ms = ends_ms or now.time_ms
     margin_ms = rules.days * DAY_MS
     kept: list[Movement] = []
-    since = 0
-    start_ms = max(begins_ms - margin_ms, 1)
-    for movement in client.movements(account, from_ms=start_ms, to_ms=now.time_ms):
+    since = [0, 0]
+    for movement in client.movements(account, from_ms=max(begins_ms - margin_ms, 1), to_ms=now.time_ms):
         if movement.asset != asset:
             continue
-        if movement.time_ms >= begins_ms:
-            since += movement.amount
+        for days in (0, 1):
+            if movement.time_ms >= begins_ms + days * DAY_MS:
+                since[days] += movement.amount
         if movement.time_ms <= until_ms + margin_ms:
             kept.append(movement)
-    return ledger_items(kept, rules.reference, begins_ms, until_ms), now.posted - since
+    opening, next_day = (now.posted - each for each in since)
+    stated = statement.opening.amount.minor if statement.opening else opening
+    if not statement.begins and begins_ms + DAY_MS <= until_ms and next_day == stated != opening:
+        begins_ms, opening = begins_ms + DAY_MS, next_day
+    return ledger_items(kept, rules.reference, begins_ms, until_ms), opening
 
 
 # --- cases --------------------------------------------------------------------------------------------------

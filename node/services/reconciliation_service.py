@@ -3,6 +3,7 @@ index.
 """
 
 import asyncio
+import time
 from typing import Final
 
 import msgspec
@@ -18,12 +19,15 @@ from node.pb.vostro.reconciliation.v1 import reconciliation_pb2 as pb
 from node.pb.vostro.reconciliation.v1 import reconciliation_pb2_grpc
 from node.services.history import History
 from node.services.paging import page_size
-from node.services.ports import Call
+from node.services.ports import Call, Index
 from node.services.published import QUERY_PAGE_MAX, Published
 from node.storage.index import PAGE_MAX
 
 MOVEMENTS_MAX: Final = 1_000_000
 """Movements that one attestation reads: those of the period, and those since."""
+
+INDEX_SECONDS: Final = 5.0
+INDEX_PAUSE: Final = 0.02
 
 
 class ReconciliationService(reconciliation_pb2_grpc.ReconciliationServiceServicer):
@@ -97,7 +101,9 @@ class ReconciliationService(reconciliation_pb2_grpc.ReconciliationServiceService
     async def PrepareAttestation(
         self, request: pb.PrepareAttestationRequest, call: Call
     ) -> pb.PrepareAttestationResponse:
-        """A period's books. Raises Rejected ACCOUNT_UNKNOWN, Degraded BAD_REQUEST, SYNCING."""
+        """A period's books. Raises Rejected ACCOUNT_UNKNOWN, Degraded BAD_REQUEST, SYNCING,
+        METHOD_UNKNOWN.
+        """
         begins_ms, ends_ms = request.begins_ms, request.ends_ms
         position = self._published.ask("assets", "get_balance", request.account, request.asset)
         height, time_ms = self._published.stand()
@@ -105,9 +111,9 @@ class ReconciliationService(reconciliation_pb2_grpc.ReconciliationServiceService
             raise Degraded(
                 NodeError.BAD_REQUEST, reason="a period ends later than it begins, within a day, and is over"
             )
-        if (self._history.height() or 0) < height:
-            raise Degraded(NodeError.SYNCING, reason="the index is behind the head")
-        books = await asyncio.to_thread(self._books, request, position.posted, time_ms)
+        index = self._history.index
+        await self._await_index(height)
+        books = await asyncio.to_thread(self._books, index, request, position.posted, time_ms)
         arguments = {
             "account": request.account,
             "asset": request.asset,
@@ -128,9 +134,19 @@ class ReconciliationService(reconciliation_pb2_grpc.ReconciliationServiceService
         )
         return pb.PrepareAttestationResponse(books=books, operation=operation, height=height, time_ms=time_ms)
 
-    def _books(self, request: pb.PrepareAttestationRequest, posted: int, now_ms: int) -> pb.Books:
+    async def _await_index(self, height: int) -> None:
+        """Until the index speaks of a height. Raises Degraded SYNCING."""
+        deadline = time.monotonic() + INDEX_SECONDS
+        while (self._history.height() or 0) < height:
+            if time.monotonic() > deadline:
+                raise Degraded(NodeError.SYNCING, reason="the index is behind the head")
+            await asyncio.sleep(INDEX_PAUSE)
+
+    def _books(
+        self, index: Index, request: pb.PrepareAttestationRequest, posted: int, now_ms: int
+    ) -> pb.Books:
         """The movements of a period, and the balance at its end: what there is now, less what came since."""
-        index, account, asset = self._history.index, request.account, request.asset
+        account, asset = request.account, request.asset
         lines: list[tuple[int, str]] = []
         after, since = b"", 0
         for _ in range(0, MOVEMENTS_MAX, PAGE_MAX):

@@ -113,7 +113,8 @@ async def test_books_are_prepared_of_a_day_that_is_over(face: Face, begins: int,
         assert is_code(await refused(call), NodeError.BAD_REQUEST)
 
 
-async def test_an_index_that_lags_is_not_attested_from(face: Face) -> None:
+async def test_an_index_that_lags_is_not_attested_from(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.services.reconciliation_service.INDEX_SECONDS", 0.05)
     face.world.apply("PA", pay("PA/main", "KB/main", 1))
     request = pb.PrepareAttestationRequest(account="PA/main", asset="CZK", servicer="KB", ends_ms=1)
     call = face.client.reconciliation.PrepareAttestation(request)
