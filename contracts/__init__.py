@@ -3,6 +3,7 @@ come first, always.
 """
 
 from contracts.anchors import Anchors
+from contracts.approvals import Approvals
 from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
@@ -33,6 +34,7 @@ def assemble() -> tuple[Contract, ...]:
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    approvals = Approvals(members)
     reconciliation = Reconciliation(members, assets)
     main_account = MainAccount(members, assets, reconciliation)
     return (
@@ -48,6 +50,7 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        approvals,
         reconciliation,
         main_account,
     )

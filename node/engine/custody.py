@@ -15,25 +15,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar
 
 import structlog
 
 from node.client.signing import new_request_id, sign, transaction, transaction_id
+from node.engine import weighing
 from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.keys import custody
 from node.keys.custody import Caller, Content, CustodyError, Outcome, Request
 from node.keys.custody_books import WAITING_MAX, Books, BooksShut
-from node.keys.custody_policy import Facts, Person, Policy, Ruling, facts_of
+from node.keys.custody_policy import Facts, Person, Policy, Ruling
 from node.keys.keystore import KeystoreError
 from node.keys.signer import Signer, SignerUnavailable
 from node.ledger import codec
-from node.ledger.contract import Signatories
 from node.ledger.errors import Rejected
 from node.ledger.ledger import Ledger
-from node.ledger.transactions import Candidate, parse, required_officers
-from node.ledger.types import SIGNATURE_BYTES, KeySignature, Operation, SignedTransaction
+from node.ledger.transactions import required_officers
+from node.ledger.types import Operation
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -45,8 +45,6 @@ FORGET_MS: Final = 3_600_000
 ANCHOR_CONTRACT: Final = "anchors"
 ANCHOR_METHOD: Final = "anchor"
 ANCHOR_PURPOSE: Final = "custody-audit"
-_UNSIGNED: Final = (KeySignature(bytes(16), bytes(SIGNATURE_BYTES)),)
-"""Stands in for the signatures while a body is checked."""
 
 log = structlog.get_logger("vostro.custody")
 
@@ -150,7 +148,7 @@ class Desk:
                 "request",
                 now,
                 made,
-                by=person.name,
+                **_by(person),
                 content_hash=made.content_hash.hex(),
                 operations=[_told(facts) for facts in made.facts],
             )
@@ -172,7 +170,7 @@ class Desk:
                 "approval",
                 now,
                 made,
-                by=person.name,
+                **_by(person),
                 roles=sorted(person.roles),
                 content_hash=content_hash.hex(),
             )
@@ -187,7 +185,8 @@ class Desk:
                 made = custody.rejected(request, person, content_hash, reason, now)
             except Rejected as refused:
                 await self._refuse(refused, person, "rejection", request_id, now)
-            return await self._record("rejection", now, made, by=person.name, content_hash=content_hash.hex())
+            told = {**_by(person), "content_hash": content_hash.hex()}
+            return await self._record("rejection", now, made, **told)
 
     @_whole
     async def cancel(self, caller: Caller, request_id: bytes) -> Request:
@@ -200,7 +199,7 @@ class Desk:
                 made = custody.cancelled(request, person, now)
             except Rejected as refused:
                 await self._refuse(refused, person, "cancellation", request_id, now)
-            return await self._record("cancellation", now, made, by=person.name)
+            return await self._record("cancellation", now, made, **_by(person))
 
     def get(self, caller: Caller, request_id: bytes) -> Request:
         """A request of the caller's own member. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER,
@@ -268,17 +267,7 @@ class Desk:
         )
 
     def _facts(self, operations: Sequence[Operation]) -> list[Facts]:
-        candidate = self._candidate(operations)
-        return [facts_of(call.contract, call.method, call.arguments) for call in candidate.calls]
-
-    def _candidate(self, operations: Sequence[Operation]) -> Candidate:
-        """The operations as a transaction of this chain. Raises Rejected for what no node would run."""
-        chain = self.ledger.chain
-        body = transaction(chain.chain_id, self.policy.member, operations)
-        candidate = parse(codec.encode(SignedTransaction(body, _UNSIGNED)), chain)
-        if candidate.failure:
-            raise Rejected(candidate.failure.error, operation=candidate.failure.operation)
-        return candidate
+        return weighing.facts(operations, self.policy.member, self.ledger)
 
     def _check_new(self, request: Request, now: int) -> None:
         if len(self.books.waiting()) >= WAITING_MAX:
@@ -291,16 +280,15 @@ class Desk:
         """The keys that may sign for these operations now. Raises Rejected KEYS_INSUFFICIENT where the
         member's signing policy on the ledger asks for more holders.
         """
-        signatories = cast("Signatories", next(iter(self.ledger.readers.values())))
-        member, height = self.policy.member, self.ledger.view.reader.height
+        door, member, height = self.ledger.door, self.policy.member, self.ledger.view.reader.height
         usable: dict[Signer, str] = {}
         for signer in self.signers:
             with suppress(Rejected):  # retired, revoked, or not registered
-                key = signatories.require_signatory(member, signer.key_id, height)
+                key = door.signatories.require_signatory(member, signer.key_id, height)
                 if all(custody.may_sign(key.scopes, operation) for operation in operations):
                     usable[signer] = key.holder
         holders = len(set(usable.values()))
-        required = required_officers(self._candidate(operations), signatories)
+        required = required_officers(weighing.candidate_of(operations, member, self.ledger.chain), door)
         if holders < required:
             raise Rejected(CustodyError.KEYS_INSUFFICIENT, holders=holders, required=required)
         return list(usable)
@@ -460,7 +448,7 @@ class Desk:
         self, refused: Rejected, person: Person, what: str, request_id: bytes, now: int
     ) -> None:
         """Put a refusal on record. Raises it."""
-        fields = {"by": person.name, "what": what, "about": request_id.hex(), "code": refused.error.name}
+        fields = {**_by(person), "what": what, "about": request_id.hex(), "code": refused.error.name}
         await self._on_disk(partial(self.books.note, "refusal", now, **fields))
         raise refused
 
@@ -471,6 +459,11 @@ class Desk:
         except (OSError, KeystoreError, BooksShut) as error:
             log.error("custody has stopped", reason=str(error))  # noqa: TRY400  # told, not a bug
             raise Degraded(NodeError.STOPPED) from error
+
+
+def _by(person: Person) -> dict[str, str]:
+    """Who it was, and with which certificate."""
+    return {"by": person.name, "certificate": person.certificate}
 
 
 def _told(facts: Facts) -> dict[str, str | int]:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import contracts.approvals as approvals_module
 import contracts.governance as governance_module
 import contracts.reconciliation as reconciliation_module
 import contracts.scenarios.blacklist as blacklist_module
@@ -24,6 +25,7 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_approvals import APPROVALS
 from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
@@ -136,6 +138,7 @@ ALL: Final = (
     *SETTLEMENT,
     *TRADING,
     *ANCHORS,
+    *APPROVALS,
     *RECONCILIATION,
     *MAIN_ACCOUNT,
 )
@@ -146,5 +149,6 @@ SWEEPERS: Final = (
     servicing_module,
     settlement_module,
     trading_module,
+    approvals_module,
     reconciliation_module,
 )

@@ -25,6 +25,7 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_approvals import approve
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_reconciliation import reconcile
@@ -98,6 +99,7 @@ def play() -> Day:
         encrypt,
         _work,
         trade,
+        approve,
         reconcile,
         _rest,
         govern,

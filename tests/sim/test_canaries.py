@@ -9,6 +9,7 @@ from node.ledger.errors import InvariantViolated, Rejected
 from tests.checker import Violated, check_ledger
 from tests.sim import (
     canaries,
+    canaries_approvals,
     canaries_encryption,
     canaries_governance,
     canaries_money,
@@ -44,6 +45,7 @@ def checker_says(day: Day | None) -> str:
 
 PLANTED = (
     canaries,
+    canaries_approvals,
     canaries_encryption,
     canaries_governance,
     canaries_money,
@@ -58,7 +60,7 @@ def test_without_a_bug_nobody_says_anything() -> None:
     checked = check_ledger(day.world.blocks(), day.world.genesis, assemble=with_faulty)
     assert checked.applied > 40
     assert checked.refused > 15
-    assert checked.system == 9
+    assert checked.system == 12
 
 
 def who_notices(name: str) -> tuple[str, str]:

@@ -256,6 +256,7 @@ class CometEngine(RunningLedger):
         info = self._ledger.info()
         self._ledger.publish()
         self.comet_height = self._begun_at = info.height
+        self._telling.begin_above(info.height)
         self._durable, self._door.height, self._time_ms = info, info.height, info.time_ms
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
@@ -339,9 +340,9 @@ class CometEngine(RunningLedger):
             self._dispute(complaint)
 
     def _refuse(self, error: ErrorCode | None, why: str) -> None:
-        """Close the door for a reason, told once; or open it."""
+        """Close the door for a reason, told once; or open it, unless the node stops."""
         door = self._door
-        if door.refusing is error or door.refusing is NodeError.STOPPED:
+        if self._closing or door.refusing is error or door.refusing is NodeError.STOPPED:
             return
         if error is NodeError.NO_QUORUM:
             self.alarm(f"the node takes nothing new: {why}")

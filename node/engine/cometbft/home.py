@@ -425,6 +425,9 @@ def _settings(config: HomeConfig) -> dict[str, dict[str, Any]]:
         "consensus": {
             "wal_file": "data/cs.wal/wal",
             "timeout_propose": f"{config.timeout_propose_ms}ms",
+            # A round without a proposal ends with a wait for late votes, by default a second.
+            "timeout_prevote": f"{config.timeout_propose_ms // 2}ms",
+            "timeout_precommit": f"{config.timeout_propose_ms // 2}ms",
             "timeout_commit": f"{config.timeout_commit_ms}ms",
             "skip_timeout_commit": True,
             "double_sign_check_height": config.double_sign_check_height,
