@@ -9,9 +9,11 @@ from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
 from contracts.offsets import Offsets
+from contracts.reconciliation import Reconciliation
 from contracts.registration import Registration
 from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.scenarios.blacklist import Blacklist
+from contracts.scenarios.main_account import MainAccount
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
 from contracts.settlement_cycles import SettlementCycles
@@ -41,6 +43,8 @@ def assemble() -> tuple[Contract, ...]:
     cycles = SettlementCycles(assets, settlement)
     offsets = Offsets(members, assets)
     exchange = AssetTransfer(assets, registration, trading, settlement)
+    reconciliation = Reconciliation(members, assets)
+    main_account = MainAccount(members, assets, reconciliation)
     return (
         members,
         validators,
@@ -59,4 +63,6 @@ def assemble() -> tuple[Contract, ...]:
         cycles,
         offsets,
         exchange,
+        reconciliation,
+        main_account,
     )

@@ -108,6 +108,8 @@ def make_genesis(
         ("cycles", 0),
         ("offsets", 0),
         ("exchange", 0),
+        ("reconciliation", 0),
+        ("main_account", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

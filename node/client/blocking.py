@@ -219,6 +219,12 @@ class BlockingClient:
         """As Client.positions."""
         return self._loop.run(self._client.positions(member))
 
+    def books(
+        self, account: str, asset: str, servicer: str, begins_ms: int, ends_ms: int
+    ) -> tuple[int, bytes, str, int]:
+        """As Client.books."""
+        return self._loop.run(self._client.books(account, asset, servicer, begins_ms, ends_ms))
+
     def custody(self, work: Callable[[Custody], Coroutine[Any, Any, T]]) -> T:
         """A call of Client.custody, for example ``lambda custody: custody.show(request_id)``."""
         return self._loop.run(work(self._client.custody))

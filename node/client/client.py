@@ -51,6 +51,8 @@ from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.fund.v1.fund_pb2_grpc import FundServiceStub
 from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
+from node.pb.vostro.reconciliation.v1 import reconciliation_pb2
+from node.pb.vostro.reconciliation.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from node.pb.vostro.transaction.v1 import transaction_pb2
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import TransactionServiceStub
 
@@ -83,6 +85,7 @@ class Client:
         self._ledger = LedgerServiceStub(channel)
         self._contracts = ContractServiceStub(channel)
         self._funds = FundServiceStub(channel)
+        self._reconciliation = ReconciliationServiceStub(channel)
         self.custody = Custody(channel, target, seconds)
         """What a bank's people ask their own node to sign."""
         self.vault = Vault(channel, target, seconds)
@@ -296,6 +299,19 @@ class Client:
             token = page.next_page_token
             if not token:
                 return sums
+
+    async def books(
+        self, account: str, asset: str, servicer: str, begins_ms: int, ends_ms: int
+    ) -> tuple[int, bytes, str, int]:
+        """What the ledger's books say of an account from ``begins_ms`` until before ``ends_ms``: how many
+        movements, the digest over them, and side and amount of the balance at the end.
+        """
+        request = reconciliation_pb2.PrepareAttestationRequest(
+            account=account, asset=asset, servicer=servicer, begins_ms=begins_ms, ends_ms=ends_ms
+        )
+        call = self._reconciliation.PrepareAttestation
+        told = (await ask(call, request, target=self.target, seconds=self.seconds)).books
+        return told.count, told.digest, told.side, told.closing
 
     # --- the chain ----------------------------------------------------------------------------------------
     # ------------------------------

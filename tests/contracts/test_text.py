@@ -120,6 +120,14 @@ OPEN = {
     "exchange.withdraw": 1,
     "exchange.confirm": 0,
     "exchange.dispute": 1,
+    "reconciliation.open_cases": 6,  # two cases: the account, the asset, the counterparty
+    "reconciliation.match_cases": 0,
+    "reconciliation.mark_unmatched": 0,
+    "reconciliation.force_match": 1,
+    "reconciliation.assign": 0,
+    "reconciliation.dispute": 1,
+    "reconciliation.add_note": 1,
+    "main_account.attest": 3,
 }
 """How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 
