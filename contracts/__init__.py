@@ -4,9 +4,13 @@ come first, always.
 
 from contracts.anchors import Anchors
 from contracts.assets import Assets
+from contracts.calendars import Calendars
+from contracts.clearing import Clearing
 from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.participants import Participants
+from contracts.queues import Queues
 from contracts.registration import Registration
 from contracts.scenarios.blacklist import Blacklist
 from contracts.servicing import Servicing
@@ -31,6 +35,10 @@ def assemble() -> tuple[Contract, ...]:
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    calendars = Calendars(assets)
+    participants = Participants(assets, calendars)
+    queues = Queues(members, assets, participants)
+    clearing = Clearing(members, assets, participants)
     return (
         members,
         validators,
@@ -44,4 +52,8 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        calendars,
+        participants,
+        queues,
+        clearing,
     )

@@ -104,6 +104,10 @@ def make_genesis(
         ("settlement", 0),
         ("trading", 0),
         ("anchors", 0),
+        ("calendars", 0),
+        ("participants", 0),
+        ("queues", 0),
+        ("clearing", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

@@ -23,6 +23,7 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_clearing import CALENDARS, CLEARING, INSTRUCTIONS, PARTICIPANTS
 from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
@@ -134,6 +135,10 @@ ALL: Final = (
     *SETTLEMENT,
     *TRADING,
     *ANCHORS,
+    *CALENDARS,
+    *PARTICIPANTS,
+    *INSTRUCTIONS,
+    *CLEARING,
 )
 SWEEPERS: Final = (
     transfers_module,
