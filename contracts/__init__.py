@@ -3,6 +3,7 @@ come first, always.
 """
 
 from contracts.anchors import Anchors
+from contracts.approvals import Approvals
 from contracts.assets import Assets
 from contracts.calendars import Calendars
 from contracts.clearing import Clearing
@@ -35,6 +36,7 @@ def assemble() -> tuple[Contract, ...]:
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
+    approvals = Approvals(members)
     calendars = Calendars(assets)
     participants = Participants(assets, calendars)
     queues = Queues(members, assets, participants)
@@ -52,6 +54,7 @@ def assemble() -> tuple[Contract, ...]:
         settlement,
         trading,
         anchors,
+        approvals,
         calendars,
         participants,
         queues,

@@ -27,6 +27,9 @@ DealStatus = Literal["agreed", "failing", "settled", "cancelled", "bought-in"]
 SetStatus = Literal["proposed", "linked", "settled", "dissolved"]
 DealIds = Annotated[tuple[Hash, ...], Meta(min_length=2, max_length=SET_MAX)]
 
+Weighed = tuple[str, int]
+"""(asset, amount), as a signing policy weighs them."""
+
 
 class Accounts(Record, frozen=True):
     """Where one side of a deal keeps the asset, and where the other asset or the cash against it."""
@@ -268,3 +271,10 @@ class NamedDeal(Record, frozen=True):
 
     id: Hash
     deal: Deal
+
+
+def both_legs(asset: str, lot: int, lots: int, against: str, price: int) -> tuple[Weighed, Weighed]:
+    """What a signing policy weighs of so many lots: what passes one way and what passes the other, for a
+    member that sells too cheaply loses as much as one that buys too dearly.
+    """
+    return (asset, lots * lot), (against, lots * price)

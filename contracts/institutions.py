@@ -20,6 +20,9 @@ KEYS_EVER_MAX: Final = 1_024
 RULES_MAX: Final = 64
 KEY_AFFAIRS: Final = ("members", "encryption")
 """Contracts in which a member changes its keys: that takes as many officers as its strictest rule."""
+APPROVALS: Final = "approvals"
+"""The contract in which officers of one member sign one after the other: a rule binds it by its name alone,
+for else whoever approves would need all the others to approve with."""
 
 FullName = Annotated[str, Meta(min_length=1, max_length=140)]
 Bic = Annotated[str, Meta(max_length=11, pattern=r"\A([A-Z0-9]{8}([A-Z0-9]{3})?)?\Z")]

@@ -30,6 +30,7 @@ from msgspec.structs import replace
 
 from contracts.institutions import (
     ADMINISTRATOR,
+    APPROVALS,
     KEY_AFFAIRS,
     KEYS_EVER_MAX,
     REGISTRAR,
@@ -280,6 +281,10 @@ class Members(Contract):
             raise Rejected(LedgerError.KEY_NOT_ACTIVE, key_id=key_id.hex())
         return key
 
+    def get_signatory(self, member: str, key_id: bytes) -> Signatory | None:
+        """The key, if the member ever had it."""
+        return self.key.get(member, key_id)
+
     def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers must sign for these operations together: each rule weighs the sum of all
         that it fits, so that splitting an amount gains nothing; the strictest decides, 1 where none fits. To
@@ -475,8 +480,9 @@ class Members(Contract):
 
 
 def _fits(rule: Rule, charge: Charge) -> bool:
+    """A rule for any contract is not for approvals (approvals.py): it binds what they run."""
     return (
-        rule.contract in ("*", charge.contract)
+        (rule.contract == charge.contract or (rule.contract == "*" and charge.contract != APPROVALS))
         and rule.method in ("*", charge.method)
         and rule.asset in ("", charge.asset)
     )

@@ -207,9 +207,11 @@ class Judgement(Record, frozen=True):
 
 
 class Weights(NamedTuple):
-    """Powers by key id: of the set in force, and of the set that is wanted."""
+    """Powers by key id: of the set in force and then of each decided since and not yet in force, and of the
+    set that is wanted.
+    """
 
-    in_force: dict[bytes, int]
+    earlier: tuple[dict[bytes, int], ...]
     wanted: dict[bytes, int]
 
 
@@ -224,10 +226,16 @@ def may_fail(powers: Iterable[int]) -> int:
     return 0
 
 
-def moved(weights: Weights) -> tuple[int, int]:
-    """(power that enters, power that leaves) from the set in force to the wanted one."""
-    stays = sum([min(power, weights.in_force.get(key, 0)) for key, power in weights.wanted.items()])
-    return sum(weights.wanted.values()) - stays, sum(weights.in_force.values()) - stays
+def carries(before: dict[bytes, int], wanted: dict[bytes, int]) -> bool:
+    """Whether the validators of one set alone have more than two thirds of another's power; never of none."""
+    strangers = sum([power for key, power in wanted.items() if key not in before])
+    return strangers * 3 < sum(wanted.values())
+
+
+def moved(before: dict[bytes, int], wanted: dict[bytes, int]) -> tuple[int, int]:
+    """(power that enters, power that leaves) from one set to another."""
+    stays = sum([min(power, before.get(key, 0)) for key, power in wanted.items()])
+    return sum(wanted.values()) - stays, sum(before.values()) - stays
 
 
 def positive(powers: dict[bytes, int]) -> dict[bytes, int]:

@@ -51,6 +51,8 @@ from contracts.deals import (
     SetJoined,
     SetStatus,
     Settled,
+    Weighed,
+    both_legs,
 )
 from contracts.members import Members
 from contracts.positions import Reference
@@ -149,13 +151,21 @@ class Settlement(Contract):
 
     # --- a deal ---------------------------------------------------------------------------------------------
 
-    @method(flat=80)
+    def _weight_of_deal(self, deal: bytes, lots: int = 0) -> tuple[Weighed, ...]:
+        found = self.require_deal(deal)
+        return both_legs(found.asset, found.lot, lots or found.left, found.against, found.price)
+
+    def _weight_of_set(self, set_id: bytes) -> tuple[Weighed, ...]:
+        deals = self._require_set(set_id).deals
+        return tuple([weighed for deal in deals for weighed in self._weight_of_deal(deal)])
+
+    @method(weight=_weight_of_deal, flat=80)
     def settle(self, ctx: Context, deal: Hash) -> None:
         """Settle all that is open of a deal: both legs, or neither. By either side."""
         found = self._require_ready(ctx, deal)
         self._settle_lots(ctx, deal, found, found.left)
 
-    @method(flat=80)
+    @method(weight=_weight_of_deal, flat=80)
     def settle_partly(self, ctx: Context, deal: Hash, lots: Lots) -> None:
         """Settle some lots of a deal whose sides have agreed on that. By either side."""
         found = self._require_ready(ctx, deal)
@@ -165,7 +175,7 @@ class Settlement(Contract):
             raise Rejected(self.MORE_THAN_LEFT, left=found.left)
         self._settle_lots(ctx, deal, found, lots)
 
-    @method
+    @method(weight=_weight_of_deal)
     def secure(self, ctx: Context, deal: Hash) -> None:
         """Set the signing member's leg aside until the deal ends."""
         found = self._require_open(ctx, deal)
@@ -253,7 +263,7 @@ class Settlement(Contract):
                 self.deal.put(replace(deal, linked=set_id), deal_id)
         ctx.emit(SetJoined(set_id, ctx.member, found.status))
 
-    @method(flat=3_000)
+    @method(weight=_weight_of_set, flat=3_000)
     def settle_set(self, ctx: Context, set_id: Hash) -> None:
         """Settle all deals of a linked set, or none. By any party."""
         found = self._require_set(set_id)

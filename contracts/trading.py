@@ -22,7 +22,7 @@ Privacy     the node, and every member that it lets in, sees all offers in clear
 """
 
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -44,6 +44,8 @@ from contracts.deals import (
     OfferTaken,
     Place,
     Side,
+    Weighed,
+    both_legs,
 )
 from contracts.members import Members
 from contracts.settlement import Settlement
@@ -110,7 +112,21 @@ class Trading(Contract):
 
     # --- offers ---------------------------------------------------------------------------------------------
 
-    @method(amount="price", asset="against", flat=60)
+    def _weight_of_offer(self, *terms: Any) -> tuple[Weighed, ...]:
+        _, asset, lot, lots, _, against, price, *_ = terms
+        return both_legs(asset, lot, lots, against, price)
+
+    def _weight_of_answer(
+        self, maker: str, offer: bytes, lots: int, price: int, *_: Any
+    ) -> tuple[Weighed, ...]:
+        found = self._require_offer(maker, offer)
+        return both_legs(found.asset, found.lot, lots, found.against, price)
+
+    def _weight_of_taking(self, maker: str, offer: bytes, lots: int, *_: Any) -> tuple[Weighed, ...]:
+        found = self._require_offer(maker, offer)
+        return both_legs(found.asset, found.lot, lots, found.against, found.price)
+
+    @method(weight=_weight_of_offer, flat=60)
     def make_offer(
         self,
         ctx: Context,
@@ -149,7 +165,7 @@ class Trading(Contract):
         terms = (side, asset, lot, lots, lots, least, against, 0, accounts, audience, expires_ms)
         self._open(ctx, Offer("request", *terms, conditions, "", b"", "open"))
 
-    @method(amount="price", flat=80)
+    @method(weight=_weight_of_answer, flat=80)
     def answer(
         self,
         ctx: Context,
@@ -171,7 +187,7 @@ class Trading(Contract):
         money = (found.against, price, accounts, (maker,), expires_ms, found.conditions)
         self._open(ctx, Offer("offer", *terms, *money, *root, "open"))
 
-    @method(amount="amount", asset="against", flat=150)
+    @method(weight=_weight_of_taking, flat=150)
     def take(
         self,
         ctx: Context,

@@ -1,9 +1,9 @@
 """Validators and nodes: whose votes certify blocks, and whose keys sign bundles.
 
-Each change of power is judged before it is made (``flaw``): against the set that is in force, changes made
-but not yet in force included, since consensus takes up a change two heights after the block that made it.
-So no sequence of changes, within one block or over several, can leave the members without a quorum. Who may
-change anything here is said in members.py.
+Each change of power is judged before it is made (``flaw``), against every set that may still be voting when
+it comes into force: the one in force, and those decided since, which consensus takes up two heights after
+the block that made them. So no sequence of changes, within one block or over several, can leave the members
+without a quorum. Who may change anything here is said in members.py.
 
 State       validator / set, key id -> Validator
             named / set, address -> Named
@@ -12,10 +12,12 @@ State       validator / set, key id -> Validator
             offence / address, kind, height -> Offence
 Invariants  V1 the authority is the validators with power; it is never empty.
             V2 a key stands once, for ever; who has lost its power can be given it again.
-            V3 a change leaves the validators that are in force more than two thirds of the new power, and
-               moves at most a third at once; only ``move`` replaces the whole set.
+            V3 a change leaves the validators of each set in force, or decided and not yet in force, more
+               than two thirds of the new power, and moves at most a third against each; only ``move``
+               replaces the whole set.
             V4 fewer than four validators, or none that may fail, only by explicit override.
-            V5 evidence takes power at once only where four other validators remain.
+            V5 evidence takes power at once only where four other validators remain, and leaves V3's two
+               thirds.
 Privacy     which member runs which validator, with what power, and its misbehaviour are public to members.
 """
 
@@ -51,6 +53,7 @@ from contracts.powers import (
     Shift,
     Validator,
     Weights,
+    carries,
     margin_of,
     may_fail,
     moved,
@@ -230,7 +233,9 @@ class Validators(Contract):
         return entry is not None and not entry.retired_height and self.members.is_active(entry.member)
 
     def on_evidence(self, ctx: Context, evidence: Evidence) -> None:
-        """Record misbehaviour, once; a validator that has power loses it where four others remain."""
+        """Record misbehaviour, once; a validator that has power loses it where four others remain, and
+        those in force their quorum.
+        """
         address, kind, height = evidence.address, evidence.kind, evidence.height
         if self.offence.get(address, kind, height):
             return
@@ -240,7 +245,7 @@ class Validators(Contract):
         wanted = self._wanted()
         others = len(wanted) - 1
         guilty = known.key_id if known and known.key_id in wanted else b""
-        taken = bool(guilty) and others >= VALIDATORS_MIN
+        taken = bool(guilty) and others >= VALIDATORS_MIN and self._leaves_quorum(ctx, guilty)
         offence = Offence(
             known.key_id if known else b"",
             evidence.time_ms,
@@ -305,7 +310,7 @@ class Validators(Contract):
         """What these changes, made together in the next block, would come to."""
         weights = self._weights(ctx.height + 1, {change.key_id: change.power for change in changes})
         refusal = flaw(weights, override=bool(override))
-        entering, leaving = moved(weights)
+        entering, leaving = moved(weights.earlier[0], weights.wanted)
         return Judgement(
             refusal.name if refusal else "",
             refusal.sentence if refusal else "",
@@ -343,18 +348,24 @@ class Validators(Contract):
         if refusal := flaw(self._weights(ctx.height, changes), override=bool(override)):
             raise Rejected(refusal)
 
+    def _leaves_quorum(self, ctx: Context, key_id: bytes) -> bool:
+        weights = self._weights(ctx.height, {key_id: 0})
+        return all(carries(before, weights.wanted) for before in weights.earlier)
+
     def _weights(self, height: int, changes: dict[bytes, int]) -> Weights:
-        """The set in force at a height, and the set wanted once ``changes`` are made: what blocks since then
-        changed is taken back for the former.
+        """The sets of the blocks before a height, from the one in force at it on, and the set wanted once
+        ``changes`` are made.
         """
         wanted = self._wanted()
-        in_force = dict(wanted)
+        ended = [self._ended(wanted, height - age) for age in range(IN_FORCE_HEIGHTS, 0, -1)]
+        return Weights(tuple(ended), positive(wanted | changes))
+
+    def _ended(self, wanted: dict[bytes, int], height: int) -> dict[bytes, int]:
+        """The set at the end of the block at a height: what blocks since then changed is taken back."""
         earliest: dict[bytes, int] = {}
-        first = height - IN_FORCE_HEIGHTS + 1
-        for (_, _, key_id), shift in self.shift.scan(LOG, start=(LOG, max(first, 0))):
+        for (_, _, key_id), shift in self.shift.scan(LOG, start=(LOG, max(height + 1, 0))):
             earliest.setdefault(key_id, shift.power)
-        in_force |= earliest
-        return Weights(positive(in_force), positive(wanted | changes))
+        return positive(wanted | earliest)
 
     def _wanted(self) -> dict[bytes, int]:
         return {key_id: entry.power for (_, key_id), entry in self.validator.scan(SET) if entry.power}
@@ -416,14 +427,14 @@ class Validators(Contract):
 
 
 def flaw(weights: Weights, *, override: bool) -> ErrorCode | None:
-    """Why the wanted set must not follow the one in force, in the public order of precedence."""
-    before, after = sum(weights.in_force.values()), sum(weights.wanted.values())
-    strangers = sum([power for key, power in weights.wanted.items() if key not in weights.in_force])
-    if strangers * 3 >= after:  # also where nothing is left
+    """Why the wanted set must not follow the earlier ones, in the public order of precedence."""
+    if not all(carries(before, weights.wanted) for before in weights.earlier):
         return Validators.QUORUM_LOST
-    entering, leaving = moved(weights)
-    if entering * 3 > after or leaving * 3 > before:
-        return Validators.TOO_MUCH_POWER
+    after = sum(weights.wanted.values())
+    for before in weights.earlier:
+        entering, leaving = moved(before, weights.wanted)
+        if entering * 3 > after or leaving * 3 > sum(before.values()):
+            return Validators.TOO_MUCH_POWER
     return None if override else _thin(weights.wanted)
 
 

@@ -54,6 +54,7 @@ class NodeMetrics(Collector):
         self._index = index
         self._restarts = restarts
         self.doors: Guarded | None = None
+        self._observed: dict[tuple[str, str], Histogram] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._calls = Histogram(
@@ -66,7 +67,10 @@ class NodeMetrics(Collector):
 
     def observe(self, method: str, status: str, seconds: float) -> None:
         """Count one finished gRPC call."""
-        self._calls.labels(method, status).observe(seconds)
+        observed = self._observed.get((method, status))
+        if observed is None:
+            observed = self._observed[method, status] = self._calls.labels(method, status)
+        observed.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         """The figures now."""

@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 
 from node.cli.main import app
 from node.demo.child import NodeProcess, free_port
+from node.engine.cometbft.supervisor import LAUNCH
 from node.keys.keystore import COST_MIN, save_signer
 from node.keys.signer import generate
 
 COMMAND_SECONDS = 100
+END_SECONDS = 120.0
 PASSPHRASE = b"only for a test"
 
 
@@ -44,10 +46,11 @@ class Answer:
 
 
 def vostro(*arguments: str | Path, folder: Path | None = None, stdin: str = "") -> Answer:
-    """Run the command to its end, with an empty environment of its own settings."""
+    """Run the command to its end, or to this thread's, with an empty environment of its own settings."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VOSTRO_")}
+    command = [sys.executable, "-m", "node.cli", *map(str, arguments)]
     done = subprocess.run(
-        [sys.executable, "-m", "node.cli", *map(str, arguments)],
+        [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *command],
         input=stdin,
         capture_output=True,
         text=True,
@@ -57,6 +60,42 @@ def vostro(*arguments: str | Path, folder: Path | None = None, stdin: str = "") 
         check=False,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+END_NETWORKS = """
+import sys
+from pathlib import Path
+from node.network.local import read_network
+from node.network.processes import stop
+
+print(flush=True)
+sys.stdin.read()  # to the end of whoever holds the other end, whatever ends that
+for records in Path(sys.argv[1]).glob("**/run"):
+    network = read_network(records.parent)
+    while set(stop(network, network.banks, seconds=5.0).values()) != {"did not run"}:
+        continue  # until nothing is left that a command started before it died, too
+"""
+
+
+@contextmanager
+def networks_ended(folder: Path) -> Iterator[None]:
+    """Whatever nodes are detached below the folder, they end with the block, and with this process even
+    where that is killed.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", END_NETWORKS, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as ender:
+        assert ender.stdin
+        assert ender.stdout
+        ender.stdout.read(1)
+        try:
+            yield
+        finally:
+            ender.stdin.close()
+            assert ender.wait(END_SECONDS) == 0, "nodes were left behind"
 
 
 @dataclass

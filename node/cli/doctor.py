@@ -133,6 +133,7 @@ def _guarded(check: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(check, Verdict.OK, look())
     except (
+        ClientError,
         GenesisRefused,
         KeystoreError,
         SequencerRefused,
@@ -228,7 +229,7 @@ def _remote(session: Session) -> Iterator[Finding]:
     yield from shared
     yield from _alarms(status)
     if session.has_config and not session.node and not session.config.consortium:
-        yield _guarded("last-signed", lambda: _last_signed(session.config, status))
+        yield _guarded("last-signed", lambda: _last_signed(session))
 
 
 def _shared(client: BlockingClient, height: int) -> Iterator[Finding]:
@@ -295,13 +296,16 @@ def _alarms(status: NodeStatus) -> Iterator[Finding]:
         yield Finding("alarm", Verdict.WARNING, alarm, "docs/operations.md says what it means")
 
 
-def _last_signed(config: NodeConfig, status: NodeStatus) -> str:
+def _last_signed(session: Session) -> str:
+    config = session.config
     signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
     sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed)
     last = sequencer.last
     sequencer.close()
-    if last.height > status.height:
+    with session.client() as client:
+        head = client.status().height  # asked after the record was read: the node goes on meanwhile
+    if last.height > head:
         raise SequencerRefused(
-            f"signed height {last.height:,}, but the head is {status.height:,}: another copy is running?"
+            f"signed height {last.height:,}, but the head is {head:,}: another copy is running?"
         )
-    return f"signed up to height {last.height:,}, head {status.height:,}"
+    return f"signed up to height {last.height:,}, head {head:,}"

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from node.cli import (
     accounts,
+    approvals,
     assets,
     audit,
     backup,
@@ -207,6 +208,7 @@ for name, noun in (
     ("validator", validator),
     ("members", members),
     ("governance", governance),
+    ("approvals", approvals),
     ("custody", custody),
     ("policy", policy),
     ("audit", audit),

@@ -14,9 +14,15 @@ from node.cli.governance import read_operation
 from node.cli.output import hex_bytes, usage
 from node.cli.session import Session, session_of
 from node.client.custody import CustodyRule, CustodyRuling
+from node.engine.weighing import facts_of_call
 from node.json_form import JsonRefused, parse_document
 from node.keys.custody import ID_BYTES, MAKER
-from node.keys.custody_policy import Facts, Person, Policy, Ruling, facts_of, load_policy
+from node.keys.custody_policy import Facts, Person, Policy, Ruling, load_policy
+from node.ledger.errors import Rejected
+from node.ledger.running import bound
+from node.ledger.state import View
+from node.ledger.transactions import Call
+from node.storage.memory import MemoryStore
 
 REQUEST_BYTES_MAX: Final = 1024 * 1024
 _ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -132,18 +138,27 @@ def _dry_run(policy: Policy, given: Mapping[str, Any]) -> CustodyRuling:
         raise usage(f"{unknown[0]} is not known in a request; there are {', '.join(known)}")
     maker = Person(str(given.get("maker", "")), frozenset(given.get("roles", [MAKER])))
     approvals = [Person(str(name), frozenset({"checker"})) for name in given.get("approvals", [])]
-    facts = [_facts(str(spec)) for spec in given.get("operations", [])]
+    specs = [str(spec) for spec in given.get("operations", [])]
+    facts = [each for number, spec in enumerate(specs, 1) for each in _facts(number, spec)]
     if not facts:
         raise usage("a request has operations, each CONTRACT.METHOD=JSON")
     people = list({person.key: person for person in approvals}.values())
     return _told(policy.judge(facts, maker, people, _time(given.get("at"))))
 
 
-def _facts(spec: str) -> Facts:
+def _facts(number: int, spec: str) -> list[Facts]:
+    """Of a chain that has begun with nothing: what an operation is about is not looked up."""
     operation = read_operation(spec)
-    methods = {(each.name, name): method for each in assemble() for name, method in each.methods.items()}
-    method = methods[operation.contract, operation.method]
-    return facts_of(operation.contract, method, method.decode(operation.arguments))
+    known = bound(assemble(), View(MemoryStore(lifetime_ms=1)))
+    method = known.contracts[operation.contract].methods[operation.method]
+    call = Call(operation.contract, method, method.decode(operation.arguments))
+    try:
+        return facts_of_call(number, call, known)
+    except Rejected as refused:
+        raise usage(
+            f"what {operation.contract}.{operation.method} is about stands on the ledger: make the request, "
+            "and explain it by its id"
+        ) from refused
 
 
 def _time(text: object) -> int:

@@ -25,7 +25,7 @@ UNTOLD: Final = "(none)"
 TABLE_TITLE: Final = "Paid, as read from the ledger: CZK and orders by receiving bank and purpose"
 MATRIX_WIDTH_A_PURPOSE: Final = 17
 MATRIX_WIDTH_BESIDE: Final = 8
-NOT_PRIVATE: Final = "Not private yet: every member sees all accounts and amounts in clear."
+NOT_PRIVATE: Final = "Not private yet: every member's node holds all accounts and amounts in clear."
 
 
 class Step:

@@ -15,25 +15,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar
 
 import structlog
 
 from node.client.signing import new_request_id, sign, transaction, transaction_id
+from node.engine import weighing
 from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.keys import custody
 from node.keys.custody import Caller, Content, CustodyError, Outcome, Request
 from node.keys.custody_books import WAITING_MAX, Books, BooksShut
-from node.keys.custody_policy import Facts, Person, Policy, Ruling, facts_of
+from node.keys.custody_policy import Facts, Person, Policy, Ruling
 from node.keys.keystore import KeystoreError
 from node.keys.signer import Signer, SignerUnavailable
 from node.ledger import codec
-from node.ledger.contract import Signatories
 from node.ledger.errors import Rejected
 from node.ledger.ledger import Ledger
-from node.ledger.transactions import Candidate, parse, required_officers
-from node.ledger.types import SIGNATURE_BYTES, KeySignature, Operation, SignedTransaction
+from node.ledger.transactions import required_officers
+from node.ledger.types import Operation
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -45,8 +45,6 @@ FORGET_MS: Final = 3_600_000
 ANCHOR_CONTRACT: Final = "anchors"
 ANCHOR_METHOD: Final = "anchor"
 ANCHOR_PURPOSE: Final = "custody-audit"
-_UNSIGNED: Final = (KeySignature(bytes(16), bytes(SIGNATURE_BYTES)),)
-"""Stands in for the signatures while a body is checked."""
 
 log = structlog.get_logger("vostro.custody")
 
@@ -268,17 +266,7 @@ class Desk:
         )
 
     def _facts(self, operations: Sequence[Operation]) -> list[Facts]:
-        candidate = self._candidate(operations)
-        return [facts_of(call.contract, call.method, call.arguments) for call in candidate.calls]
-
-    def _candidate(self, operations: Sequence[Operation]) -> Candidate:
-        """The operations as a transaction of this chain. Raises Rejected for what no node would run."""
-        chain = self.ledger.chain
-        body = transaction(chain.chain_id, self.policy.member, operations)
-        candidate = parse(codec.encode(SignedTransaction(body, _UNSIGNED)), chain)
-        if candidate.failure:
-            raise Rejected(candidate.failure.error, operation=candidate.failure.operation)
-        return candidate
+        return weighing.facts(operations, self.policy.member, self.ledger)
 
     def _check_new(self, request: Request, now: int) -> None:
         if len(self.books.waiting()) >= WAITING_MAX:
@@ -291,16 +279,15 @@ class Desk:
         """The keys that may sign for these operations now. Raises Rejected KEYS_INSUFFICIENT where the
         member's signing policy on the ledger asks for more holders.
         """
-        signatories = cast("Signatories", next(iter(self.ledger.readers.values())))
-        member, height = self.policy.member, self.ledger.view.reader.height
+        door, member, height = self.ledger.door, self.policy.member, self.ledger.view.reader.height
         usable: dict[Signer, str] = {}
         for signer in self.signers:
             with suppress(Rejected):  # retired, revoked, or not registered
-                key = signatories.require_signatory(member, signer.key_id, height)
+                key = door.signatories.require_signatory(member, signer.key_id, height)
                 if all(custody.may_sign(key.scopes, operation) for operation in operations):
                     usable[signer] = key.holder
         holders = len(set(usable.values()))
-        required = required_officers(self._candidate(operations), signatories)
+        required = required_officers(weighing.candidate_of(operations, member, self.ledger.chain), door)
         if holders < required:
             raise Rejected(CustodyError.KEYS_INSUFFICIENT, holders=holders, required=required)
         return list(usable)

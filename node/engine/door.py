@@ -142,21 +142,27 @@ class Door:
         """The items that pass the door, with the signature checks that remain; the others are answered.
 
         What is dead by time passes, and so does a spent request id: only the next block, behind all that was
-        decided before, can tell the first outcome of bytes whose keys or time have ended since.
+        decided before, can tell the first outcome of bytes whose keys or time have ended since. Their
+        signatures are checked all the same: other nodes, to whom they may still be alive, hold us to that.
         """
         now = self._now_ms()
         passed: Passed = []
         for position, raw in enumerate(items):
-            entry = None
             try:
                 entry = Entry(self._ledger.read(raw), request, position)
-                passed.append((entry, self._ledger.check_at_door(entry.candidate, now)))
+                passed.append((entry, self._checks(entry.candidate, now)))
             except Rejected as rejected:
-                if entry and (rejected.error is LedgerError.EXPIRED or self._is_spent(entry.candidate)):
-                    passed.append((entry, ()))
-                else:
-                    self._settle(request, position, self.refused(rejected.error, rejected.details))
+                self._settle(request, position, self.refused(rejected.error, rejected.details))
         return passed
+
+    def _checks(self, candidate: Candidate, now: int) -> tuple[Check, ...]:
+        """The signature checks that a candidate must pass to be ordered. Raises Rejected."""
+        try:
+            return self._ledger.check_at_door(candidate, now)
+        except Rejected as rejected:
+            if rejected.error is LedgerError.EXPIRED or self._is_spent(candidate):
+                return self._ledger.check_signed(candidate)
+            raise
 
     def _is_spent(self, candidate: Candidate) -> bool:
         transaction = candidate.transaction

@@ -35,9 +35,9 @@ LOOK_AGAIN_EVERY: Final = 64
 """Full collections between two that look at what earlier ones set aside."""
 OVERLAP_MIN: Final = 100
 """Transactions that make it worth running the next block while this one is synced; fewer gather meanwhile."""
-GATHER_SECONDS_EACH: Final = 0.000_2
-GATHER_SECONDS_MAX: Final = 0.006
-"""How long a block waits for as many transactions as the last one had, since their callers are likely to come
+GATHER_SECONDS_EACH: Final = 0.000_3
+GATHER_SECONDS_MAX: Final = 0.02
+"""How long a block waits for as many transactions as the last two had, since their callers are likely to come
 again: so much for each of them. After a block of one, not at all.
 """
 
@@ -72,7 +72,7 @@ class EmbeddedEngine(RunningLedger):
         self._queue: deque[Entry] = deque()
         self._work = asyncio.Event()
         self._decided = 0
-        self._last_count = 0
+        self._last_counts = (0, 0)
         self._durability: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._disk = ThreadPoolExecutor(1, "disk")
@@ -91,6 +91,8 @@ class EmbeddedEngine(RunningLedger):
             await self._make_durable(await self._on_decide(self._begin), ())
         else:
             self._sequencer.check_head(info.height, info.app_hash)
+            if self._sequencer.last.height < info.height:  # a crash came between the log and the record
+                self._sequencer.record(info.height, info.app_hash)
         self._open()
         self._loop = asyncio.create_task(self._run(), name="sequencer")
         self._loop.add_done_callback(self._ended)
@@ -149,7 +151,7 @@ class EmbeddedEngine(RunningLedger):
             await self._durability
             await self._gather()
         entries = self._take()
-        self._last_count = len(entries)
+        self._last_counts = (len(entries), self._last_counts[0])
         try:
             finalized = await self._on_decide(self._decide_block, entries)
             for text in finalized.alarms:
@@ -163,9 +165,9 @@ class EmbeddedEngine(RunningLedger):
 
     async def _gather(self) -> None:
         """Wait a little for more, where more is likely: fewer and larger blocks serve many callers sooner."""
-        wanted = self._last_count
-        if wanted < 2 or not self._queue:  # noqa: PLR2004 - after a block of one, nothing is likely
+        if self._last_counts[0] < 2 or not self._queue:  # noqa: PLR2004 - after a block of one, nothing is likely
             return
+        wanted = sum(self._last_counts)
         try:
             async with asyncio.timeout(min(wanted * GATHER_SECONDS_EACH, GATHER_SECONDS_MAX)):
                 while len(self._queue) < wanted:

@@ -39,6 +39,10 @@ class Places(Protocol):
     def height(self) -> int:
         """The last height whose receipts it has."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has them from the chain's beginning on."""
+
     def transaction(self, tx_id: bytes) -> Position | None:
         """The place, if it is known."""
 

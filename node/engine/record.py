@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 CHECK_DIGITS: Final = 16
+PENDING_SUFFIX: Final = ".new"
 
 Value = TypeVar("Value", bound=msgspec.Struct)
 
@@ -64,14 +65,19 @@ class RecordFile(Generic[Value]):
 
     @staticmethod
     def create(path: Path, value: Value, slot_bytes: int) -> None:
-        """Write a new record, durable under its name. Raises FileExistsError."""
+        """Write a new record: whole and durable under its name, or not there. Raises FileExistsError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fresh = path.with_name(path.name + PENDING_SUFFIX)
+        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             os.write(file, _sealed(value, slot_bytes))
             os.fsync(file)
         finally:
             os.close(file)
+        try:
+            os.link(fresh, path)  # unlike a rename it takes nobody's place
+        finally:
+            fresh.unlink()
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

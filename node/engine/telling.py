@@ -55,9 +55,13 @@ class Telling:
             place = (spent.height, spent.index) if spent and same else self.find(candidate.tx_id)
             if place and (data := kept_receipt(self._store, *place)):
                 return Outcome(decode_receipt(data))
-            if not self._knows_outcome_of(candidate, time_ms):
+            if place or not self._knows_outcome_of(candidate, time_ms):
                 return Outcome(error=NodeError.UNKNOWN_OUTCOME, height=self._door.height)
         return self._door.refused(outcome.error, outcome.details)
+
+    def begin_above(self, height: int) -> None:
+        """A snapshot was taken in: of what was decided up to its height only an index can tell."""
+        self._recent_above = height
 
     def count(self, outcome: Receipt | Discarded) -> None:
         """Take an item of a durable block into the figures, and its receipt's place into memory."""
@@ -80,7 +84,8 @@ class Telling:
         """
         if candidate.created_ms + self._ledger.genesis.limits.lifetime_ms >= time_ms:
             return True
-        return self._index is not None and self._index.height >= self._recent_above
+        index = self._index
+        return index is not None and index.is_whole and index.height >= self._recent_above
 
 
 decode_receipt: Final[Callable[[bytes], Receipt]] = codec.trusted_decoder(Receipt)

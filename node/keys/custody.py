@@ -173,7 +173,7 @@ class Request(Record, frozen=True):
     """
 
     content: Content
-    facts: Annotated[tuple[Facts, ...], Meta(max_length=OPERATIONS_MAX)]
+    facts: tuple[Facts, ...]
     status: Status
     sequence: Integer
     approvals: Annotated[tuple[Approval, ...], Meta(max_length=256)]

@@ -59,8 +59,9 @@ class PolicyRefused(Exception):
 
 
 class Facts(Record, frozen=True):
-    """What a policy weighs of one operation. amount: minor units, 0 where the method has none; source: the
-    account that it is about or that pays; destinations: the accounts that are paid.
+    """What a policy weighs of one operation, once for each asset that it commits. amount: minor units, 0
+    where the method has none; source: the account that it is about or that pays; destinations: the accounts
+    that are paid; operation: its number in the request.
     """
 
     contract: str
@@ -69,6 +70,7 @@ class Facts(Record, frozen=True):
     amount: int
     source: str
     destinations: tuple[str, ...]
+    operation: int = 1
 
     @property
     def name(self) -> str:
@@ -202,29 +204,31 @@ class Policy:
         time_ms: int,
         spent: Iterable[Spent] = (),
     ) -> Ruling:
-        """What binds a request at a time. approvals: that still count, of distinct people; the maker's own
+        """What binds a request at a time. operations: with their numbers; of one that commits several assets
+        a rule must cover at least one. approvals: that still count, of distinct people; the maker's own
         counts for nothing. spent: what was signed before.
         """
         before = tuple(spent)
         heard = [person for person in approvals if person.key != maker.key]
-        covered: dict[int, None] = {}
+        covered: dict[tuple[int, str], None] = {}
         bindings: list[Binding] = []
         open_lines: list[str] = []
         for rule in self.document.rule:
             if not self._is_open(rule, time_ms) or not self._is_named(rule.makers, maker):
                 continue
-            fitting = [number for number, facts in enumerate(operations, 1) if _fits(rule, facts)]
-            total = sum(operations[number - 1].amount for number in fitting)
-            total += _sum_before(rule, before, time_ms)
+            fitting = [facts for facts in operations if _fits(rule, facts)]
+            total = sum(facts.amount for facts in fitting) + _sum_before(rule, before, time_ms)
             if not fitting or not _in_bounds(rule, total):
                 continue
-            covered.update(dict.fromkeys(fitting))
+            covered.update(dict.fromkeys((facts.operation, facts.name) for facts in fitting))
             slots = self._slots(rule, heard)
             bindings.append(Binding(rule.name, total if _is_bounded(rule) else 0, slots))
             open_lines += [each for line in slots if line.missing for each in line.of]
-        uncovered = tuple(n for n in range(1, len(operations) + 1) if n not in covered)
+        uncovered = dict.fromkeys(
+            facts.operation for facts in operations if (facts.operation, facts.name) not in covered
+        )
         missing = max((sum(line.missing for line in each.slots) for each in bindings), default=0)
-        return Ruling(tuple(bindings), uncovered, missing, self._who(open_lines, maker, heard))
+        return Ruling(tuple(bindings), tuple(uncovered), missing, self._who(open_lines, maker, heard))
 
     def _slots(self, rule: Rule, heard: Sequence[Person]) -> tuple[Slots, ...]:
         """The rule's lines, with the people who approved given to as many places as can be filled."""
@@ -346,20 +350,15 @@ def parse_policy(data: bytes, methods: Collection[str] = ()) -> Policy:
     return Policy(document, hashlib.sha256(data).hexdigest())
 
 
-def facts_of(contract: str, method: Method, arguments: Sequence[Any]) -> Facts:
-    """What a policy weighs of an operation, from its arguments' names."""
+def facts_of(
+    operation: int, contract: str, method: Method, arguments: Sequence[Any], weight: tuple[str, int]
+) -> Facts:
+    """What a policy weighs of an operation, from its arguments' names, and one (asset, amount) of it."""
     named: Mapping[str, Any] = dict(zip(method.arguments, arguments, strict=True))
     source = named.get("source") or named.get("account") or ""
     legs = [leg.account for leg in named.get("legs", ())]
     destinations = [named["destination"]] if "destination" in named else []
-    return Facts(
-        contract,
-        method.name,
-        arguments[method.asset] if method.asset >= 0 else "",
-        arguments[method.amount] if method.amount >= 0 else 0,
-        source,
-        (*destinations, *legs),
-    )
+    return Facts(contract, method.name, *weight, source, (*destinations, *legs), operation)
 
 
 def person_key(name: str) -> str:

@@ -92,8 +92,10 @@ class Context(msgspec.Struct, gc=False):
 
     member: who signed. tx_id: 32 bytes. operation: its number, from 1. height and time_ms: of the block.
     protocol: the number of the rules that hold at this height. proofs: keys and heavy cryptography. perform:
-    runs what the members decided. decided: whether this is such a run, which no signature can bring about;
-    ``member`` is then empty. Nothing here differs between nodes.
+    runs operations that were decided or approved before. weigh: what a signing policy weighs of operations.
+    keys: ids of the keys that signed; none in a run of ``perform``. decided: whether this is a run of what
+    the members decided, which no signature can bring about; ``member`` is then empty. Nothing here differs
+    between nodes.
     """
 
     member: str
@@ -104,6 +106,8 @@ class Context(msgspec.Struct, gc=False):
     proofs: Proofs
     names: dict[type[Fact], tuple[str, str]]
     perform: "Perform"
+    weigh: "Weigh"
+    keys: tuple[bytes, ...] = ()
     operation: int = 0
     events: list[Event] | None = None
     decided: bool = False
@@ -119,12 +123,23 @@ class Context(msgspec.Struct, gc=False):
 
 
 class Perform(Protocol):
-    """Runs operations as a decision of the members: all, or none."""
+    """Runs operations that were decided or approved before: all, or none."""
 
     def __call__(
-        self, ctx: Context, operations: Iterable[Operation], *, rehearsal: bool = False
+        self, ctx: Context, operations: Iterable[Operation], *, rehearsal: bool = False, member: str = ""
     ) -> ErrorCode | None:
-        """The refusal for which nothing was done, or None. rehearsal: undo it in any case."""
+        """The refusal for which nothing was done, or None. rehearsal: undo it in any case. member: as whose
+        they run; empty: as a decision of the members.
+        """
+
+
+class Weigh(Protocol):
+    """What the ledger would say of operations before they run."""
+
+    def __call__(self, operations: Iterable[Operation]) -> tuple[tuple["Charge", ...], int]:
+        """(what a signing policy weighs of them, their work). Raises Rejected UNKNOWN_METHOD, BAD_ARGUMENTS,
+        BAD_TEXT.
+        """
 
 
 class Contract:
@@ -192,14 +207,30 @@ class Charge(NamedTuple):
     amount: int
 
 
+Weight = Callable[..., Iterable[tuple[str, int]]]
+"""Reads (asset, amount) of everything that a call commits its member to, from the contract and the call's
+arguments, where no argument says it. Raises Rejected where the state does not know what the call is about.
+"""
+
+
 class Signatories(Protocol):
     """What the ledger asks of the contract that keeps members and keys."""
 
     def require_signatory(self, member: str, key_id: bytes, height: int) -> Signatory:
         """The key, if it may sign for this member at this height; otherwise Rejected with a LedgerError."""
 
+    def get_signatory(self, member: str, key_id: bytes) -> Signatory | None:
+        """The key, if the member ever had it, whatever has become of both."""
+
     def required_officers(self, member: str, charges: Iterable[Charge]) -> int:
         """How many distinct officers of the member must sign for these operations together."""
+
+
+class Bound(NamedTuple):
+    """One set of contracts over a state, by name, and that of them which keeps members and keys."""
+
+    signatories: Signatories
+    contracts: dict[str, Contract]
 
 
 @runtime_checkable
@@ -243,15 +274,24 @@ class Method:
     """A contract's method or query: a function with its wire types.
 
     arguments: name -> annotation, in order. amount, asset: which argument the signing policy looks at, as
-    positions; -1 none. work, flat: see ``method``.
+    positions; -1 none. weight: what it looks at instead. work, flat: see ``method``.
     """
 
     def __init__(
-        self, function: Callable[..., Any], *, writes: bool, amount: str, asset: str, work: int, flat: int
+        self,
+        function: Callable[..., Any],
+        *,
+        writes: bool,
+        amount: str = "",
+        asset: str = "",
+        weight: Weight | None = None,
+        work: int = 0,
+        flat: int = 0,
     ) -> None:
         signature = inspect.signature(function, eval_str=True)
         self.function = function
         self.writes = writes
+        self.weight = weight
         self.work = work
         self.flat = flat
         self.name = function.__name__
@@ -292,18 +332,25 @@ class Method:
 def method(function: F) -> F: ...
 @overload
 def method(
-    *, amount: str = "", asset: str = "", work: int = EIGHTHS_PER_BYTE, flat: int = 0
+    *,
+    amount: str = "",
+    asset: str = "",
+    weight: Weight | None = None,
+    work: int = EIGHTHS_PER_BYTE,
+    flat: int = 0,
 ) -> Callable[[F], F]: ...
 def method(
     function: Any = None,
     *,
     amount: str = "",
     asset: str = "",
+    weight: Weight | None = None,
     work: int = EIGHTHS_PER_BYTE,
     flat: int = 0,
 ) -> Any:
-    """Declare a method. amount, asset: the arguments that the signing policy weighs. work: eighths of a unit
-    that an argument byte costs; flat: units that a call costs besides, because it scans.
+    """Declare a method. amount, asset: the arguments that the signing policy weighs; weight: reads what it
+    weighs instead. work: eighths of a unit that an argument byte costs; flat: units that a call costs
+    besides, because it scans.
     """
 
     def declare(function: Any) -> Any:
@@ -311,6 +358,7 @@ def method(
             "writes": True,
             "amount": amount,
             "asset": asset,
+            "weight": weight,
             "work": work,
             "flat": flat,
         }
@@ -321,7 +369,7 @@ def method(
 
 def query(function: F) -> F:
     """Declare a query: reads the state at one height, answers a record or a tuple of records."""
-    function.declared = {"writes": False, "amount": "", "asset": "", "work": 0, "flat": 0}  # type: ignore[attr-defined]
+    function.declared = {"writes": False}  # type: ignore[attr-defined]
     return function
 
 

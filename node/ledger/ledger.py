@@ -27,7 +27,7 @@ from node.ledger.running import SYSTEM_LEAF, Pass, Runner, bound
 from node.ledger.standing import NO_KEEPERS, Standing, changes, keepers_of, standing_of
 from node.ledger.state import Delta, View
 from node.ledger.state_tree import Applied, Proof, StateTree, pairs_of
-from node.ledger.transactions import Candidate, Chain, authorise, check_alive, parse
+from node.ledger.transactions import Candidate, Chain, authorise, check_alive, parse, signature_checks
 from node.ledger.types import (
     Block,
     BlockRecord,
@@ -118,8 +118,9 @@ class Ledger(SnapshotVerbs):
         )
         self.view = View(store.snapshot())
         reading = assemble()
-        self._door = bound(reading, self.view)
-        self.readers = {contract.name: contract for contract in reading}
+        self.door = bound(reading, self.view)
+        """The contracts over the published state."""
+        self.readers = self.door.contracts
         self._keepers = keepers_of(genesis, self.readers)
         self._tree = StateTree(self.suite, store.tree_scan, leaf_bytes)
         self._history = History.opened(self.suite.digest, max(store.header_count - 1, 0), store.history_node)
@@ -177,7 +178,13 @@ class Ledger(SnapshotVerbs):
         Raises Rejected for what would be discarded now.
         """
         check_alive(candidate, max(time_ms, self._info.time_ms), self.genesis.limits)
-        return authorise(candidate, self._door, self.chain, self.view.reader.height + 1)
+        return authorise(candidate, self.door, self.chain, self.view.reader.height + 1)
+
+    def check_signed(self, candidate: Candidate) -> tuple[Check, ...]:
+        """The signature checks of a candidate that ``check_at_door`` turns away, by keys that may have ended
+        since. Raises Rejected UNKNOWN_KEY.
+        """
+        return signature_checks(candidate, self.door, self.chain)
 
     def judge(self, raw: bytes) -> Judged:
         """A bundle that may stand in a block, by the one predicate; whoever keeps the answer need not ask
@@ -265,7 +272,7 @@ class Ledger(SnapshotVerbs):
         method = reader.queries.get(name) if reader and contract in self.contracts() else None
         if reader is None or method is None:
             raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{contract}.{name}")
-        ctx = self._runner.context(Pass(), "", hashing.ZERO_HASH, self.view.reader.height, self.time_ms)
+        ctx = self._runner.reading(self.door, self.view.reader.height, self.time_ms)
         return method.function(reader, ctx, *method.decode(arguments))
 
     def contracts(self) -> dict[str, int]:
@@ -332,7 +339,7 @@ class Ledger(SnapshotVerbs):
             raise Rejected(
                 LedgerError.DUPLICATE if same else LedgerError.REQUEST_ID_SPENT, spent_by=spent.tx_id.hex()
             )
-        if not all(self._verifier.verify(authorise(candidate, self._runner.signatories, self.chain, height))):
+        if not all(self._verifier.verify(authorise(candidate, self._runner.bound, self.chain, height))):
             raise Rejected(LedgerError.BAD_SIGNATURE)
         if run.work + candidate.work > self.genesis.limits.block_work_max:
             raise Rejected(LedgerError.BLOCK_FULL)

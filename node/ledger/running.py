@@ -14,13 +14,13 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from node.ledger import codec, hashing
-from node.ledger.contract import Context, Contract, Method, Signatories
+from node.ledger.contract import Bound, Charge, Context, Contract, Method, Signatories
 from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError, Rejected, StoreFailed
 from node.ledger.genesis import chain_id
 from node.ledger.ports import Proofs, Spent
 from node.ledger.standing import Standing, check_release, keepers_of
 from node.ledger.state import Delta, State
-from node.ledger.transactions import Candidate, Chain
+from node.ledger.transactions import Candidate, Chain, weigh
 from node.ledger.types import Block, BlockRecord, Evidence, EvidenceList, Genesis, Leaf, Operation, Receipt
 
 SYSTEM_LEAF: Final = Leaf(hashing.ZERO_HASH, "", bytes(16), hashing.ZERO_HASH)
@@ -78,9 +78,9 @@ class Runner:
                 f"genesis names contracts that this release does not have: {', '.join(unknown)}"
             )
         self._names = {fact: (c.name, fact.__name__) for c in contracts for fact in c.facts}
-        self.contracts = {contract.name: contract for contract in contracts}
+        self.bound = bound(contracts, delta)
+        self.contracts = self.bound.contracts
         """By name; of a contract that acts, the version that does."""
-        self.signatories = bound(contracts, delta)
         self.keepers = keepers_of(genesis, self.contracts)
         self.founding = Chain(chain_id(genesis), suite, genesis.limits, self._methods({}))
         """Bundles are judged by the methods of genesis's contracts in their first version, for ever."""
@@ -98,7 +98,7 @@ class Runner:
         if acting == self.acting:
             return
         self.acting = acting
-        self.contracts |= {name: self._versions[name, version] for name, version in acting.items()}
+        self.contracts.update({name: self._versions[name, version] for name, version in acting.items()})
         methods = self._methods(acting)
         if methods != self.chain.methods:
             self.chain = self.chain._replace(methods=methods, edition=self.chain.edition + 1)
@@ -112,9 +112,16 @@ class Runner:
         return {(c.name, m.name): m for c in contracts for m in c.methods.values()}
 
     def context(self, run: Pass, member: str, tx_id: bytes, height: int, time_ms: int) -> Context:
-        """The surroundings of one transaction, of scheduled work or of a query."""
+        """The surroundings of one transaction, or of scheduled work."""
         perform = partial(self._perform, run)
-        return Context(member, tx_id, height, time_ms, self._protocol, self._proofs, self._names, perform)
+        surroundings = (height, time_ms, self._protocol, self._proofs, self._names)
+        return Context(member, tx_id, *surroundings, perform, self._weigh)
+
+    def reading(self, bound: Bound, height: int, time_ms: int) -> Context:
+        """The surroundings of a query, which looks at another state than the block in progress."""
+        ctx = self.context(Pass(), "", hashing.ZERO_HASH, height, time_ms)
+        ctx.weigh = partial(weigh, chain=self.chain, bound=bound)
+        return ctx
 
     def begin(self) -> None:
         """Let every contract that genesis names write what genesis says."""
@@ -129,6 +136,7 @@ class Runner:
             error, operation = candidate.failure
             return Receipt(1, tx_id, height, index, error.codespace, error.code, operation, ())
         ctx = self.context(run, candidate.transaction.member, tx_id, height, time_ms)
+        ctx.keys = tuple([entry.key_id for entry in candidate.signed.signatures])
         mark = self._delta.savepoint()
         refusal = self._attempt(
             run, ctx, [(call.contract, call.method.function, call.arguments) for call in candidate.calls]
@@ -181,13 +189,21 @@ class Runner:
         del (ctx.events or [])[told:]
 
     def _perform(
-        self, run: Pass, ctx: Context, operations: Iterable[Operation], *, rehearsal: bool = False
+        self,
+        run: Pass,
+        ctx: Context,
+        operations: Iterable[Operation],
+        *,
+        rehearsal: bool = False,
+        member: str = "",
     ) -> ErrorCode | None:
-        """contract.Perform: run a decision of the members, whole or not at all."""
+        """contract.Perform: run what was decided or approved, whole or not at all."""
         if ctx.events is None:
             ctx.events = []  # shared with the run inside
         mark, told = self._delta.savepoint(), len(ctx.events)
-        inner = replace(ctx, member="", decided=True)
+        inner = replace(ctx, member=member, keys=(), decided=not member)
+        if member:  # what it makes is named apart from what the transaction's other operations make
+            inner.tx_id, inner.operation = ctx.proofs.unique_id(ctx.tx_id, ctx.operation), 0
         refusal: ErrorCode | None = None
         try:
             steps = [self._decided_step(operation) for operation in operations]
@@ -198,6 +214,10 @@ class Runner:
         if refusal is not None or rehearsal:
             self._undo(ctx, mark, told)
         return refusal
+
+    def _weigh(self, operations: Iterable[Operation]) -> tuple[tuple[Charge, ...], int]:
+        """contract.Weigh, over the block in progress."""
+        return weigh(operations, self.chain, self.bound)
 
     def _decided_step(self, operation: Operation) -> _Step:
         """Raises Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, BAD_TEXT."""
@@ -231,10 +251,10 @@ class Runner:
         return None
 
 
-def bound(contracts: tuple[Contract, ...], state: State) -> Signatories:
+def bound(contracts: tuple[Contract, ...], state: State) -> Bound:
     """Put the contracts over a state; the one that keeps members and keys is the first."""
     for contract in contracts:
         contract.bind(state)
     first: Any = contracts[0]
     signatories: Signatories = first
-    return signatories
+    return Bound(signatories, {contract.name: contract for contract in contracts})

@@ -7,17 +7,24 @@ broken signatures, ordered first by somebody else, burns nothing. (Arguments tha
 the transaction is genuine, so it is decided, and refused.)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from node.ledger import codec, hashing
-from node.ledger.contract import EIGHTHS_PER_BYTE, Charge, Method, Signatories
+from node.ledger.contract import EIGHTHS_PER_BYTE, Bound, Charge, Method
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
 from node.ledger.ports import Check
-from node.ledger.types import CREATED_AHEAD_MS, TRANSACTION_BYTES_MAX, Limits, SignedTransaction, Transaction
+from node.ledger.types import (
+    CREATED_AHEAD_MS,
+    TRANSACTION_BYTES_MAX,
+    Limits,
+    Operation,
+    SignedTransaction,
+    Transaction,
+)
 
 UUID_VERSION_AND_VARIANT: Final = (0x70, 0x80)
 """The high bits of bytes 6 and 8 of a UUIDv7 (RFC 9562, 5.7)."""
@@ -95,7 +102,7 @@ def parse(raw: bytes, chain: Chain) -> Candidate:
     request_id = transaction.request_id
     if (request_id[6] & 0xF0, request_id[8] & 0xC0) != UUID_VERSION_AND_VARIANT:
         raise Rejected(LedgerError.MALFORMED, reason="the request id is no UUIDv7")
-    calls, failure, work = _read_operations(transaction, chain)
+    calls, failure, work = _read_operations(transaction.operations, chain)
     work += TRANSACTION_WORK + SIGNATURE_WORK * len(signatures)
     if work > chain.limits.block_work_max:
         raise Rejected(LedgerError.TOO_MUCH_WORK, work=work, most=chain.limits.block_work_max)
@@ -114,11 +121,13 @@ def parse(raw: bytes, chain: Chain) -> Candidate:
     )
 
 
-def _read_operations(transaction: Transaction, chain: Chain) -> tuple[tuple[Call, ...], Failure | None, int]:
+def _read_operations(
+    operations: Iterable[Operation], chain: Chain
+) -> tuple[tuple[Call, ...], Failure | None, int]:
     calls: list[Call] = []
     failure: Failure | None = None
-    eighths = flat = 0
-    for number, operation in enumerate(transaction.operations, 1):
+    eighths = flat = number = 0
+    for number, operation in enumerate(operations, 1):
         method = chain.methods.get((operation.contract, operation.method))
         eighths += len(operation.arguments) * (method.work if method else EIGHTHS_PER_BYTE)
         flat += method.flat if method else 0
@@ -129,7 +138,7 @@ def _read_operations(transaction: Transaction, chain: Chain) -> tuple[tuple[Call
             calls.append(Call(operation.contract, method, method.decode(operation.arguments)))
         except Rejected as rejected:
             failure = failure or Failure(rejected.error, number)
-    flat += OPERATION_WORK * len(transaction.operations)
+    flat += OPERATION_WORK * number
     return tuple(calls), failure, flat + eighths // BYTES_PER_WORK
 
 
@@ -145,7 +154,7 @@ def check_alive(candidate: Candidate, time_ms: int, limits: Limits) -> None:
         raise Rejected(LedgerError.EXPIRED, deadline_ms=deadline, block_time_ms=time_ms)
 
 
-def authorise(candidate: Candidate, signatories: Signatories, chain: Chain, height: int) -> tuple[Check, ...]:
+def authorise(candidate: Candidate, bound: Bound, chain: Chain, height: int) -> tuple[Check, ...]:
     """The signature checks that remain once keys, scopes and the signing policy are satisfied.
 
     Raises Rejected UNKNOWN_MEMBER, MEMBER_SUSPENDED, UNKNOWN_KEY, KEY_NOT_ACTIVE, KEY_OUT_OF_SCOPE,
@@ -157,14 +166,28 @@ def authorise(candidate: Candidate, signatories: Signatories, chain: Chain, heig
     checks: list[Check] = []
     holders: dict[str, None] = {}
     for entry in candidate.signed.signatures:
-        key = signatories.require_signatory(member, entry.key_id, height)
+        key = bound.signatories.require_signatory(member, entry.key_id, height)
         if "*" not in key.scopes:
             _check_scopes(transaction, key.scopes)
         holders[key.holder] = None
         checks.append(Check(key.algorithm, key.public_key, message, entry.signature))
-    required = required_officers(candidate, signatories)
+    required = required_officers(candidate, bound)
     if len(holders) < required:
         raise Rejected(LedgerError.POLICY_NOT_MET, officers=len(holders), required=required)
+    return tuple(checks)
+
+
+def signature_checks(candidate: Candidate, bound: Bound, chain: Chain) -> tuple[Check, ...]:
+    """Whether somebody signed who could have at any time: for what is ordered though it may not run, so that
+    its first outcome is told. Raises Rejected UNKNOWN_KEY.
+    """
+    message = hashing.SIGN_TX + chain.chain_id + candidate.tx_id
+    checks: list[Check] = []
+    for entry in candidate.signed.signatures:
+        key = bound.signatories.get_signatory(candidate.transaction.member, entry.key_id)
+        if key is None:
+            raise Rejected(LedgerError.UNKNOWN_KEY, key_id=entry.key_id.hex())
+        checks.append(Check(key.algorithm, key.public_key, message, entry.signature))
     return tuple(checks)
 
 
@@ -174,13 +197,37 @@ def _check_scopes(transaction: Transaction, scopes: tuple[str, ...]) -> None:
             raise Rejected(LedgerError.KEY_OUT_OF_SCOPE, method=f"{operation.contract}.{operation.method}")
 
 
-def required_officers(candidate: Candidate, signatories: Signatories) -> int:
+def required_officers(candidate: Candidate, bound: Bound) -> int:
     """How many distinct officers the member's own policy asks for."""
-    return signatories.required_officers(candidate.transaction.member, map(_charge, candidate.calls))
+    charges = (charge for call in candidate.calls for charge in _charges(call, bound))
+    return bound.signatories.required_officers(candidate.transaction.member, charges)
 
 
-def _charge(call: Call) -> Charge:
+def weigh(operations: Iterable[Operation], chain: Chain, bound: Bound) -> tuple[tuple[Charge, ...], int]:
+    """contract.Weigh, over one state."""
+    calls, failure, work = _read_operations(operations, chain)
+    if failure:
+        raise Rejected(failure.error, operation=failure.operation)
+    return tuple([charge for call in calls for charge in _charges(call, bound)]), work
+
+
+def weights(call: Call, bound: Bound) -> tuple[tuple[str, int], ...]:
+    """(asset, amount) of what a call commits its member to; ("", 0) where its method says nothing of that.
+    Raises Rejected where the state does not know what the call is about.
+    """
     method = call.method
+    if method.weight:
+        return tuple(method.weight(bound.contracts[call.contract], *call.arguments)) or (("", 0),)
     amount = call.arguments[method.amount] if method.amount >= 0 else 0
     asset = call.arguments[method.asset] if method.asset >= 0 else ""
-    return Charge(call.contract, method.name, asset, amount)
+    return ((asset, amount),)
+
+
+def _charges(call: Call, bound: Bound) -> Iterator[Charge]:
+    """A call about what the state does not know weighs nothing: its method will refuse it."""
+    try:
+        found = weights(call, bound)
+    except Rejected:
+        found = (("", 0),)
+    for asset, amount in found:
+        yield Charge(call.contract, call.method.name, asset, amount)

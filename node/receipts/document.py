@@ -2,7 +2,8 @@
 
 Both are JSON objects in the form of node/json_form.py. What always holds: nothing in a receipt file can be
 changed without a refusal, because every field is bound by a hash or a signature, or is one of the few values
-that the file must have.
+that the file must have. Two things may be missing, and the file proves the same: votes that two thirds can do
+without, and hand-overs from before a checkpoint that is trusted.
 """
 
 from enum import Enum

@@ -1,7 +1,7 @@
 """ContractService: every contract by its own description. A new one appears here without a line of code."""
 
 import inspect
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -9,7 +9,7 @@ from node.client.signing import new_request_id, transaction
 from node.engine.errors import Degraded, NodeError
 from node.json_form import JsonRefused, from_json, parse_document
 from node.ledger import codec, hashing
-from node.ledger.contract import Contract, Method, Signatories
+from node.ledger.contract import Contract, Method
 from node.ledger.errors import LedgerError, Rejected
 from node.ledger.ledger import Ledger
 from node.ledger.transactions import parse, required_officers
@@ -79,13 +79,12 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
             valid_until_ms=request.valid_until_ms,
         )
         candidate = parse(codec.encode(SignedTransaction(body, _UNSIGNED)), chain)
-        signatories = cast("Signatories", next(iter(self._ledger.readers.values())))
         height, time_ms = self._published.stand()
         return pb.PrepareTransactionResponse(
             transaction=body,
             tx_id=candidate.tx_id,
             message=hashing.SIGN_TX + chain.chain_id + candidate.tx_id,
-            required_officers=required_officers(candidate, signatories),
+            required_officers=required_officers(candidate, self._ledger.door),
             request_id=request_id,
             height=height,
             time_ms=time_ms,

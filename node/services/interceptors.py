@@ -117,25 +117,17 @@ class Registrar:
         doors, row = self._doors, row_of(method)
 
         async def answer(data: bytes, context: Any) -> Any:
-            with _Watch(self, method) as watch:
-                lasting: Lasting | None = None
-                try:
-                    caller = doors.enter(row, context)
-                    CALLER.set(caller.identity)
-                    request = decode(data)
-                    doors.asked(row, caller, request)
-                    if row.waits:
-                        with doors.lasting(row, caller, stream=False) as lasting:
-                            response = await function(request, context)
-                    else:
+            async with _Watch(self, method, context) as watch:
+                caller = doors.enter(row, context)
+                CALLER.set(caller.identity)
+                request = decode(data)
+                doors.asked(row, caller, request)
+                if row.waits:
+                    with doors.lasting(row, caller, stream=False) as watch.lasting:
                         response = await function(request, context)
-                    response = doors.shown(row, caller, response)
-                except grpc.aio.AbortError:
-                    raise
-                except asyncio.CancelledError:
-                    await self._ended(watch, context, lasting)
-                except Exception as error:
-                    await self._abort(watch, context, error)
+                else:
+                    response = await function(request, context)
+                response = doors.shown(row, caller, response)
                 watch.name(request, response)
                 return response
 
@@ -147,22 +139,14 @@ class Registrar:
         doors, row = self._doors, row_of(method)
 
         async def answer(data: Any, context: Any) -> AsyncIterator[Any]:
-            with _Watch(self, method) as watch:
-                lasting: Lasting | None = None
-                try:
-                    caller = doors.enter(row, context)
-                    with doors.lasting(row, caller, stream=True) as lasting:
-                        CALLER.set(caller.identity)
-                        asked = self._asked(row, caller, decode, data, requests=requests)
-                        async with aclosing(function(asked, context)) as responses:
-                            async for response in responses:
-                                yield response
-                except grpc.aio.AbortError:
-                    raise
-                except asyncio.CancelledError:
-                    await self._ended(watch, context, lasting)
-                except Exception as error:
-                    await self._abort(watch, context, error)
+            async with _Watch(self, method, context) as watch:
+                caller = doors.enter(row, context)
+                with doors.lasting(row, caller, stream=True) as watch.lasting:
+                    CALLER.set(caller.identity)
+                    asked = self._asked(row, caller, decode, data, requests=requests)
+                    async with aclosing(function(asked, context)) as responses:
+                        async for response in responses:
+                            yield response
 
         return answer
 
@@ -170,18 +154,11 @@ class Registrar:
         doors, row = self._doors, row_of(method)
 
         async def answer(data: Any, context: Any) -> None:
-            with _Watch(self, method) as watch:
-                lasting: Lasting | None = None
-                try:
-                    caller = doors.enter(row, context)
-                    with doors.lasting(row, caller, stream=True) as lasting:
-                        await function(self._asked(row, caller, decode, data, requests=requests), context)
-                except grpc.aio.AbortError:
-                    raise
-                except asyncio.CancelledError:
-                    await self._ended(watch, context, lasting)
-                except Exception as error:
-                    await self._abort(watch, context, error)
+            async with _Watch(self, method, context) as watch:
+                caller = doors.enter(row, context)
+                with doors.lasting(row, caller, stream=True) as watch.lasting:
+                    CALLER.set(caller.identity)
+                    await function(self._asked(row, caller, decode, data, requests=requests), context)
 
         return answer
 
@@ -203,23 +180,23 @@ class Registrar:
             await self._doors.paced(row, caller, request)
             yield request
 
-    async def _ended(self, watch: "_Watch", context: Any, lasting: Lasting | None) -> None:
-        """A call that was cancelled: by the doors, which say why, or by its client."""
-        reason = lasting.take_end() if lasting else None
-        if reason is None:
-            raise asyncio.CancelledError
-        await self._abort(watch, context, reason)
-
-    async def _abort(self, watch: "_Watch", context: Any, error: Exception) -> None:
-        """End the call with the status of an exception."""
-        status = status_of(error)
+    async def failed(self, watch: "_Watch", context: Any, error: BaseException) -> None:
+        """End the call with the status of what went wrong. Not where that is done, nor where its client left:
+        a call is cancelled by the doors, which say why, or by its client.
+        """
+        reason = error
+        if isinstance(error, asyncio.CancelledError) and watch.lasting:
+            reason = watch.lasting.take_end() or error
+        if not isinstance(reason, Exception) or isinstance(reason, grpc.aio.AbortError):
+            return
+        status = status_of(reason)
         if status is None:
             status = internal_status()
-            _log.error("a call failed", method=watch.method, exc_info=error)
-            if isinstance(error, InvariantViolated):
-                self._stop(error)
-        elif isinstance(error, NotApplied):
-            watch.name(error.attachment)
+            _log.error("a call failed", method=watch.method, exc_info=reason)
+            if isinstance(reason, InvariantViolated):
+                self._stop(reason)
+        elif isinstance(reason, NotApplied):
+            watch.name(reason.attachment)
         watch.code = code_of(status).name
         await _end(context, status)
 
@@ -238,16 +215,20 @@ class Registrar:
 
 
 class _Watch:
-    """One call: how long it takes and how it ends."""
+    """One call: how long it takes and how it ends. Every exception inside ends as a status; what reaches
+    further tells gRPC that the call is over.
+    """
 
-    __slots__ = ("_began", "_registrar", "code", "method", "tx_id")
+    __slots__ = ("_began", "_context", "_registrar", "code", "lasting", "method", "tx_id")
 
-    def __init__(self, registrar: Registrar, method: str) -> None:
+    def __init__(self, registrar: Registrar, method: str, context: Any) -> None:
         self._registrar = registrar
+        self._context = context
         self._began = time.perf_counter()
         self.method = method
         self.code = ""
         self.tx_id = ""
+        self.lasting: Lasting | None = None
 
     def name(self, *messages: Any) -> None:
         """Remember the transaction that a message names, for the access log."""
@@ -258,13 +239,21 @@ class _Watch:
             named = message.receipt if "receipt" in fields else message
             self.tx_id = named.tx_id.hex() if "tx_id" in named.DESCRIPTOR.fields_by_name else self.tx_id
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self.code:
-            self.code = "OK" if kind is None else "ABORTED" if kind is grpc.aio.AbortError else "CANCELLED"
-        self._registrar.ended(self, time.perf_counter() - self._began)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        try:
+            if error is not None:
+                await self._registrar.failed(self, self._context, error)
+        finally:
+            if not self.code:
+                self.code = (
+                    "OK" if error is None else "ABORTED" if kind is grpc.aio.AbortError else "CANCELLED"
+                )
+            self._registrar.ended(self, time.perf_counter() - self._began)
 
 
 class _Unknown(grpc.GenericRpcHandler):
@@ -278,10 +267,8 @@ class _Unknown(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(self._refuse)
 
     async def _refuse(self, requests: Any, context: Any) -> None:
-        with _Watch(self._registrar, "unknown") as watch:
-            status = status_of(Degraded(NodeError.METHOD_UNKNOWN)) or internal_status()
-            watch.code = code_of(status).name
-            await _end(context, status)
+        async with _Watch(self._registrar, "unknown", context):
+            raise Degraded(NodeError.METHOD_UNKNOWN)
 
 
 async def _end(context: Any, status: status_pb2.Status) -> None:

@@ -42,6 +42,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "blacklist.*": SHARED,
     "encryption.*": SHARED,
     "anchors.*": SHARED,
+    "approvals.*": OWN_MEMBER,
     "assets.get_asset": SHARED,
     "assets.list_assets": SHARED,
     "assets.get_account": OWN_ACCOUNT,
@@ -99,6 +100,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "blacklist.*": SHARED,
     "encryption.*": SHARED,
     "anchors.*": SHARED,
+    "approvals.*": OWN_MEMBER,
     "assets.AssetRegistered": SHARED,
     "assets.AssetStatusChanged": SHARED,
     "assets.*": OWN_ACCOUNT,
@@ -115,7 +117,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "clearing.NetPassed": OWN_ACCOUNT,
     "clearing.*": SHARED,
 }
-"""As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name."""
+"""As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of
+OWN_MEMBER to the member that they name.
+"""
 
 _ALL: Final = frozenset({Role.REGULATOR, Role.AUDITOR})
 _OWN: Final = frozenset({Role.READER, Role.AUDITOR, Role.REGULATOR, Role.MAKER, Role.CHECKER})
@@ -252,9 +256,11 @@ class Reading:
         if scope == SHARED:
             return Parties(shared=True, debtor="", members=frozenset())
         places = self._accounts.get((event.contract, event.event), ())
-        if scope is None or not places:
+        if scope is None or not (places or scope == OWN_MEMBER):
             return Parties(shared=False, debtor="", members=frozenset())
         fact = self._decoders[event.contract, event.event](event.fields)
+        if scope == OWN_MEMBER:
+            return Parties(shared=False, debtor=fact.member, members=frozenset((fact.member,)))
         accounts = [account for place in places for account in _named(fact, place)]
         members = [member_of(account) for account in accounts]
         return Parties(shared=False, debtor=members[0] if members else "", members=frozenset(members))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from node.engine.engine import Engine, Outcome
 from node.engine.errors import Degraded, NodeError
-from node.ledger.errors import LedgerError
+from node.ledger.errors import InvariantViolated, LedgerError
 from node.ledger.types import Receipt
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.transaction.v1 import transaction_pb2_grpc
@@ -21,7 +21,7 @@ from node.services.convert import Converter
 from node.services.history import History, place_of
 from node.services.ports import Blocks, Call
 from node.services.published import Published, checked_id
-from node.services.status import NotApplied
+from node.services.status import NotApplied, status_of
 
 BATCH_MAX: Final = 1_000
 STREAM_BATCHES_MAX: Final = 64
@@ -104,7 +104,7 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
                 yield response
             await reading
         except ExceptionGroup as group:
-            raise group.exceptions[0] from group
+            raise max(group.exceptions, key=_gravity) from group
         finally:
             reading.cancel()
 
@@ -162,11 +162,16 @@ class TransactionService(transaction_pb2_grpc.TransactionServiceServicer):
     # --- deciding -------------------------------------------------------------------------------------------
 
     async def _decide(self, items: Sequence[bytes], call: Call) -> list[Outcome]:
+        """Wait for the outcomes as long as the call may. Raises Degraded UNKNOWN_OUTCOME when it is over."""
         deciding = self._engine.submit(items)
-        done, _ = await asyncio.wait((deciding,), timeout=_patience(call))
-        if not done:
-            raise Degraded(NodeError.UNKNOWN_OUTCOME)
-        return deciding.result()
+        patience = _patience(call)
+        if patience is None or deciding.done():
+            return await deciding
+        ending = deciding.get_loop().call_later(patience, _give_up, deciding)
+        try:
+            return await deciding
+        finally:
+            ending.cancel()
 
     async def _read_stream(
         self,
@@ -284,6 +289,12 @@ def _patience(call: Call) -> float | None:
     return None if remaining is None else max(0.0, remaining - min(MARGIN_SECONDS, remaining * MARGIN_SHARE))
 
 
+def _give_up(deciding: "asyncio.Future[list[Outcome]]") -> None:
+    """End the waiting; the engine decides all the same, and finds nobody to tell."""
+    if not deciding.done():
+        deciding.set_exception(Degraded(NodeError.UNKNOWN_OUTCOME))
+
+
 def _checked_batch(items: Sequence[bytes]) -> list[bytes]:
     if not 1 <= len(items) <= BATCH_MAX:
         raise Degraded(
@@ -292,3 +303,8 @@ def _checked_batch(items: Sequence[bytes]) -> list[bytes]:
             transactions=len(items),
         )
     return list(items)
+
+
+def _gravity(error: Exception) -> int:
+    """Which of several that end a stream is told: what stops the node, then a bug, then what is an answer."""
+    return 2 if isinstance(error, InvariantViolated) else int(status_of(error) is None)

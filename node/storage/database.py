@@ -134,10 +134,12 @@ class Part:
             raise
         return part
 
-    def commit(self, entries: Mapping[bytes, bytes | None], position: int) -> None:
-        """Write ``entries`` (None deletes) and the stamp ``position`` in one synced batch."""
+    def commit(self, entries: Mapping[bytes, bytes | None], position: int, *, synced: bool = True) -> None:
+        """Write ``entries`` (None deletes) and the stamp ``position`` in one batch, durable on return if
+        ``synced``.
+        """
         with translated(self._damaged, self.path):
-            batch = self.db.write_batch(sync=True)
+            batch = self.db.write_batch(sync=synced)
             put, delete = batch.put, batch.delete
             for key, value in entries.items():
                 if value is None:

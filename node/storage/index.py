@@ -121,7 +121,15 @@ class Index:
             "open_files": 200,
         }
         self._part = self._opened(path, blocks, options)
-        self._height = self._last_height()
+        self._height = self._number(layout.INDEX_HEIGHT)
+        self._begin = self._number(layout.INDEX_BEGIN)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it begins with the chain: a transaction that it does not have was decided in no block up to
+        ``height``.
+        """
+        return not self._begin
 
     @property
     def height(self) -> int:
@@ -161,8 +169,12 @@ class Index:
     def _begin_at(self, store: Blocks) -> int:
         """Leave out the blocks that the store does not keep; where to go on."""
         start = store.first_position
-        self._height = store.height_at(start - 1) or 0
-        self._part.commit({layout.INDEX_HEIGHT: self._height.to_bytes(8, "big")}, start)
+        self._begin, self._height = start, store.height_at(start - 1) or 0
+        rows: dict[bytes, bytes | None] = {
+            layout.INDEX_BEGIN: start.to_bytes(8, "big"),
+            layout.INDEX_HEIGHT: self._height.to_bytes(8, "big"),
+        }
+        self._part.commit(rows, start)
         return start
 
     def transaction(self, tx_id: bytes) -> Position | None:
@@ -241,8 +253,8 @@ class Index:
         suspect_path(path).unlink(missing_ok=True)
         return Part.create(path, StorageCode.INDEX_DAMAGED, **options)
 
-    def _last_height(self) -> int:
-        return int.from_bytes(self._part.db.get(layout.INDEX_HEIGHT, b"", verify_checksums=True), "big")
+    def _number(self, key: bytes) -> int:
+        return int.from_bytes(self._part.db.get(key, b"", verify_checksums=True), "big")
 
     def _index_block(
         self,

@@ -64,22 +64,18 @@ class Filler:
     def add(self, content: Records) -> None:
         """Put the records, and the pairs of the state tree, that belong into these shards."""
         count, pairs = self._count, content.pairs
-        batches = {number: part.db.write_batch(sync=self._synced) for number, part in self._parts.items()}
-        puts: dict[int, Callable[[bytes, bytes], None]] = {
-            number: batch.put for number, batch in batches.items()
-        }
+        entries: dict[int, dict[bytes, bytes | None]] = {number: {} for number in self._parts}
         record, tree = layout.RECORD, layout.TREE
         rows = zip(content.records[::2], content.records[1::2], strict=True)
         for at, (key, value) in zip(range(0, len(pairs), PAIR_BYTES), rows, strict=True):
-            put = puts.get(shard_of(key, count))
-            if put:
-                put(record + key, value)
-            put = puts.get(pairs[at] % count)
-            if put:
-                put(tree + pairs[at : at + HASH_BYTES], pairs[at + HASH_BYTES : at + PAIR_BYTES])
-        for number, batch in batches.items():
-            with translated(StorageCode.SHARD_DAMAGED, self._parts[number].path):
-                batch.write()
+            number = shard_of(key, count)
+            if number in entries:
+                entries[number][record + key] = value
+            number = pairs[at] % count
+            if number in entries:
+                entries[number][tree + pairs[at : at + HASH_BYTES]] = pairs[at + HASH_BYTES : at + PAIR_BYTES]
+        for number, part in self._parts.items():
+            part.commit(entries[number], 0, synced=self._synced)  # stamped, so that none can vanish unseen
 
 
 class Installing:

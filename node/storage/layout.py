@@ -77,6 +77,7 @@ RECORD: Final = b"s"
 BY_ACCOUNT: Final = b"a"
 BY_MEMBER: Final = b"m"
 BY_TX: Final = b"t"
+INDEX_BEGIN: Final = b"b"
 INDEX_HEIGHT: Final = b"h"
 
 

@@ -446,17 +446,16 @@ class BlockLog(LogReader):
         self.write(last)
 
     def _surplus(self, base: Base) -> Iterator[bytes]:
-        """Keys of what a log with this base does not hold."""
-        end = layout.block_key(base.height + 1, b"")
-        with self._source.iterator(start=layout.block_key(0, b""), stop=end, include_value=False) as keys:
-            for key in keys:
-                height, kind = layout.block_height(key), key[9:10]
-                kept = (layout.HEADER, layout.LEAVES) if height > base.first_height else (layout.HEADER,)
-                if height < base.first_height or kind not in kept:
-                    yield key
-        begin, end = layout.position_key(0), layout.position_key(base.first)
-        with self._source.iterator(start=begin, stop=end, include_value=False) as keys:
-            yield from keys
+        """Keys of what a log with this base does not hold. Raises errors of LevelDB: a block that were read
+        unchecked would be answered from the cache later.
+        """
+        for key, _ in rows_of(self._source, layout.block_key(0, b""), layout.block_key(base.height + 1, b"")):
+            height, kind = layout.block_height(key), key[9:10]
+            kept = (layout.HEADER, layout.LEAVES) if height > base.first_height else (layout.HEADER,)
+            if height < base.first_height or kind not in kept:
+                yield key
+        for key, _ in rows_of(self._source, layout.position_key(0), layout.position_key(base.first)):
+            yield key
 
     def drop_bodies(self, height: int) -> None:
         """Delete the bodies of one block; all else of it stays."""

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import contracts.approvals as approvals_module
 import contracts.governance as governance_module
 import contracts.scenarios.blacklist as blacklist_module
 import contracts.servicing as servicing_module
@@ -23,6 +24,7 @@ from tests.contracts.cases import (
     _listed_and_appealed,
     _listed_for_an_hour,
 )
+from tests.contracts.refusals_approvals import APPROVALS
 from tests.contracts.refusals_clearing import CALENDARS, CLEARING, INSTRUCTIONS, PARTICIPANTS
 from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_governance import GOVERNANCE
@@ -135,6 +137,7 @@ ALL: Final = (
     *SETTLEMENT,
     *TRADING,
     *ANCHORS,
+    *APPROVALS,
     *CALENDARS,
     *PARTICIPANTS,
     *INSTRUCTIONS,
@@ -147,4 +150,5 @@ SWEEPERS: Final = (
     servicing_module,
     settlement_module,
     trading_module,
+    approvals_module,
 )

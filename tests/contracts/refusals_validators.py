@@ -57,6 +57,14 @@ def _remove_first(world: Consortium) -> None:
     world.apply(ADMINISTRATOR, op("validators", "remove", key("v1"), ""))
 
 
+def _third_removed(world: Consortium) -> None:
+    """Of powers 10, 10, 30 and 40 the third goes, and is still in force when the next block is made."""
+    chosen = tuple(validator(f"v{at}", BANKS[at % 3], power) for at, power in enumerate((10, 10, 30, 40)))
+    world.apply(ADMINISTRATOR, op("validators", "move", chosen, "override"))
+    settle(world)
+    world.apply(ADMINISTRATOR, op("validators", "remove", key("v2"), "override"))
+
+
 def _crowd(world: Consortium) -> None:
     known = len(world.rows("validators", "validator"))
     chosen = tuple(validator(f"c{at}", "KB") for at in range(VALIDATORS_MAX - known))
@@ -146,6 +154,15 @@ VALIDATORS: Final = (
         (Flaw(Validators.QUORUM_LOST, power=20),),
         given=moved(4),
         label=" a former one",
+    ),
+    Case(
+        "validators",
+        "reweigh",
+        ADMINISTRATOR,
+        {"key_id": key("v2"), "power": 20, "override": "override"},
+        (Flaw(Validators.QUORUM_LOST, power=30),),
+        given=_third_removed,
+        label=" one that is still in force",
     ),
     Case(
         "validators",

@@ -30,6 +30,10 @@ OPEN = {
     "members.rotate_key": 2,
     "members.revoke_key": 0,
     "members.set_policy": 3,
+    "approvals.propose": 3,  # of a drafted operation its contract and its method; the reason
+    "approvals.approve": 0,
+    "approvals.withdraw": 0,
+    "approvals.execute": 0,
     "validators.add": 4,
     "validators.reweigh": 0,
     "validators.remove": 0,

@@ -385,6 +385,7 @@ def test_help_teaches_every_command_with_what_it_does() -> None:
     ):
         assert noun in top.out
     for noun in (
+        "approvals",
         "offers",
         "deals",
         "blacklist",

@@ -33,13 +33,13 @@ from node.engine.errors import NodeError
 from node.keys.certificates import Role
 from node.ledger.errors import ErrorCode
 from node.metrics import NodeMetrics
-from node.network.local import free_ports, read_network
-from node.network.processes import stop
+from node.network.local import free_ports
 from node.services.access import ACCESS
 from node.services.server import RPCS
 from node.services.status import CODES
 from node.storage.errors import StorageCode
 from tests import tidy
+from tests.processes import networks_ended
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 RUN_SECONDS: Final = 400.0
@@ -336,9 +336,6 @@ def run(script: Script, folder: Path, environment: dict[str, str]) -> tuple[int,
                 process.pid, signal.SIGKILL
             )  # what the shell left in the background; the group is its own
         process.wait()
-        for found in folder.glob("*/run"):  # detached nodes have groups of their own
-            network = read_network(found.parent)
-            stop(network, network.banks, seconds=5.0)
     return code, output.read_text(encoding="utf-8", errors="replace")
 
 
@@ -354,7 +351,8 @@ def test_the_commands_of_a_document_do_what_it_says(name: str, tmp_path: Path) -
     assert shutil.which("setpriv"), "setpriv belongs to util-linux"
     found = blocks(read(name))
     script = script_of(found)
-    code, output = run(script, tmp_path, prepare(found, tmp_path))
+    with networks_ended(tmp_path):  # detached nodes have groups of their own
+        code, output = run(script, tmp_path, prepare(found, tmp_path))
     assert code == 0, output
     assert missing(script, output) == [], output
     lines = len(script.commands.splitlines())

@@ -32,7 +32,7 @@ from tests.consortium_kit import (
     consortium,
     until,
 )
-from tests.processes import Answer, vostro, write_passphrase
+from tests.processes import Answer, networks_ended, vostro, write_passphrase
 
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
 SECONDS = 60.0
@@ -72,11 +72,8 @@ def gone(pids: list[int], what: str) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Where a network is made; whatever runs in it is ended."""
-    place = tmp_path / "demo"
-    yield place
-    if (place / "network.json").exists():
-        network = read_network(place)
-        processes.stop(network, network.banks, seconds=5.0)
+    with networks_ended(tmp_path):
+        yield tmp_path / "demo"
 
 
 # --- one machine ----------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from node.engine.cometbft.application import LedgerApplication
 from node.engine.cometbft.bundles import Bundles
 from node.engine.cometbft.home import genesis_json, new_key, public_key
 from node.engine.cometbft.light import comet_chain_id
+from node.engine.record import RecordFile
 from node.keys.verify import CachedVerifier, InternationalVerifier
 from node.ledger.bundles import signed_bundle
 from node.ledger.genesis import chain_id
@@ -300,6 +301,42 @@ async def test_nothing_of_a_finalized_block_is_durable_before_commit(world: Worl
     assert await again.block(2, raw) == answer, "replayed, it comes to the same"
     assert (await again.application.info(ASKED)).height == 2
     assert again.store.durable_count == before + 1
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("at", ["place", "ledger", "behind sync"])
+async def test_a_home_whose_first_commit_was_cut_off_goes_on(
+    world: World, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, store = world.p, world.p.store
+    await process.begin()
+    raw = world.bundle(world.make(op("assets", "open_accounts", ("PA/main",))))
+    answer = await process.application.finalize_block(process.decided(1, raw))
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    sync = store.sync
+    with monkeypatch.context() as patch:
+        if at == "place":
+            patch.setattr(RecordFile, "create", killed)
+        elif at == "ledger":
+            patch.setattr(process.ledger, "commit", killed)
+        else:
+            patch.setattr(store, "sync", lambda: killed(sync()))
+        with pytest.raises(Killed):
+            await process.application.commit()
+    again = Process(world.genesis, process.folder, 0, store)
+    height = (await again.application.info(ASKED)).height
+    assert height == (1 if at == "behind sync" else 0)
+    if not height:  # CometBFT begins anew, and hands in the block that it has
+        await again.begin()
+        assert await again.block(1, raw) == answer
+    assert (await again.application.info(ASKED)).height == 1
+    assert (await again.block(2)).app_hash == answer.app_hash
 
 
 async def test_validator_updates_are_the_difference_one_entry_a_key_within_bounds(world: World) -> None:

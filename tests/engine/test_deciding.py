@@ -189,6 +189,27 @@ async def test_nobody_is_told_of_a_time_before_the_receipts_up_to_it(
         assert bench.engine.status().time_ms >= NOW_MS + 10_000
 
 
+async def test_dead_and_spent_bytes_are_not_ordered_with_broken_signatures(
+    factory: Factory, tmp_path: Path
+) -> None:
+    def broken(raw: bytes) -> bytes:
+        return raw[:-1] + bytes((raw[-1] ^ 1,))
+
+    spent = world.make("PA", op("members", "revoke_key", officer("PA-officer").key_id))
+    dead = transfer(valid_until_ms=NOW_MS - 1)
+    stranger = world.sign(
+        world.body("PA", pay("PA/main", "KB/main", 1), valid_until_ms=NOW_MS - 1), "KB-officer"
+    )
+    async with running(factory, tmp_path) as bench:
+        assert is_applied(await bench.one(spent))
+        for raw in (broken(dead), broken(spent)):
+            assert is_error(await bench.one(raw), LedgerError.BAD_SIGNATURE, decided=False)
+        assert is_error(await bench.one(stranger), LedgerError.UNKNOWN_KEY, decided=False)
+        assert bench.engine.counters.discarded == 0
+        assert is_error(await bench.one(dead), LedgerError.EXPIRED, decided=True)
+        assert is_applied(await bench.one(spent))
+
+
 async def test_a_copy_with_stripped_or_broken_signatures_burns_nothing(
     factory: Factory, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from node.engine.errors import NodeError
+from node.engine.sequencer import Sequencer, SequencerRefused
 from node.keys.verify import InternationalVerifier
 from node.ledger import codec
 from node.ledger.hashing import INTERNATIONAL
@@ -198,6 +199,22 @@ async def test_what_an_engine_made_is_a_chain_that_verifies_by_replay(
         assert bench.blocks()[-1].app_hash == status.app_hash
     assert checked.replayed
     assert checked.applied == check_ledger(world.blocks(), world.genesis).applied + 3
+
+
+async def test_what_a_crash_kept_off_the_record_is_on_it_before_anybody_reads(
+    factory: Factory, tmp_path: Path
+) -> None:
+    async with running(factory, tmp_path) as bench:
+        before = bench.sequencer.last
+        assert is_applied(await bench.one(transfer()))
+        after = bench.sequencer.last
+    record = bench.folder / "last-signed"
+    record.unlink()
+    Sequencer.create_record(record, world.chain_id, before.height, bytes.fromhex(before.app_hash))
+    async with running(factory, tmp_path, again=bench) as bench:
+        assert bench.sequencer.last == after
+        with pytest.raises(SequencerRefused, match="An older copy must not be continued"):
+            bench.sequencer.check_head(before.height, bytes.fromhex(before.app_hash))
 
 
 async def test_every_header_is_certified_by_the_sequencers_key(factory: Factory, tmp_path: Path) -> None:

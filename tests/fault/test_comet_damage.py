@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from node.engine.cometbft.supervisor import CometFailed
 from node.engine.errors import NodeError
 from node.ledger.errors import InvariantViolated
 from node.storage.sharded import Budget
@@ -120,6 +121,29 @@ async def test_a_validator_that_lost_cometbfts_home_alone_says_what_to_do_and_th
         await struck.start()
         await until(lambda: struck.engine.status().serving, "it is back", BACK_SECONDS)
         print("lost home: 1 tried, 1 held:", await check_consortium(made, acknowledged=told))
+
+
+async def test_a_validator_whose_cometbft_cannot_open_its_databases_says_what_to_do_and_that_helps() -> None:
+    """As a kill in the first moments of a home can leave it: the manifest is there and has no content."""
+    async with consortium(4) as made:
+        *others, struck = made.validators
+        told = await load(made, made.validators)
+        await struck.stop()
+        data = struck.home.root / "data"
+        (manifest,) = (data / "state.db").glob("MANIFEST-*")
+        manifest.write_bytes(b"")
+        with pytest.raises(CometFailed, match="put priv_validator_state"):
+            await struck.start()
+        await struck.stop()
+        told += await load(made, others)
+        (struck.folder / "data").rename(struck.folder / "aside")
+        data.rename(data.with_name("aside"))
+        data.mkdir()
+        shutil.copy(data.with_name("aside") / struck.home.validator_state.name, data)
+        await struck.start()
+        await until(lambda: struck.engine.status().serving, "it is back", BACK_SECONDS)
+        told += await load(made, made.validators)
+        print("databases damaged: 1 tried, 1 held:", await check_consortium(made, acknowledged=told))
 
 
 class Tight:

@@ -29,7 +29,7 @@ decode_receipt = codec.trusted_decoder(Receipt)
 async def test_what_falls_due_on_an_idle_network_is_done_within_one_heartbeat() -> None:
     async with consortium(4, limits=LIMITS, governance=HURRIED) as made:
         first = made.validators[0]
-        due = [first.ledger.time_ms + 1_500 + 700 * at for at in range(HOLDS)]
+        due = [first.ledger.time_ms + 4_000 + 700 * at for at in range(HOLDS)]
         holds = [
             made.make(op("transfers", "reserve", "PA/main", "KB/main", "CZK", 5, at, f"h{at}")) for at in due
         ]

@@ -23,6 +23,7 @@ from node.storage.log import StoredHeader
 from node.storage.spent import SpentIds
 from tests.fuzz.comet_targets import commits
 from tests.fuzz.edge_targets import CONFIG
+from tests.fuzz.ledger_targets import VECTORS, run_receipt
 from tests.fuzz.network_targets import pki
 from tests.fuzz.storage_targets import records, run_last_signed
 from tests.fuzz.targets import target_named
@@ -166,3 +167,11 @@ def test_the_log_says_what_is_missing() -> None:
     with pytest.raises(StorageError) as refused:
         LogReader(source, Path("log")).receipt(0, 0)
     assert refused.value.error is StorageCode.LOG_DAMAGED
+
+
+def test_what_a_receipt_file_can_do_without_is_no_finding() -> None:
+    document = json.loads((VECTORS / "receipt_cometbft.json").read_bytes())
+    kept = [document | {"handovers": document["handovers"][drop:]} for drop in (1, 2)]
+    for fewer in kept:
+        run_receipt(json.dumps(fewer).encode())
+    assert [len(fewer["handovers"]) for fewer in kept] == [1, 0]

@@ -71,7 +71,9 @@ def changes_come_into_force_a_block_early(patch: pytest.MonkeyPatch) -> None:
 @canary
 def half_of_the_power_may_move(patch: pytest.MonkeyPatch) -> None:
     original = powers_module.moved
-    patch.setattr(validators_module, "moved", lambda weights: tuple(p * 2 // 3 for p in original(weights)))
+    patch.setattr(
+        validators_module, "moved", lambda before, wanted: tuple(p * 2 // 3 for p in original(before, wanted))
+    )
 
 
 @canary

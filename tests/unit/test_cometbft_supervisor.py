@@ -68,6 +68,39 @@ async def test_one_that_ends_is_started_again_with_an_alarm_that_says_why(tmp_pa
 
 
 @pytest.mark.asyncio
+async def test_one_that_ends_at_every_start_is_given_up_with_what_to_do(tmp_path: Path) -> None:
+    words = """echo '{"level":"error","_msg":"cannot open","err":"manifest corrupted"}'; exit 1"""
+    made, alarms = make(tmp_path, words, sockets=[tmp_path / "rpc"])
+    await made.start()
+    with pytest.raises(
+        CometFailed, match=r"manifest corrupted; it is not started again.*priv_validator_state"
+    ):
+        await wait_ready(RpcClient(tmp_path / "rpc"), made)
+    assert len(alarms) == module.QUICK_ENDS_MAX
+    assert alarms[-1] == made.given_up
+    assert str(tmp_path / "data") in made.given_up
+    assert made.restart_count == module.QUICK_ENDS_MAX - 1
+    assert not made.is_running
+    await made.stop()
+
+
+@pytest.mark.parametrize(
+    "start", ['touch "$0.rpc"; exit 1', "kill -9 $$", "sleep 0.1; exit 1"], ids=["answered", "killed", "late"]
+)
+@pytest.mark.asyncio
+async def test_one_that_answered_or_was_killed_or_ran_for_a_while_is_started_again_for_ever(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "sleep" in start:
+        monkeypatch.setattr(module, "QUICK_SECONDS", 0.1)
+    made, _ = make(tmp_path, start, sockets=[tmp_path / "cometbft.rpc"])
+    await made.start()
+    await until(lambda: made.restart_count > module.QUICK_ENDS_MAX, "more restarts than are given up after")
+    assert not made.given_up
+    await made.stop()
+
+
+@pytest.mark.asyncio
 async def test_stopping_is_asked_for_first_and_then_enforced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

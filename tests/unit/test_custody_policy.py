@@ -71,8 +71,10 @@ def policy(text: str = POLICY) -> Policy:
     return parse_policy(text.encode(), METHODS)
 
 
-def pay(amount: int, asset: str = "CZK", source: str = "PA/main", to: str = "KB/main") -> Facts:
-    return Facts("transfers", "send", asset, amount, source, (to,))
+def pay(
+    amount: int, asset: str = "CZK", source: str = "PA/main", to: str = "KB/main", operation: int = 1
+) -> Facts:
+    return Facts("transfers", "send", asset, amount, source, (to,), operation)
 
 
 def checker(name: str) -> Person:
@@ -100,7 +102,13 @@ CASES: list[tuple[str, list[Facts], list[str], int, tuple[list[str], int, tuple[
     ("on a Saturday", [pay(5)], ["alice"], NOON + 72 * HOUR, ([], 0, (1,))),
     ("nobody need look", [VOID], [], NOON, (["holds come back"], 0, ())),
     ("two rules bind", [VOID, pay(5)], [], NOON, (["small", "holds come back"], 1, ())),
-    ("one of two is not covered", [VOID, pay(5, asset="USD")], [], NOON, (["holds come back"], 0, (2,))),
+    (
+        "one of two is not covered",
+        [VOID, pay(5, asset="USD", operation=2)],
+        [],
+        NOON,
+        (["holds come back"], 0, (2,)),
+    ),
     ("a maker who is not named", [pay(5, "EUR", to="CNB/main")], ["alice"], NOON, ([], 0, (1,))),
     ("the maker's own yes", [pay(5)], ["mary"], NOON, (["small"], 1, ())),
     ("one name in two spellings", [pay(5)], ["x", " X "], NOON + 12 * HOUR, (["night"], 1, ())),
@@ -203,11 +211,13 @@ def test_facts_come_from_the_arguments_by_name() -> None:
     legs = (("KB/1", 2, "a"), ("KB/2", 3, "b"))
     many = methods["transfers", "send_many"]
     arguments = many.decode(codec.encode(("PA/1", "CZK", 5, legs, b"", "")))
-    assert facts_of("transfers", many, arguments) == Facts(
-        "transfers", "send_many", "CZK", 5, "PA/1", ("KB/1", "KB/2")
+    assert facts_of(3, "transfers", many, arguments, ("CZK", 5)) == Facts(
+        "transfers", "send_many", "CZK", 5, "PA/1", ("KB/1", "KB/2"), 3
     )
     freeze = methods["assets", "freeze_account"]
-    assert facts_of("assets", freeze, ("PA/1",)) == Facts("assets", "freeze_account", "", 0, "PA/1", ())
+    assert facts_of(1, "assets", freeze, ("PA/1",), ("", 0)) == Facts(
+        "assets", "freeze_account", "", 0, "PA/1", ()
+    )
 
 
 def test_nobody_has_two_places_and_as_many_are_filled_as_can_be() -> None:

@@ -9,7 +9,7 @@ import pytest
 from node.engine import telling
 from node.engine.errors import NodeError
 from node.ledger.errors import LedgerError
-from tests.engine.kit import FACTORIES, LIMITS, Bench, is_applied, is_error, running, transfer
+from tests.engine.kit import FACTORIES, LIMITS, NOW_MS, Bench, is_applied, is_error, running, transfer
 
 pytestmark = pytest.mark.asyncio
 MEMORY = FACTORIES[0]
@@ -20,6 +20,7 @@ class Places:
 
     def __init__(self, height: int) -> None:
         self.height = height
+        self.is_whole = True
         self.rows: dict[bytes, Any] = {}
 
     def transaction(self, tx_id: bytes) -> Any:
@@ -54,6 +55,42 @@ async def test_without_an_index_what_is_long_dead_and_unknown_stays_unknown(tmp_
     never = transfer()
     async with running(MEMORY, tmp_path) as bench:
         await outlived(bench)
+        assert is_error(await bench.one(never), NodeError.UNKNOWN_OUTCOME, decided=False)
+
+
+async def test_bytes_that_may_have_been_decided_before_the_index_begins_are_not_called_dead(
+    tmp_path: Path,
+) -> None:
+    old = transfer()
+    async with running(MEMORY, tmp_path) as bench:
+        assert is_applied(await bench.one(old))
+        await outlived(bench)
+    index = Places(bench.ledger.info().height)
+    async with running(MEMORY, tmp_path, again=bench, index=index) as bench:
+        assert is_error(await bench.one(old), LedgerError.EXPIRED, decided=True), "the index lied"
+        index.is_whole = False
+        assert is_error(await bench.one(old), NodeError.UNKNOWN_OUTCOME, decided=False)
+
+
+async def test_bytes_whose_receipt_is_no_longer_kept_are_not_called_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = transfer(valid_until_ms=NOW_MS + 5_000)
+    async with running(MEMORY, tmp_path) as bench:
+        assert is_applied(await bench.one(raw))
+        bench.clock.now_ms += 10_000
+        monkeypatch.setattr(telling, "kept_receipt", lambda *_place: None)
+        assert is_error(await bench.one(raw), NodeError.UNKNOWN_OUTCOME, decided=False)
+
+
+async def test_a_snapshot_that_was_taken_in_leaves_what_was_decided_before_to_the_index(
+    tmp_path: Path,
+) -> None:
+    never = transfer()
+    async with running(MEMORY, tmp_path, index=(index := Places(0))) as bench:
+        index.height = bench.engine.status().height
+        await outlived(bench)
+        bench.engine._telling.begin_above(bench.engine.status().height)
         assert is_error(await bench.one(never), NodeError.UNKNOWN_OUTCOME, decided=False)
 
 

@@ -20,7 +20,8 @@ from node.network.processes import ProcessRecord, pid_of, record_of, stop, was_s
 from node.network.watch import Standing, Watch
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(300)"
-SECONDS = 30.0
+SECONDS = 60.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -32,9 +33,9 @@ def network(tmp_path: Path) -> LocalNetwork:
 
 
 @contextmanager
-def stubborn() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that does not end when it is told to."""
-    process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
+def running(code: str = STUBBORN) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that says that it is up; one that does not end when it is told to, by default."""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
@@ -63,7 +64,7 @@ def write(network: LocalNetwork, record: ProcessRecord) -> None:
 
 def test_a_process_that_only_has_the_number_is_left_alone(network: LocalNetwork) -> None:
     bank = network.banks[0]
-    with stubborn() as process:
+    with running() as process:
         true = ProcessRecord(process.pid, started(process.pid), boot(), detached=True)
         strangers = [
             msgspec.structs.replace(true, started=true.started + 1),
@@ -81,8 +82,31 @@ def test_a_process_that_only_has_the_number_is_left_alone(network: LocalNetwork)
     print(f"{len(strangers)} records of other processes ended nothing")
 
 
+def test_a_network_that_a_test_detached_ends_with_the_test_even_where_that_is_killed(
+    network: LocalNetwork,
+) -> None:
+    code = f"""
+import sys, pathlib
+from tests.processes import networks_ended
+with networks_ended(pathlib.Path({str(network.folder.parent)!r})):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+    with running("import time; print('up', flush=True); time.sleep(300)") as process:
+        write(network, ProcessRecord(process.pid, started(process.pid), boot(), detached=True))
+        test = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        )
+        with test:
+            assert test.stdout is not None
+            assert test.stdout.readline() == b"up\n"
+            assert process.poll() is None
+            test.kill()
+        assert process.wait(SECONDS) == -signal.SIGTERM
+
+
 def test_a_process_that_does_not_end_is_killed_when_its_time_is_up(network: LocalNetwork) -> None:
-    with stubborn() as process:
+    with running() as process:
         write(network, ProcessRecord(process.pid, started(process.pid), boot(), detached=True))
         assert stop(network, network.banks, seconds=0.3) == {"bank-a": "killed", "bank-b": "did not run"}
         assert process.wait(SECONDS) == -signal.SIGKILL

@@ -60,6 +60,27 @@ def test_a_write_torn_at_any_byte_leaves_one_of_the_two_values(path: Path) -> No
     print(f"torn writes: {len(seen)} tried, {seen.count(1)} left the older value, {seen.count(2)} the newer")
 
 
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_record_whose_making_was_cut_off_is_not_there(
+    tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "record"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"node.engine.record.os.{call}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            RecordFile.create(path, Note(1, "never"), SLOT)
+    with pytest.raises(RecordMissing):
+        opened(path)
+    RecordFile.create(path, Note(2, "first"), SLOT)
+    with pytest.raises(FileExistsError):
+        RecordFile.create(path, Note(3, "second"), SLOT)
+    assert opened(path).last == Note(2, "first")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["record"]
+
+
 def test_what_could_not_be_written_is_not_the_last_value(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = opened(path)
 

@@ -5,10 +5,14 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from node.engine.cometbft.guard import Guard, GuardRefused, delimited, vote_sign_bytes
+from node.engine.cometbft.guard import Guard, GuardRefused, SigningRefused, delimited, vote_sign_bytes
+from node.engine.cometbft.identity import hold_against_chain, hold_back
+from node.engine.cometbft.rpc import RpcClient, RpcError
 from node.engine.cometbft.signer import (
     PRECOMMITS_MAX,
     REQUEST_BYTES_MAX,
@@ -234,6 +238,52 @@ def test_a_vote_of_our_key_that_was_not_given_here_is_noticed(world: World) -> N
     for seen, noticed in cases:
         assert is_ours_unsigned(seen, remote.own_votes) is noticed, seen
     print(f"votes seen on the chain: {len(cases)} tried, {sum(noticed for _, noticed in cases)} noticed")
+
+
+class Chain:
+    """CometBFT at height 12, which has pruned what is below 8 and is silent for its first answers. In every
+    commit is a vote of our key.
+    """
+
+    def __init__(self, silent: int) -> None:
+        self.silent = silent
+
+    async def status(self) -> SimpleNamespace:
+        return SimpleNamespace(height=12)
+
+    async def commit(self, height: int) -> SimpleNamespace:
+        self.silent -= 1
+        if self.silent >= 0:
+            raise RpcError("CometBFT did not answer commit within 5 s")
+        if height < 8:
+            raise RpcError("CometBFT refused: height is not available", answered=True)
+        ours = validator_address(KEY.public_key).hex()
+        signatures = [{"validator_address": ""}, {"validator_address": ours}]
+        return SimpleNamespace(signed_header={"commit": {"round": 0, "signatures": signatures}})
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("silent", [0, 3])
+async def test_nothing_is_signed_before_the_chain_was_seen_even_if_cometbft_is_slow_to_answer(
+    world: World, silent: int
+) -> None:
+    world.remote.sign_vote(vote(10))
+    remote = world.again()
+    hold_back(remote)
+    await hold_against_chain(remote, cast("RpcClient", Chain(silent)), world.alarms.append)
+    assert len(world.alarms) == 1
+    with pytest.raises(SigningRefused, match="the same identity runs twice"):
+        remote.sign_vote(vote(13))
+
+
+@pytest.mark.asyncio
+async def test_commits_that_are_no_longer_there_keep_nobody_from_signing(world: World) -> None:
+    for height in range(8, 13):
+        world.remote.sign_vote(vote(height))
+    hold_back(world.remote)
+    await hold_against_chain(world.remote, cast("RpcClient", Chain(0)), world.alarms.append)
+    assert world.remote.sign_vote(vote(13)).signature
+    assert not world.alarms
 
 
 def test_the_memory_of_precommits_is_bounded_and_what_it_forgot_proves_nothing(

@@ -12,7 +12,7 @@ from contracts.assets import Assets
 from node.engine.engine import Outcome
 from node.engine.errors import Degraded, NodeError
 from node.ledger import codec
-from node.ledger.errors import LedgerError
+from node.ledger.errors import InvariantViolated, LedgerError
 from node.ledger.types import Receipt
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.services.transaction_service import BATCH_MAX
@@ -207,6 +207,24 @@ async def test_a_bad_request_ends_a_stream_after_the_answers_before_it(tmp_path:
         assert is_code(await refused(call.read()), NodeError.BAD_REQUEST)
 
 
+async def test_of_several_that_end_a_stream_at_once_the_gravest_is_told_and_stops_the_node(
+    tmp_path: Path,
+) -> None:
+    failures = [Degraded(NodeError.OVERLOADED), RuntimeError("a bug"), InvariantViolated("broken")]
+    async with serving(tmp_path, GatedEngine) as face:
+        world, engine = face.world, face.engine
+        assert isinstance(engine, GatedEngine)
+        engine.failures = list(failures)
+        call = face.client.transactions.SubmitStream()
+        for number in range(len(failures)):
+            await call.write(pb.SubmitStreamRequest(correlation=number, signed_transactions=[payment(world)]))
+        await engine.wait_for(len(failures))
+        for which in range(len(failures)):
+            engine.open(which)
+        assert is_code(await refused(call.read()), NodeError.INTERNAL)
+        assert face.halts == failures[-1:]
+
+
 async def test_waiting_for_a_transaction_ends_when_it_is_decided(face: Face) -> None:
     raw = payment(face.world)
     tx_id = face.world.ledger.read(raw).tx_id
@@ -232,6 +250,7 @@ class GatedEngine(DirectEngine):
     def __init__(self, world: Consortium) -> None:
         super().__init__(world)
         self.gates: list[asyncio.Event] = []
+        self.failures: list[Exception] = []
         self.crowd = asyncio.Condition()
 
     async def decide(self, items: Sequence[bytes]) -> list[Outcome]:
@@ -240,6 +259,8 @@ class GatedEngine(DirectEngine):
             self.gates.append(gate)
             self.crowd.notify_all()
         await gate.wait()
+        if self.failures:
+            raise self.failures.pop(0)
         return await super().decide(items)
 
     def open(self, which: int) -> None:

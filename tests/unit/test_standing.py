@@ -220,6 +220,19 @@ def test_of_two_double_signers_of_five_only_the_first_loses_its_power() -> None:
     check_ledger(world.blocks(), world.genesis)
 
 
+def test_a_double_signer_keeps_its_power_where_newcomers_would_have_a_third_without_it() -> None:
+    world = Consortium()
+    moved(5)(world)
+    run(world, administrators(world, op("validators", "add", validator("new", power=24), "")))
+    assert system_events(run(world, evidence=(double_vote("v2"),))) == [
+        "validators.Misbehaved",
+        "validators.PowerKept",
+    ]
+    settle(world)
+    assert "validators.PowerSet" in system_events(run(world, evidence=(double_vote("v2", 8),)))
+    check_ledger(world.blocks(), world.genesis)
+
+
 def test_evidence_told_twice_or_of_nobody_known_is_recorded_once_and_takes_nothing() -> None:
     world = Consortium()
     moved(4)(world)

@@ -78,6 +78,7 @@ def test_it_follows_the_log_and_says_how_far_it_is(store: MemoryStore, tmp_path:
     index = Index(tmp_path / "index", movements, blocks=20)
     assert (index.position, index.height) == (3, 6)
     assert [index.advance(store, blocks_max=16), index.advance(store)] == [16, 1]
+    assert index.is_whole
     assert index.advance(store) == 0
     assert index.height == 40
     store.stage(block(50, []))

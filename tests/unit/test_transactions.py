@@ -24,7 +24,7 @@ from tests.kit import (
     Consortium,
     World,
     applied,
-    expect_discarded,
+    discarded,
     is_discarded,
     is_refused,
     make_genesis,
@@ -91,7 +91,7 @@ OPERATION = ["transfers", "send", codec.encode(("PA/main", "KB/main", "CZK", 1, 
 def test_a_field_that_is_wrong_discards(
     _what: str, changed: dict[str, Any], error: ErrorCode, world: Consortium
 ) -> None:
-    expect_discarded(world, resigned(world, fields(world, **changed), "PA-officer"), error)
+    assert is_discarded(discarded(world, resigned(world, fields(world, **changed), "PA-officer")), error)
 
 
 def test_a_hundred_operations_are_applied(world: Consortium) -> None:
@@ -111,8 +111,9 @@ def test_a_hundred_operations_are_applied(world: Consortium) -> None:
     ],
 )
 def test_a_request_id_that_is_no_uuid_of_version_7_discards(identifier: bytes, world: Consortium) -> None:
-    expect_discarded(
-        world, resigned(world, fields(world, request_id=identifier), "PA-officer"), LedgerError.MALFORMED
+    assert is_discarded(
+        discarded(world, resigned(world, fields(world, request_id=identifier), "PA-officer")),
+        LedgerError.MALFORMED,
     )
 
 
@@ -131,7 +132,7 @@ def test_a_request_id_that_is_no_uuid_of_version_7_discards(identifier: bytes, w
     ],
 )
 def test_bytes_that_are_no_transaction_discard(raw: bytes, world: Consortium) -> None:
-    expect_discarded(world, raw, LedgerError.MALFORMED)
+    assert is_discarded(discarded(world, raw), LedgerError.MALFORMED)
 
 
 @pytest.mark.evidence(
@@ -164,7 +165,7 @@ def test_128_kib_are_decided_and_one_byte_more_is_discarded(world: Consortium) -
     assert is_refused(outcome, LedgerError.UNKNOWN_METHOD)
     larger = of_size(world, TRANSACTION_BYTES_MAX + 1)
     assert len(larger) == TRANSACTION_BYTES_MAX + 1
-    expect_discarded(world, larger, LedgerError.TOO_LARGE)
+    assert is_discarded(discarded(world, larger), LedgerError.TOO_LARGE)
 
 
 def test_too_much_work_for_any_block_is_discarded_and_just_enough_is_not() -> None:
@@ -195,7 +196,7 @@ def test_too_much_work_for_any_block_is_discarded_and_just_enough_is_not() -> No
     for raw, work in zip(heavy[:fits], works, strict=False):
         assert parse(raw, world.ledger.chain).work == work
     for raw in heavy[fits:]:
-        expect_discarded(world, raw, LedgerError.TOO_MUCH_WORK)
+        assert is_discarded(discarded(world, raw), LedgerError.TOO_MUCH_WORK)
 
 
 def test_work_is_a_function_of_signatures_operations_and_argument_bytes(world: Consortium) -> None:
@@ -238,7 +239,7 @@ def test_a_transaction_is_alive_exactly_between_its_bounds(
     valid_until = created + valid_ms if valid_ms else 0
     raw = world.make("PA", pay("PA/main", "KB/main", 1), created_ms=created, valid_until_ms=valid_until)
     if error:
-        expect_discarded(world, raw, error, time_ms=time_ms, door=False)
+        assert is_discarded(discarded(world, raw, time_ms=time_ms, door=False), error)
         assert world.time_ms < time_ms
     else:
         assert applied(world, raw, time_ms=time_ms)

@@ -41,13 +41,15 @@ class GuomiWorld(golden.World):
     """A chain of the suite guomi that is driven block by block."""
 
     def __init__(self) -> None:
-        self.genesis = make_genesis(
-            "guomi vectors",
-            [AdministratorKey("sm2", ADMINISTRATOR.public_key, "operations")],
-            [Authority("sm2", SEQUENCER.public_key, 1)],
-            nodes=[Node("ADMIN", "sm2", NODE.public_key, b"")],
-            time_ms=golden.BEGIN_MS,
-            suite=GUOMI.name,
+        self.genesis = golden.pinned(
+            make_genesis(
+                "guomi vectors",
+                [AdministratorKey("sm2", ADMINISTRATOR.public_key, "operations")],
+                [Authority("sm2", SEQUENCER.public_key, 1)],
+                nodes=[Node("ADMIN", "sm2", NODE.public_key, b"")],
+                time_ms=golden.BEGIN_MS,
+                suite=GUOMI.name,
+            )
         )
         self.store = MemoryStore()
         self.ledger = Ledger(self.genesis, assemble, self.store, GuomiVerifier())

@@ -318,12 +318,15 @@ class LedgerApplication:
         return self._snapshots.retain_height(block.height)
 
     def _persist(self, block: DecidedBlock, finalized: Finalized) -> None:
-        """Thread *decide*: the ledger, then the log (the commit point), then the place."""
+        """Thread *decide*: the ledger, then the log (the commit point). The place of a quiet block, and a
+        home's first, which comes before the log: without it a home that has a block would count as empty,
+        and one ahead of the log counts for nothing.
+        """
+        if finalized.record is None or self._place is None:
+            self._note(block.height, finalized.time_ms, finalized.app_hash)
         self._ledger.commit()
         if finalized.record:
             self._store.sync()
-        if finalized.record is None or self._place is None:
-            self._note(block.height, finalized.time_ms, finalized.app_hash)
 
     # --- snapshots and questions ----------------------------------------------------------------------------
 

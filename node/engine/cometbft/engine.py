@@ -256,6 +256,7 @@ class CometEngine(RunningLedger):
         info = self._ledger.info()
         self._ledger.publish()
         self.comet_height = self._begun_at = info.height
+        self._telling.begin_above(info.height)
         self._durable, self._door.height, self._time_ms = info, info.height, info.time_ms
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()

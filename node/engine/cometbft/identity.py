@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from node.engine.cometbft.abci import BlockVote, DecidedBlock
-from node.engine.cometbft.rpc import RpcClient, RpcError
+from node.engine.cometbft.rpc import Commit, RpcClient, RpcError
 from node.engine.cometbft.signer import RemoteSigner, SeenVote, is_ours_unsigned
 
 LOOK_BACK_MAX: Final = 1_000
@@ -39,7 +39,7 @@ async def hold_against_chain(remote: RemoteSigner, rpc: RpcClient, alarm: Callab
     above = max(remote.own_votes.known_above, top - LOOK_BACK_MAX)
     for height in range(top, above, -1):
         try:
-            said = (await rpc.commit(height)).signed_header["commit"]
+            said = (await _commit(rpc, height)).signed_header["commit"]
         except RpcError:  # pruned, or it came by a snapshot
             break
         for entry in said["signatures"]:
@@ -58,6 +58,19 @@ def look_for_ourselves(remote: RemoteSigner, alarm: Callable[[str], None], block
         seen = SeenVote(vote.address, block.height - 1, block.last_commit.round)
         if vote.vote in (BlockVote.COMMIT, BlockVote.NIL) and is_ours_unsigned(seen, own):
             _forbid(remote, alarm, seen.height)
+
+
+async def _commit(rpc: RpcClient, height: int) -> Commit:
+    """A commit, however long CometBFT takes to answer: silence shows nothing. Raises RpcError where it
+    answers that it has none.
+    """
+    while True:
+        try:
+            return await rpc.commit(height)
+        except RpcError as error:
+            if error.answered:
+                raise
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _forbid(remote: RemoteSigner, alarm: Callable[[str], None], height: int) -> None:

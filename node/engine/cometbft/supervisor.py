@@ -3,8 +3,10 @@ else runs.
 
 What always holds: the child dies with this process, whatever becomes of it; only the release of CometBFT that
 the node is made for is started; restarts are spaced, ever wider up to a bound, and each unexpected end is an
-alarm that says what CometBFT said last. A CometBFT that lost its application ends: itself, or, since it can
-hang in that (its consensus waits for an answer that nobody gives), by our hand.
+alarm that says what CometBFT said last. One that ends itself at every start, before it answers, is given up,
+with a sentence that says what to do: nothing but an operator helps where its databases are damaged. A
+CometBFT that lost its application ends: itself, or, since it can hang in that (its consensus waits for an
+answer that nobody gives), by our hand.
 """
 
 import asyncio
@@ -31,6 +33,9 @@ READY_SECONDS: Final = 60.0
 LOG_JOIN_SECONDS: Final = 1.0
 END_SECONDS: Final = 3.0
 """What a CometBFT that lost its application gets to end itself."""
+QUICK_SECONDS: Final = 2.5
+"""It ends within so long where its files are damaged; where it waits in vain for a signer, later."""
+QUICK_ENDS_MAX: Final = 5
 
 LAUNCH: Final = """
 import ctypes, os, signal, sys
@@ -75,6 +80,10 @@ class Comet(Protocol):
     def is_running(self) -> bool:
         """Whether there is a process now, as far as is known."""
 
+    @property
+    def given_up(self) -> str:
+        """Why it is not started again, and what to do; empty as long as it is."""
+
 
 class ExternalComet:
     """A CometBFT that another supervisor (systemd) runs: this node only waits for it."""
@@ -92,6 +101,11 @@ class ExternalComet:
     def is_running(self) -> bool:
         """Not known to be otherwise."""
         return True
+
+    @property
+    def given_up(self) -> str:
+        """Never, by us."""
+        return ""
 
 
 class Supervisor:
@@ -111,11 +125,13 @@ class Supervisor:
         arguments: Sequence[str] = (),
         said: Callable[[str], None] | None = None,
     ) -> None:
-        """alarm: learns of every unexpected end, on the event loop. sockets: those that CometBFT opens; what
-        a crash left of them is removed before each start. arguments: further ones of ``cometbft start``.
+        """alarm: learns of every unexpected end, on the event loop. sockets: those that CometBFT opens, first
+        the one on which it answers; what a crash left of them is removed before each start. arguments:
+        further ones of ``cometbft start``.
         said: given the errors that CometBFT writes, on the event loop.
         """
         self._binary = binary
+        self._data = home.validator_state.parent
         self._command = [str(binary), "start", "--home", str(home.root), *arguments]
         self._log_file = log_file
         self._alarm = alarm
@@ -127,6 +143,8 @@ class Supervisor:
         self._watch: asyncio.Task[None] | None = None
         self._expected: set[int] = set()
         self.restart_count = 0
+        self.given_up = ""
+        """Why it is not started again, and what to do; empty as long as it is."""
 
     @property
     def is_running(self) -> bool:
@@ -186,14 +204,19 @@ class Supervisor:
             self._process.kill()
 
     async def _keep_running(self) -> None:
-        """Wait for the end, say why, start again."""
-        pause = self._restarts.first_s
+        """Wait for the end, say why, start again; give up where that is in vain."""
+        pause, quick_ends = self._restarts.first_s, 0
         while self._process is not None:
             began = time.monotonic()
             code = await self._process.wait()
             await self._end_output()
-            if time.monotonic() - began >= self._restarts.steady_s:
+            ran = time.monotonic() - began
+            if ran >= self._restarts.steady_s:
                 pause = self._restarts.first_s
+            quick_ends = quick_ends + 1 if code > 0 and ran < QUICK_SECONDS and not self._answered() else 0
+            if quick_ends == QUICK_ENDS_MAX:
+                self._give_up(code)
+                return
             self._alarm(f"CometBFT ended ({_told(code)}){self._last_words()}; starting it in {pause:g} s")
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._restarts.longest_s)
@@ -203,6 +226,20 @@ class Supervisor:
             except CometFailed as failure:
                 self._alarm(str(failure))
                 return
+
+    def _answered(self) -> bool:
+        """Whether the process that ended had come so far that it answers: its socket was there."""
+        return any(path.exists() for path in self._sockets[:1])
+
+    def _give_up(self, code: int) -> None:
+        """Every start was in vain. That the validator's state is kept keeps it from signing twice."""
+        self.given_up = (
+            f"CometBFT ended {QUICK_ENDS_MAX} times at once, before it answered ({_told(code)})"
+            f"{self._last_words()}; it is not started again. Where its databases are damaged, move data_dir "
+            f"and {self._data} aside, put priv_validator_state.json back into {self._data}, start the node: "
+            "it gets the blocks from its peers"
+        )
+        self._alarm(self.given_up)
 
     async def _spawn(self) -> None:
         """Start the process. Raises CometFailed."""
@@ -278,6 +315,8 @@ async def wait_ready(
             said = await rpc.status(seconds=max(0.1, deadline - time.monotonic()))
             if said.height >= height:
                 return said
+        if comet.given_up:
+            raise CometFailed(comet.given_up)
         if time.monotonic() > deadline:
             where = f"at height {said.height} of {height}" if said else "not answering"
             running = "runs" if comet.is_running else "does not run"
