@@ -26,8 +26,6 @@ SEATS_MAX: Final = 256
 """Participants of one asset: what one settlement can work through."""
 EVERYBODY: Final = SEATS_MAX
 """Stands where a seat stands: all other participants together."""
-PRIORITIES: Final = ("urgent", "high", "normal")
-LANES: Final = len(PRIORITIES)
 PAGE: Final = 64
 """Instructions that one record of a lane holds."""
 ORDERS_MAX: Final = 1_000
@@ -37,6 +35,8 @@ QUEUED_MAX: Final = INTEGER_MAX // SEATS_MAX
 PLACE_MAX: Final = 2**40
 
 Priority = Literal["urgent", "high", "normal"]
+PRIORITIES: Final[tuple[Priority, ...]] = ("urgent", "high", "normal")
+LANES: Final = len(PRIORITIES)
 Seat = Annotated[int, Meta(ge=0, le=SEATS_MAX)]
 Number = Annotated[int, Meta(ge=1, le=PLACE_MAX)]
 Place = Annotated[int, Meta(ge=0, le=PLACE_MAX)]

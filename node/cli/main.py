@@ -218,6 +218,7 @@ for name, noun in (
     ("holds", holds),
     ("offers", offers),
     ("deals", deals),
+    ("clearing", clearing),
     ("blacklist", blacklist),
     ("blocks", blocks),
     ("receipt", receipt),

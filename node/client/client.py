@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import grpc
 
+from node.client.clearing import ClearingReads
 from node.client.connection import Tls, answer_of, ask, open_channel
 from node.client.custody import Custody
 from node.client.describe import arguments_json, read_result, require_query
@@ -83,6 +84,8 @@ class Client:
         self._funds = FundServiceStub(channel)
         self.custody = Custody(channel, target, seconds)
         """What a bank's people ask their own node to sign."""
+        self.clearing = ClearingReads(channel, target, seconds)
+        """Queues and netting cycles."""
 
     @classmethod
     async def connect(

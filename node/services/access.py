@@ -71,6 +71,10 @@ def _member(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_member(identity, request.member)
 
 
+def _whole(reading: Reading, identity: Identity, _: Any) -> None:
+    reading.check_all(identity)
+
+
 def _hold(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_hold(identity, request.account, request.hold)
 
@@ -128,6 +132,7 @@ _OWN_TRANSACTION: Final = (
 _CHAIN: Final = "the chain"
 _REQUESTS: Final = "requests to the node of its own member"
 _SHARED: Final = "what is shared"
+_OWN_QUEUE: Final = "its own queue"
 
 ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.transaction.v1.TransactionService/Submit": _SUBMIT,
@@ -152,6 +157,15 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.fund.v1.FundService/ListHolds": Access(READERS, _OWN_ACCOUNTS, ask=_account),
     "/vostro.fund.v1.FundService/ListMovements": Access(READERS, _OWN_ACCOUNTS, ask=_account),
     "/vostro.fund.v1.FundService/ListPositions": Access(READERS, _OWN_ACCOUNTS, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetCalendar": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetQueue": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetInstruction": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/ListInstructions": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetCycle": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetLine": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetClaims": Access(
+        READERS, "all queues, only who reads everything", ask=_whole
+    ),
     "/vostro.ledger.v1.LedgerService/GetStatus": Access(ANY_ROLE, _CHAIN),
     "/vostro.ledger.v1.LedgerService/GetGenesis": Access(ANY_ROLE, _CHAIN),
     "/vostro.ledger.v1.LedgerService/GetBlock": Access(

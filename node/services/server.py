@@ -16,6 +16,7 @@ from node.engine.engine import Engine
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
 from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from node.pb.vostro.clearing.v1.clearing_pb2_grpc import add_ClearingServiceServicer_to_server
 from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceServicer_to_server
 from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
 from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceServicer_to_server
@@ -24,6 +25,7 @@ from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_t
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.services.account_service import AccountService
+from node.services.clearing_service import ClearingService
 from node.services.consensus_service import AskConsensus, ConsensusService, ListHandovers
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
@@ -97,6 +99,13 @@ RPCS: Final = {
     "/vostro.fund.v1.FundService/ListHolds": _READS,
     "/vostro.fund.v1.FundService/ListMovements": _READS,
     "/vostro.fund.v1.FundService/ListPositions": _READS,
+    "/vostro.clearing.v1.ClearingService/GetCalendar": _READS,
+    "/vostro.clearing.v1.ClearingService/GetQueue": _READS,
+    "/vostro.clearing.v1.ClearingService/GetInstruction": _READS,
+    "/vostro.clearing.v1.ClearingService/ListInstructions": _READS,
+    "/vostro.clearing.v1.ClearingService/GetCycle": _READS,
+    "/vostro.clearing.v1.ClearingService/GetLine": _READS,
+    "/vostro.clearing.v1.ClearingService/GetClaims": _READS,
     "/vostro.ledger.v1.LedgerService/GetStatus": _READS,
     "/vostro.ledger.v1.LedgerService/GetGenesis": _READS,
     "/vostro.ledger.v1.LedgerService/GetBlock": _READS,
@@ -232,6 +241,7 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_AccountServiceServicer_to_server(AccountService(published), registrar)
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
+    add_ClearingServiceServicer_to_server(ClearingService(published), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
     add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)
