@@ -18,6 +18,7 @@ from node.cli import (
     blacklist,
     blocks,
     ca,
+    clearing,
     consortium,
     custody,
     deals,
