@@ -5,10 +5,14 @@ come first, always.
 from contracts.anchors import Anchors
 from contracts.approvals import Approvals
 from contracts.assets import Assets
+from contracts.calendars import Calendars
+from contracts.clearing import Clearing
 from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
 from contracts.offsets import Offsets
+from contracts.participants import Participants
+from contracts.queues import Queues
 from contracts.reconciliation import Reconciliation
 from contracts.registration import Registration
 from contracts.scenarios.asset_transfer import AssetTransfer
@@ -45,6 +49,10 @@ def assemble() -> tuple[Contract, ...]:
     exchange = AssetTransfer(assets, registration, trading, settlement)
     reconciliation = Reconciliation(members, assets)
     main_account = MainAccount(members, assets, reconciliation)
+    calendars = Calendars(assets)
+    participants = Participants(assets, calendars)
+    queues = Queues(members, assets, participants)
+    clearing = Clearing(members, assets, participants)
     return (
         members,
         validators,
@@ -65,4 +73,8 @@ def assemble() -> tuple[Contract, ...]:
         exchange,
         reconciliation,
         main_account,
+        calendars,
+        participants,
+        queues,
+        clearing,
     )

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 import uvloop
 
+from node.client.clearing import ClearingReads, Instruction
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
@@ -240,6 +241,14 @@ class BlockingClient:
     def market(self, work: Callable[[Market], Coroutine[Any, Any, T]]) -> T:
         """A call of Client.market, for example ``lambda market: market.deals("PA")``."""
         return self._loop.run(work(self._client.market))
+
+    def clearing(self, work: Callable[[ClearingReads], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.clearing, for example ``lambda clearing: clearing.queue("PA", "CZK")``."""
+        return self._loop.run(work(self._client.clearing))
+
+    def instructions(self, member: str, asset: str) -> Iterator[Instruction]:
+        """As Client.clearing.instructions."""
+        return self._loop.iterate(self._client.clearing.instructions(member, asset))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

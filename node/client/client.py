@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import grpc
 
+from node.client.clearing import ClearingReads
 from node.client.connection import Tls, answer_of, ask, open_channel
 from node.client.custody import Custody
 from node.client.describe import arguments_json, read_result, require_query
@@ -92,6 +93,8 @@ class Client:
         """Sealed documents that the node keeps, or fetches."""
         self.market = Market(channel, target, seconds)
         """Offers, deals and cycles; what assets promise and owe."""
+        self.clearing = ClearingReads(channel, target, seconds)
+        """Queues and netting cycles."""
 
     @classmethod
     async def connect(

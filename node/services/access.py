@@ -76,6 +76,10 @@ def _issuer(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_issuer(identity, request.asset)
 
 
+def _whole(reading: Reading, identity: Identity, _: Any) -> None:
+    reading.check_all(identity)
+
+
 def _hold(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_hold(identity, request.account, request.hold)
 
@@ -148,6 +152,7 @@ _OFFERS: Final = "offers by it, to it or to all"
 _DEALS: Final = "deals to which it is a party"
 _CASES: Final = "its own cases, and those in which it is the counterparty"
 _SERVICED: Final = "its own accounts, and those that it services"
+_OWN_QUEUE: Final = "its own queue"
 
 ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.transaction.v1.TransactionService/Submit": _SUBMIT,
@@ -200,6 +205,15 @@ ACCESS: Final[Mapping[str, Access]] = {
     ),
     "/vostro.reconciliation.v1.ReconciliationService/PrepareAttestation": Access(
         READERS, _SERVICED, ask=_serviced
+    ),
+    "/vostro.clearing.v1.ClearingService/GetCalendar": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetQueue": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetInstruction": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/ListInstructions": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetCycle": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetLine": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetClaims": Access(
+        READERS, "all queues, only who reads everything", ask=_whole
     ),
     "/vostro.ledger.v1.LedgerService/GetStatus": Access(ANY_ROLE, _CHAIN),
     "/vostro.ledger.v1.LedgerService/GetGenesis": Access(ANY_ROLE, _CHAIN),

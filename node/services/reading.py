@@ -77,6 +77,16 @@ QUERIES: Final[Mapping[str, str]] = {
     "vault.*": OWN_MEMBER,
     "reconciliation.*": OWN_MEMBER,
     "main_account.*": OWN_ACCOUNT,
+    "calendars.*": SHARED,
+    "participants.get_scheme": SHARED,
+    "participants.get_roster": SHARED,
+    "participants.*": OWN_MEMBER,
+    "clearing.get_cycle": SHARED,
+    "clearing.get_tails": SHARED,
+    "clearing.get_proposal": SHARED,
+    "clearing.get_totals": SHARED,
+    "clearing.get_line": OWN_MEMBER,
+    "clearing.get_instruction": OWN_MEMBER,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -101,6 +111,11 @@ TABLES: Final[Mapping[str, str]] = {
     "reconciliation.case": OWN_ACCOUNT,
     "reconciliation.note": OWN_ACCOUNT,
     "main_account.day": OWN_ACCOUNT,
+    "calendars.*": SHARED,
+    "participants.scheme": SHARED,
+    "participants.roster": SHARED,
+    "clearing.cycle": SHARED,
+    "clearing.totals": SHARED,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
 
@@ -133,6 +148,13 @@ EVENTS: Final[Mapping[str, str]] = {
     "vault.*": OWN_MEMBER,
     "reconciliation.*": OWN_MEMBER,
     "main_account.*": OWN_MEMBER,
+    "calendars.*": SHARED,
+    "participants.ClearingSet": SHARED,
+    "participants.Joined": SHARED,
+    "participants.*": OWN_ACCOUNT,
+    "queues.*": OWN_ACCOUNT,
+    "clearing.NetPassed": OWN_ACCOUNT,
+    "clearing.*": SHARED,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of
 OWN_MEMBER to the members that they name.

@@ -26,6 +26,7 @@ from tests.contracts.cases import (
     _listed_for_an_hour,
 )
 from tests.contracts.refusals_approvals import APPROVALS
+from tests.contracts.refusals_clearing import CALENDARS, CLEARING, INSTRUCTIONS, PARTICIPANTS
 from tests.contracts.refusals_cycles import CYCLES
 from tests.contracts.refusals_encryption import ENCRYPTION
 from tests.contracts.refusals_exchange import EXCHANGE
@@ -149,6 +150,10 @@ ALL: Final = (
     *EXCHANGE,
     *RECONCILIATION,
     *MAIN_ACCOUNT,
+    *CALENDARS,
+    *PARTICIPANTS,
+    *INSTRUCTIONS,
+    *CLEARING,
 )
 SWEEPERS: Final = (
     transfers_module,

@@ -128,6 +128,23 @@ OPEN = {
     "reconciliation.dispute": 1,
     "reconciliation.add_note": 1,
     "main_account.attest": 3,
+    "calendars.set_calendar": 1,
+    "participants.set_clearing": 2,
+    "participants.join": 2,
+    "participants.set_limits": 3,
+    "queues.instruct": 5,
+    "queues.hold": 1,
+    "queues.release": 1,
+    "queues.prefer": 1,
+    "queues.reorder": 1,
+    "queues.cancel": 1,
+    "queues.advance": 2,
+    "queues.offset": 2,
+    "clearing.seal": 1,
+    "clearing.propose": 1,
+    "clearing.check": 2,
+    "clearing.settle": 1,
+    "clearing.abandon": 1,
 }
 """How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 
