@@ -25,9 +25,11 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_approvals import approve
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_trading import trade
+from tests.sim.scenario_vault import keep
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -97,7 +99,9 @@ def play() -> Day:
         encrypt,
         _work,
         trade,
+        approve,
         _rest,
+        keep,
         govern,
     ):
         part(day)

@@ -7,7 +7,16 @@ import pytest
 
 from node.ledger.errors import InvariantViolated, Rejected
 from tests.checker import Violated, check_ledger
-from tests.sim import canaries, canaries_encryption, canaries_governance, canaries_money, canaries_trading
+from tests.sim import (
+    canaries,
+    canaries_approvals,
+    canaries_cycles,
+    canaries_encryption,
+    canaries_governance,
+    canaries_money,
+    canaries_trading,
+    canaries_vault,
+)
 from tests.sim.canary import CANARIES
 from tests.sim.scenario import Day, play, with_faulty
 
@@ -35,7 +44,16 @@ def checker_says(day: Day | None) -> str:
     return ""
 
 
-PLANTED = (canaries, canaries_encryption, canaries_governance, canaries_money, canaries_trading)
+PLANTED = (
+    canaries,
+    canaries_approvals,
+    canaries_cycles,
+    canaries_encryption,
+    canaries_governance,
+    canaries_money,
+    canaries_trading,
+    canaries_vault,
+)
 
 
 def test_without_a_bug_nobody_says_anything() -> None:
@@ -44,7 +62,7 @@ def test_without_a_bug_nobody_says_anything() -> None:
     checked = check_ledger(day.world.blocks(), day.world.genesis, assemble=with_faulty)
     assert checked.applied > 40
     assert checked.refused > 15
-    assert checked.system == 8
+    assert checked.system == 12
 
 
 def who_notices(name: str) -> tuple[str, str]:
