@@ -19,6 +19,7 @@ import uvloop
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
+from node.client.market import Market
 from node.client.outcome import Outcome
 from node.client.reads import (
     BalanceAt,
@@ -229,6 +230,10 @@ class BlockingClient:
     def fetch_document(self, document: bytes) -> Iterator[bytes]:
         """As Vault.fetch."""
         return self._loop.iterate(self._client.vault.fetch(document))
+
+    def market(self, work: Callable[[Market], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.market, for example ``lambda market: market.deals("PA")``."""
+        return self._loop.run(work(self._client.market))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

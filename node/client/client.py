@@ -20,6 +20,7 @@ from node.client.connection import Tls, answer_of, ask, open_channel
 from node.client.custody import Custody
 from node.client.describe import arguments_json, read_result, require_query
 from node.client.errors import ClientError, Declined, Unknown, Unreachable, WrongChain
+from node.client.market import Market
 from node.client.outcome import Outcome, decode_receipt
 from node.client.reads import (
     BalanceAt,
@@ -86,6 +87,8 @@ class Client:
         """What a bank's people ask their own node to sign."""
         self.vault = Vault(channel, target, seconds)
         """Sealed documents that the node keeps, or fetches."""
+        self.market = Market(channel, target, seconds)
+        """Offers, deals and cycles; what assets promise and owe."""
 
     @classmethod
     async def connect(

@@ -23,6 +23,8 @@ from node.pb.vostro.account.v1 import account_pb2
 from node.pb.vostro.contract.v1 import contract_pb2
 from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
+from node.pb.vostro.product.v1 import product_pb2
+from node.pb.vostro.trading.v1 import trading_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.vault.v1 import vault_pb2
 from node.services.access import ACCESS
@@ -134,6 +136,19 @@ def requests(guarded: Guarded, member: str) -> dict[str, Any]:
         "Fetch": vault_pb2.FetchRequest(document=bytes(32)),
         "Destroy": vault_pb2.DestroyRequest(document=bytes(32)),
         "Examine": vault_pb2.ExamineRequest(document=bytes(32)),
+        "GetClaim": product_pb2.GetClaimRequest(account=account, asset="CZK", number=1),
+        "GetAccrued": product_pb2.GetAccruedRequest(account=account, asset="CZK"),
+        "ListClaims": product_pb2.ListClaimsRequest(asset="CZK", number=1),
+        "GetOffer": trading_pb2.GetOfferRequest(member=member, maker=member, offer=bytes([7]) * 32),
+        "ListOffers": trading_pb2.ListOffersRequest(member=member),
+        "ListOpenOffers": trading_pb2.ListOpenOffersRequest(member=member, asset="CZK"),
+        "GetDeal": trading_pb2.GetDealRequest(member=member, deal=bytes([7]) * 32),
+        "ListDeals": trading_pb2.ListDealsRequest(member=member),
+        "GetLinkedSet": trading_pb2.GetLinkedSetRequest(member=member, set_id=bytes([7]) * 32),
+        "GetCycle": trading_pb2.GetCycleRequest(member=member, cycle=bytes([7]) * 32),
+        "PrepareStep": trading_pb2.PrepareStepRequest(
+            member=member, settle=trading_pb2.Settle(deal=bytes([7]) * 32)
+        ),
         "GetSchema": contract_pb2.GetSchemaRequest(contract="assets", method="issue"),
     }
     return {
@@ -150,7 +165,8 @@ WIDE: Final = {
 OF_A_MEMBER: Final = (
     "GetTransaction", "WaitTransaction", "ListTransactions", "GetAccount", "ListAccounts", "GetBalance",
     "ListBalances", "GetHold", "ListHolds", "ListMovements", "ListPositions", "GetProof", "GetReceiptFile",
-    "Query",
+    "Query", "GetClaim", "GetAccrued", "ListClaims", "GetOffer", "ListOffers", "ListOpenOffers", "GetDeal",
+    "ListDeals", "GetLinkedSet", "GetCycle", "PrepareStep",
 )  # fmt: skip
 
 
@@ -207,6 +223,8 @@ def opens(role: Role, reader: str, method: str, owner: str) -> bool:
         return reader == owner
     if name == "Query" and role is Role.SUBMITTER:
         return False
+    if name == "ListClaims":
+        return reader == "CNB"  # the issuer of CZK, whoever holds it
     return reader == owner
 
 

@@ -10,6 +10,7 @@ from tests.checker import Violated, check_ledger
 from tests.sim import (
     canaries,
     canaries_approvals,
+    canaries_cycles,
     canaries_encryption,
     canaries_governance,
     canaries_money,
@@ -46,6 +47,7 @@ def checker_says(day: Day | None) -> str:
 PLANTED = (
     canaries,
     canaries_approvals,
+    canaries_cycles,
     canaries_encryption,
     canaries_governance,
     canaries_money,
@@ -60,7 +62,7 @@ def test_without_a_bug_nobody_says_anything() -> None:
     checked = check_ledger(day.world.blocks(), day.world.genesis, assemble=with_faulty)
     assert checked.applied > 40
     assert checked.refused > 15
-    assert checked.system == 11
+    assert checked.system == 12
 
 
 def who_notices(name: str) -> tuple[str, str]:
