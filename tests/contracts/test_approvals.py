@@ -259,6 +259,15 @@ def test_a_draft_without_approvals_is_withdrawn(world: Consortium) -> None:
     assert world.record("approvals", "counter", "PA").open == 0
 
 
+def test_others_clear_what_an_officer_drafted_whose_key_was_revoked(world: Consortium) -> None:
+    number = propose(world, *LARGE, by="third")
+    assert is_refused(sign(world, "withdraw", number, LARGE, "second"), Approvals.NO_APPROVAL)
+    world.apply("PA", op("members", "revoke_key", officer("third").key_id), officers=TEAM)
+    receipt = sign(world, "withdraw", number, LARGE, "second")
+    assert told(receipt) == [("approvals.Ended", ["PA", number, "withdrawn"])]
+    assert world.record("approvals", "counter", "PA").open == 0
+
+
 def test_a_rule_that_names_approvals_binds_them(world: Consortium) -> None:
     policy(world, Rule("approvals", "execute", "", 0, 2), Rule("*", "*", "CZK", 100, 2))
     number = propose(world, *LARGE)

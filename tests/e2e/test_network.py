@@ -178,8 +178,8 @@ def _decide_with_an_expired_certificate(network: LocalNetwork) -> None:
     past = {"begins": dt.timedelta(days=-90), "ends": dt.timedelta(seconds=-1)}
     expired = pki.forged(bank.member, use=ExtendedKeyUsageOID.SERVER_AUTH, **past)
     settings = save(bank.config.parent, expired, pki.bundle, pki.crls)
-    with bank.config.open("a") as file:
-        file.writelines(f'{name} = "{value}"\n' for name, value in settings.items())
+    lines = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+    bank.config.write_text(lines + bank.config.read_text())  # in front of the first table
     processes.start(network, bank, detached=True)
     told(as_bank(network, "bank-a", "assets", "register", "USD", "--cap", "1.00"))
     assert "a certificate has ended" in bank.log.read_text()
