@@ -8,10 +8,15 @@ from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.offsets import Offsets
+from contracts.reconciliation import Reconciliation
 from contracts.registration import Registration
+from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.scenarios.blacklist import Blacklist
+from contracts.scenarios.main_account import MainAccount
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
+from contracts.settlement_cycles import SettlementCycles
 from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
@@ -29,12 +34,17 @@ def assemble() -> tuple[Contract, ...]:
     blacklist = Blacklist()
     encryption = Encryption(members)
     registration = Registration(members, assets)
-    servicing = Servicing(assets)
+    servicing = Servicing(assets, registration)
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
     approvals = Approvals(members)
     vault = Vault(members, encryption)
+    cycles = SettlementCycles(assets, settlement)
+    offsets = Offsets(members, assets)
+    exchange = AssetTransfer(assets, registration, trading, settlement)
+    reconciliation = Reconciliation(members, assets)
+    main_account = MainAccount(members, assets, reconciliation)
     return (
         members,
         validators,
@@ -50,4 +60,9 @@ def assemble() -> tuple[Contract, ...]:
         anchors,
         approvals,
         vault,
+        cycles,
+        offsets,
+        exchange,
+        reconciliation,
+        main_account,
     )

@@ -105,6 +105,11 @@ def make_genesis(
         ("anchors", 0),
         ("approvals", 0),
         ("vault", 0),
+        ("cycles", 0),
+        ("offsets", 0),
+        ("exchange", 0),
+        ("reconciliation", 0),
+        ("main_account", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

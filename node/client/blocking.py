@@ -19,6 +19,7 @@ import uvloop
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
+from node.client.market import Market
 from node.client.outcome import Outcome
 from node.client.reads import (
     BalanceAt,
@@ -218,6 +219,12 @@ class BlockingClient:
         """As Client.positions."""
         return self._loop.run(self._client.positions(member))
 
+    def books(
+        self, account: str, asset: str, servicer: str, begins_ms: int, ends_ms: int
+    ) -> tuple[int, bytes, str, int]:
+        """As Client.books."""
+        return self._loop.run(self._client.books(account, asset, servicer, begins_ms, ends_ms))
+
     def custody(self, work: Callable[[Custody], Coroutine[Any, Any, T]]) -> T:
         """A call of Client.custody, for example ``lambda custody: custody.show(request_id)``."""
         return self._loop.run(work(self._client.custody))
@@ -229,6 +236,10 @@ class BlockingClient:
     def fetch_document(self, document: bytes) -> Iterator[bytes]:
         """As Vault.fetch."""
         return self._loop.iterate(self._client.vault.fetch(document))
+
+    def market(self, work: Callable[[Market], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.market, for example ``lambda market: market.deals("PA")``."""
+        return self._loop.run(work(self._client.market))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

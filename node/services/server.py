@@ -23,6 +23,10 @@ from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceService
 from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
+from node.pb.vostro.reconciliation.v1.reconciliation_pb2_grpc import (
+    add_ReconciliationServiceServicer_to_server,
+)
+from node.pb.vostro.trading.v1.trading_pb2_grpc import add_TradingServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.pb.vostro.vault.v1.vault_pb2_grpc import add_VaultServiceServicer_to_server
 from node.services.account_service import AccountService
@@ -41,7 +45,9 @@ from node.services.product_service import ProductService
 from node.services.published import Published
 from node.services.quotas import Quotas
 from node.services.reading import Reading
+from node.services.reconciliation_service import ReconciliationService
 from node.services.tls import CertificateFiles
+from node.services.trading_service import TradingService
 from node.services.transaction_service import TransactionService
 from node.services.vault_service import CHUNK_BYTES_MAX, VaultService
 
@@ -94,12 +100,35 @@ RPCS: Final = {
     "/vostro.account.v1.AccountService/ListAccounts": _READS,
     "/vostro.product.v1.ProductService/GetAsset": _READS,
     "/vostro.product.v1.ProductService/ListAssets": _READS,
+    "/vostro.product.v1.ProductService/GetEntry": _READS,
+    "/vostro.product.v1.ProductService/GetApplication": _READS,
+    "/vostro.product.v1.ProductService/ListApplications": _READS,
+    "/vostro.product.v1.ProductService/ListOrders": _READS,
+    "/vostro.product.v1.ProductService/ListActions": _READS,
+    "/vostro.product.v1.ProductService/ListClaims": _READS,
+    "/vostro.product.v1.ProductService/GetClaim": _READS,
+    "/vostro.product.v1.ProductService/GetAccrued": _READS,
+    "/vostro.trading.v1.TradingService/GetOffer": _READS,
+    "/vostro.trading.v1.TradingService/ListOffers": _READS,
+    "/vostro.trading.v1.TradingService/ListOpenOffers": _READS,
+    "/vostro.trading.v1.TradingService/GetDeal": _READS,
+    "/vostro.trading.v1.TradingService/ListDeals": _READS,
+    "/vostro.trading.v1.TradingService/GetLinkedSet": _READS,
+    "/vostro.trading.v1.TradingService/GetCycle": _READS,
+    "/vostro.trading.v1.TradingService/ListCycles": _READS,
+    "/vostro.trading.v1.TradingService/PrepareStep": _READS,
     "/vostro.fund.v1.FundService/GetBalance": _READS,
     "/vostro.fund.v1.FundService/ListBalances": _READS,
     "/vostro.fund.v1.FundService/GetHold": _READS,
     "/vostro.fund.v1.FundService/ListHolds": _READS,
     "/vostro.fund.v1.FundService/ListMovements": _READS,
     "/vostro.fund.v1.FundService/ListPositions": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/GetCase": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListCases": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListCasesAgainst": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListNotes": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListAttestedDays": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/PrepareAttestation": _READS,
     "/vostro.ledger.v1.LedgerService/GetStatus": _READS,
     "/vostro.ledger.v1.LedgerService/GetGenesis": _READS,
     "/vostro.ledger.v1.LedgerService/GetBlock": _READS,
@@ -241,7 +270,10 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_TransactionServiceServicer_to_server(transactions, registrar)
     add_AccountServiceServicer_to_server(AccountService(published), registrar)
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
+    add_TradingServiceServicer_to_server(TradingService(ledger, published), registrar)
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
+    reconciliation = ReconciliationService(published, history, ledger.suite)
+    add_ReconciliationServiceServicer_to_server(reconciliation, registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
     add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)

@@ -4,6 +4,7 @@ from typing import Final
 
 import contracts.approvals as approvals_module
 import contracts.governance as governance_module
+import contracts.reconciliation as reconciliation_module
 import contracts.scenarios.blacklist as blacklist_module
 import contracts.servicing as servicing_module
 import contracts.settlement as settlement_module
@@ -25,10 +26,14 @@ from tests.contracts.cases import (
     _listed_for_an_hour,
 )
 from tests.contracts.refusals_approvals import APPROVALS
+from tests.contracts.refusals_cycles import CYCLES
 from tests.contracts.refusals_encryption import ENCRYPTION
+from tests.contracts.refusals_exchange import EXCHANGE
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_offsets import OFFSETS
+from tests.contracts.refusals_reconciliation import MAIN_ACCOUNT, RECONCILIATION
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
@@ -139,6 +144,11 @@ ALL: Final = (
     *ANCHORS,
     *APPROVALS,
     *VAULT,
+    *CYCLES,
+    *OFFSETS,
+    *EXCHANGE,
+    *RECONCILIATION,
+    *MAIN_ACCOUNT,
 )
 SWEEPERS: Final = (
     transfers_module,
@@ -148,4 +158,5 @@ SWEEPERS: Final = (
     settlement_module,
     trading_module,
     approvals_module,
+    reconciliation_module,
 )

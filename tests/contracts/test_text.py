@@ -106,6 +106,28 @@ OPEN = {
     "vault.confirm_destroyed": 0,
     "vault.impose_hold": 1,
     "vault.lift_hold": 1,
+    "servicing.announce_interest": 1,
+    "cycles.open": 1,
+    "cycles.enter": 0,
+    "cycles.leave": 0,
+    "cycles.settle": 0,
+    "offsets.propose": 4,
+    "offsets.agree": 2,
+    "offsets.withdraw": 0,
+    "exchange.open": 6,
+    "exchange.accept": 3,
+    "exchange.decline": 1,
+    "exchange.withdraw": 1,
+    "exchange.confirm": 0,
+    "exchange.dispute": 1,
+    "reconciliation.open_cases": 6,  # two cases: the account, the asset, the counterparty
+    "reconciliation.match_cases": 0,
+    "reconciliation.mark_unmatched": 0,
+    "reconciliation.force_match": 1,
+    "reconciliation.assign": 0,
+    "reconciliation.dispute": 1,
+    "reconciliation.add_note": 1,
+    "main_account.attest": 3,
 }
 """How many texts are open: neither of a closed list nor held by a pattern: the check must see them."""
 
