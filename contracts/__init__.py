@@ -18,6 +18,7 @@ from contracts.settlement_cycles import SettlementCycles
 from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
+from contracts.vault import Vault
 from node.ledger.contract import Contract
 
 
@@ -36,6 +37,7 @@ def assemble() -> tuple[Contract, ...]:
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
     approvals = Approvals(members)
+    vault = Vault(members, encryption)
     cycles = SettlementCycles(assets, settlement)
     offsets = Offsets(members, assets)
     exchange = AssetTransfer(assets, registration, trading, settlement)
@@ -53,6 +55,7 @@ def assemble() -> tuple[Contract, ...]:
         trading,
         anchors,
         approvals,
+        vault,
         cycles,
         offsets,
         exchange,

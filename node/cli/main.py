@@ -48,6 +48,7 @@ from node.cli import (
     trust,
     validator,
     validators,
+    vault,
     verify,
 )
 from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
@@ -229,6 +230,7 @@ for name, noun in (
     ("offsets", offsets),
     ("exchange", exchange),
     ("blacklist", blacklist),
+    ("vault", vault),
     ("blocks", blocks),
     ("receipt", receipt),
     ("backup", backup),

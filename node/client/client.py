@@ -40,6 +40,7 @@ from node.client.reads import (
 from node.client.retry import Backoff
 from node.client.signing import Signer, sign, transaction, transaction_id
 from node.client.submission import BATCH_MAX, WINDOW_DEFAULT, Submitter, raise_for
+from node.client.vault import Vault
 from node.engine.errors import NodeError
 from node.ledger.genesis import chain_id as chain_id_of
 from node.ledger.genesis import decode_genesis, suite_of
@@ -84,6 +85,8 @@ class Client:
         self._funds = FundServiceStub(channel)
         self.custody = Custody(channel, target, seconds)
         """What a bank's people ask their own node to sign."""
+        self.vault = Vault(channel, target, seconds)
+        """Sealed documents that the node keeps, or fetches."""
         self.market = Market(channel, target, seconds)
         """Offers, deals and cycles; what assets promise and owe."""
 

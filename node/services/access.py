@@ -133,6 +133,7 @@ _OWN_TRANSACTION: Final = (
 _CHAIN: Final = "the chain"
 _REQUESTS: Final = "requests to the node of its own member"
 _SHARED: Final = "what is shared"
+_OWN_VAULT: Final = "the vault of its own member's node"
 _OFFERS: Final = "offers by it, to it or to all"
 _DEALS: Final = "deals to which it is a party"
 
@@ -212,6 +213,11 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.custody.v1.CustodyService/GetRequest": Access(CUSTODIANS, _REQUESTS, waits=True),
     "/vostro.custody.v1.CustodyService/ListRequests": Access(CUSTODIANS, _REQUESTS),
     "/vostro.custody.v1.CustodyService/ExplainPolicy": Access(CUSTODIANS, _REQUESTS),
+    "/vostro.vault.v1.VaultService/Store": Access(SUBMITTERS, _OWN_VAULT),
+    "/vostro.vault.v1.VaultService/Fetch": Access(CONCERNED, "documents that it owns, or is granted"),
+    "/vostro.vault.v1.VaultService/Destroy": Access(SUBMITTERS, _OWN_VAULT),
+    "/vostro.vault.v1.VaultService/Examine": Access(BLOCK_READERS, _OWN_VAULT),
+    "/vostro.vault.v1.VaultService/GetHoldings": Access(BLOCK_READERS, _OWN_VAULT),
     "/grpc.health.v1.Health/Check": Access(ANYBODY, "health"),
     "/grpc.health.v1.Health/Watch": Access(ANYBODY, "health"),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Access(ANY_ROLE, "descriptors"),

@@ -35,6 +35,7 @@ from tests.contracts.refusals_offsets import OFFSETS
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
+from tests.contracts.refusals_vault import VAULT
 from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- blacklist ----------------------------------------------------------------------------------------------
@@ -140,6 +141,7 @@ ALL: Final = (
     *TRADING,
     *ANCHORS,
     *APPROVALS,
+    *VAULT,
     *CYCLES,
     *OFFSETS,
     *EXCHANGE,

@@ -26,6 +26,7 @@ from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.product.v1 import product_pb2
 from node.pb.vostro.trading.v1 import trading_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
+from node.pb.vostro.vault.v1 import vault_pb2
 from node.services.access import ACCESS
 from node.services.reading import QUERIES, declared
 from tests.certificates_kit import Pki, save, secure_channel
@@ -131,6 +132,10 @@ def requests(guarded: Guarded, member: str) -> dict[str, Any]:
         "GetReceiptFile": ledger_pb2.GetReceiptFileRequest(tx_id=tx_id),
         "PrepareTransaction": prepare,
         "Query": query,
+        "Store": vault_pb2.StoreRequest(chunk=b"sealed"),
+        "Fetch": vault_pb2.FetchRequest(document=bytes(32)),
+        "Destroy": vault_pb2.DestroyRequest(document=bytes(32)),
+        "Examine": vault_pb2.ExamineRequest(document=bytes(32)),
         "GetClaim": product_pb2.GetClaimRequest(account=account, asset="CZK", number=1),
         "GetAccrued": product_pb2.GetAccruedRequest(account=account, asset="CZK"),
         "ListClaims": product_pb2.ListClaimsRequest(asset="CZK", number=1),
@@ -181,7 +186,7 @@ async def probe(stubs: Stubs, method: str, data: bytes) -> str:
 async def probe_once(stubs: Stubs, method: str, data: bytes) -> str:
     """As ``probe``, or CLIENT_FAILED."""
     call: Any = stubs.channel.unary_stream(method)
-    if method.endswith(("SubmitStream", "ReflectionInfo")):
+    if method.endswith(("SubmitStream", "ReflectionInfo", "VaultService/Store")):
         call = stubs.channel.stream_stream(method)
         data = iter([data])  # type: ignore[assignment]
     answers = call(data, timeout=20)
@@ -207,6 +212,8 @@ def opens(role: Role, reader: str, method: str, owner: str) -> bool:
     if role is Role.OPERATOR and reader != NODE_MEMBER:
         return False
     if role in (Role.MAKER, Role.CHECKER) and reader != NODE_MEMBER:
+        return False
+    if name in ("Store", "GetHoldings") and reader != NODE_MEMBER:
         return False
     if role not in row:
         return False

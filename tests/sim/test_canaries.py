@@ -15,6 +15,7 @@ from tests.sim import (
     canaries_governance,
     canaries_money,
     canaries_trading,
+    canaries_vault,
 )
 from tests.sim.canary import CANARIES
 from tests.sim.scenario import Day, play, with_faulty
@@ -51,6 +52,7 @@ PLANTED = (
     canaries_governance,
     canaries_money,
     canaries_trading,
+    canaries_vault,
 )
 
 
