@@ -39,13 +39,17 @@ EVIDENCE_AGE_BLOCKS: Final = 100_000
 EVIDENCE_AGE_NS: Final = 48 * 3_600 * 1_000_000_000
 """Evidence is void once it is older than both: blocks that young must stay."""
 BLOCK_OVERHEAD_BYTES: Final = 256 * 1024
-"""What a block holds beside transactions: evidence, a commit of up to 1,024 signatures, what bundles add."""
+"""What a CometBFT block holds beside signed transactions: evidence, the commit of the block before with up to
+1,024 signatures, and what bundles add.
+"""
 BLOCK_BYTES_MAX: Final = 100 * 1024 * 1024
 """CometBFT's own bound."""
 
 RATE_BYTES: Final = 200_000_000
 PACKET_BYTES: Final = 65_536
 GOSSIP_MS: Final = 5
+LATE_VOTES: Final = ("timeout_prevote", "timeout_precommit")
+"""Waited for at the end of a round without a proposal, by default a second."""
 MEMPOOL_COUNT: Final = 20_000
 MEMPOOL_CACHE: Final = 100_000
 MEMPOOL_BYTES: Final = 256 * 1024 * 1024
@@ -420,29 +424,23 @@ def _settings(config: HomeConfig) -> dict[str, dict[str, Any]]:
         },
         "statesync": _state_sync(config.state_sync),
         "blocksync": {"version": "v0"},
-        "consensus": _consensus(config),
+        "consensus": {
+            "wal_file": "data/cs.wal/wal",
+            "timeout_propose": f"{config.timeout_propose_ms}ms",
+            **dict.fromkeys(LATE_VOTES, f"{config.timeout_propose_ms // 2}ms"),
+            "timeout_commit": f"{config.timeout_commit_ms}ms",
+            "skip_timeout_commit": True,
+            "double_sign_check_height": config.double_sign_check_height,
+            "create_empty_blocks": False,
+            "create_empty_blocks_interval": f"{config.heartbeat_ms}ms",
+            "peer_gossip_sleep_duration": f"{GOSSIP_MS}ms",
+        },
         "storage": {"discard_abci_responses": True},
         "tx_index": {"indexer": "null"},
         "instrumentation": {
             "prometheus": bool(config.metrics_listen),
             "prometheus_listen_addr": config.metrics_listen,
         },
-    }
-
-
-def _consensus(config: HomeConfig) -> dict[str, Any]:
-    """Who waits how long. A round without a proposal ends with a wait for late votes, by default a second."""
-    return {
-        "wal_file": "data/cs.wal/wal",
-        "timeout_propose": f"{config.timeout_propose_ms}ms",
-        "timeout_prevote": f"{config.timeout_propose_ms // 2}ms",
-        "timeout_precommit": f"{config.timeout_propose_ms // 2}ms",
-        "timeout_commit": f"{config.timeout_commit_ms}ms",
-        "skip_timeout_commit": True,
-        "double_sign_check_height": config.double_sign_check_height,
-        "create_empty_blocks": False,
-        "create_empty_blocks_interval": f"{config.heartbeat_ms}ms",
-        "peer_gossip_sleep_duration": f"{GOSSIP_MS}ms",
     }
 
 
