@@ -39,8 +39,10 @@ that it names.
 """
 OWN_ASSET: Final = "asset"
 """What belongs to an asset's issuer: of a query, the argument ``asset``."""
+PARTIES: Final = "parties"
+"""Of an event: as OWN_MEMBER, and each of them sees it whole, however many they are."""
 AUDIENCE: Final = "audience"
-"""Of an event: as OWN_MEMBER, and what everybody reads where its audience is empty."""
+"""Of an event: as PARTIES, and what everybody reads where its audience is empty."""
 
 QUERIES: Final[Mapping[str, str]] = {
     "members.*": SHARED,
@@ -135,16 +137,16 @@ EVENTS: Final[Mapping[str, str]] = {
     "servicing.HoldersPaid": OWN_ACCOUNT,
     "servicing.*": SHARED,
     "settlement.Settled": OWN_ACCOUNT,
-    "settlement.*": OWN_MEMBER,
+    "settlement.*": PARTIES,
     "trading.Offered": AUDIENCE,
     "trading.OfferEnded": AUDIENCE,
-    "trading.OfferTaken": OWN_MEMBER,
+    "trading.OfferTaken": PARTIES,
     "cycles.CycleOpened": SHARED,
     "cycles.CycleSettled": SHARED,
     "cycles.Passed": OWN_ACCOUNT,
-    "cycles.*": OWN_MEMBER,
-    "offsets.*": OWN_MEMBER,
-    "exchange.*": OWN_MEMBER,
+    "cycles.*": PARTIES,
+    "offsets.*": PARTIES,
+    "exchange.*": PARTIES,
     "vault.*": OWN_MEMBER,
     "reconciliation.*": OWN_MEMBER,
     "main_account.*": OWN_MEMBER,
@@ -329,7 +331,9 @@ class Reading:
             return Parties(shared=True, debtor="", members=frozenset())
         members = [member_of(named) for place in places for named in _named(fact, place) if named]
         debtor = members[0] if members else ""
-        return Parties(shared=False, debtor=debtor, members=frozenset(members), equal=scope != OWN_ACCOUNT)
+        return Parties(
+            shared=False, debtor=debtor, members=frozenset(members), equal=scope in (PARTIES, AUDIENCE)
+        )
 
     def shown(self, identity: Identity, parties: Parties, signer: str) -> Shown:
         """How much of an event it sees. signer: the member whose transaction told it; empty: scheduled work.
