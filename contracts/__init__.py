@@ -8,13 +8,17 @@ from contracts.assets import Assets
 from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.offsets import Offsets
 from contracts.registration import Registration
+from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.scenarios.blacklist import Blacklist
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
+from contracts.settlement_cycles import SettlementCycles
 from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
+from contracts.vault import Vault
 from node.ledger.contract import Contract
 
 
@@ -28,11 +32,15 @@ def assemble() -> tuple[Contract, ...]:
     blacklist = Blacklist()
     encryption = Encryption(members)
     registration = Registration(members, assets)
-    servicing = Servicing(assets)
+    servicing = Servicing(assets, registration)
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
     approvals = Approvals(members)
+    vault = Vault(members, encryption)
+    cycles = SettlementCycles(assets, settlement)
+    offsets = Offsets(members, assets)
+    exchange = AssetTransfer(assets, registration, trading, settlement)
     return (
         members,
         validators,
@@ -47,4 +55,8 @@ def assemble() -> tuple[Contract, ...]:
         trading,
         anchors,
         approvals,
+        vault,
+        cycles,
+        offsets,
+        exchange,
     )

@@ -104,6 +104,10 @@ def make_genesis(
         ("trading", 0),
         ("anchors", 0),
         ("approvals", 0),
+        ("vault", 0),
+        ("cycles", 0),
+        ("offsets", 0),
+        ("exchange", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

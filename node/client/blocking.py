@@ -19,6 +19,7 @@ import uvloop
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
+from node.client.market import Market
 from node.client.outcome import Outcome
 from node.client.reads import (
     BalanceAt,
@@ -32,6 +33,7 @@ from node.client.reads import (
 )
 from node.client.signing import Signer
 from node.client.submission import BATCH_MAX, WINDOW_DEFAULT
+from node.client.vault import Vault
 from node.ledger.hashing import Suite
 from node.ledger.types import Genesis, Operation, Receipt
 
@@ -220,6 +222,18 @@ class BlockingClient:
     def custody(self, work: Callable[[Custody], Coroutine[Any, Any, T]]) -> T:
         """A call of Client.custody, for example ``lambda custody: custody.show(request_id)``."""
         return self._loop.run(work(self._client.custody))
+
+    def vault(self, work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.vault, for example ``lambda vault: vault.examine(document)``."""
+        return self._loop.run(work(self._client.vault))
+
+    def fetch_document(self, document: bytes) -> Iterator[bytes]:
+        """As Vault.fetch."""
+        return self._loop.iterate(self._client.vault.fetch(document))
+
+    def market(self, work: Callable[[Market], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.market, for example ``lambda market: market.deals("PA")``."""
+        return self._loop.run(work(self._client.market))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

@@ -29,6 +29,7 @@ from tests.sim.scenario_approvals import approve
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_trading import trade
+from tests.sim.scenario_vault import keep
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -100,6 +101,7 @@ def play() -> Day:
         trade,
         approve,
         _rest,
+        keep,
         govern,
     ):
         part(day)
