@@ -188,7 +188,11 @@ async def sequencer_start(
     engine = EmbeddedEngine(
         ledger, opened.store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
     )
-    await engine.start()
+    try:
+        await engine.start()
+    except BaseException:
+        sequencer.close()
+        raise
     return engine, None
 
 

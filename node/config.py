@@ -137,7 +137,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     @property
     def vault(self) -> Path:
         """Where the vault's files lie."""
-        return self.vault_dir or self.data_dir.with_name("vault")
+        return self.vault_dir or self.data_dir.parent / "vault"
 
     @property
     def peers_of_vault(self) -> dict[str, str]:

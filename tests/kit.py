@@ -108,6 +108,12 @@ def make_genesis(
         ("cycles", 0),
         ("offsets", 0),
         ("exchange", 0),
+        ("reconciliation", 0),
+        ("main_account", 0),
+        ("calendars", 0),
+        ("participants", 0),
+        ("queues", 0),
+        ("clearing", 0),
     ),
     time_ms: int = START_MS,
 ) -> Genesis:

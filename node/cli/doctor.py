@@ -321,7 +321,7 @@ def _alarms(status: NodeStatus) -> Iterator[Finding]:
 def _last_signed(session: Session) -> str:
     config = session.config
     signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
-    sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed)
+    sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed, exclusive=False)
     last = sequencer.last
     sequencer.close()
     with session.client() as client:

@@ -108,7 +108,7 @@ def statement_for(
     client raises.
     """
     now = client.balance(account, asset)
-    _await_index(client, now.height)
+    await_index(client, now.height)
     ends_ms = min(period.ends_ms or now.time_ms, now.time_ms)
     if period.begins_ms > ends_ms:
         raise usage("the period begins after its end, or after the last block")
@@ -157,7 +157,7 @@ def write_statement(path: Path, form: Form, statement: Statement, movements: Ite
         part.unlink(missing_ok=True)
 
 
-def _await_index(client: BlockingClient, height: int) -> None:
+def await_index(client: BlockingClient, height: int) -> None:
     """Until the index speaks of a height. Raises Failure."""
     deadline = time.monotonic() + INDEX_SECONDS
     while True:

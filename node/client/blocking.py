@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 import uvloop
 
+from node.client.clearing import ClearingReads, Instruction
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
@@ -219,6 +220,12 @@ class BlockingClient:
         """As Client.positions."""
         return self._loop.run(self._client.positions(member))
 
+    def books(
+        self, account: str, asset: str, servicer: str, begins_ms: int, ends_ms: int
+    ) -> tuple[int, bytes, str, int]:
+        """As Client.books."""
+        return self._loop.run(self._client.books(account, asset, servicer, begins_ms, ends_ms))
+
     def custody(self, work: Callable[[Custody], Coroutine[Any, Any, T]]) -> T:
         """A call of Client.custody, for example ``lambda custody: custody.show(request_id)``."""
         return self._loop.run(work(self._client.custody))
@@ -234,6 +241,14 @@ class BlockingClient:
     def market(self, work: Callable[[Market], Coroutine[Any, Any, T]]) -> T:
         """A call of Client.market, for example ``lambda market: market.deals("PA")``."""
         return self._loop.run(work(self._client.market))
+
+    def clearing(self, work: Callable[[ClearingReads], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.clearing, for example ``lambda clearing: clearing.queue("PA", "CZK")``."""
+        return self._loop.run(work(self._client.clearing))
+
+    def instructions(self, member: str, asset: str) -> Iterator[Instruction]:
+        """As Client.clearing.instructions."""
+        return self._loop.iterate(self._client.clearing.instructions(member, asset))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

@@ -76,8 +76,22 @@ def _issuer(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_issuer(identity, request.asset)
 
 
+def _whole(reading: Reading, identity: Identity, _: Any) -> None:
+    reading.check_all(identity)
+
+
 def _hold(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_hold(identity, request.account, request.hold)
+
+
+def _case(reading: Reading, identity: Identity, request: Any) -> None:
+    named = {"member": request.member, "subject": request.subject.hex()}
+    reading.check_query(identity, "reconciliation", "get_case", named)
+
+
+def _serviced(reading: Reading, identity: Identity, request: Any) -> None:
+    named = {"account": request.account, "servicer": request.servicer}
+    reading.check_query(identity, "main_account", "list_days", named)
 
 
 def _of(reading: Reading, identity: Identity, request: Any) -> None:
@@ -136,6 +150,9 @@ _SHARED: Final = "what is shared"
 _OWN_VAULT: Final = "the vault of its own member's node"
 _OFFERS: Final = "offers by it, to it or to all"
 _DEALS: Final = "deals to which it is a party"
+_CASES: Final = "its own cases, and those in which it is the counterparty"
+_SERVICED: Final = "its own accounts, and those that it services"
+_OWN_QUEUE: Final = "its own queue"
 
 ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.transaction.v1.TransactionService/Submit": _SUBMIT,
@@ -179,6 +196,25 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.fund.v1.FundService/ListHolds": Access(READERS, _OWN_ACCOUNTS, ask=_account),
     "/vostro.fund.v1.FundService/ListMovements": Access(READERS, _OWN_ACCOUNTS, ask=_account),
     "/vostro.fund.v1.FundService/ListPositions": Access(READERS, _OWN_ACCOUNTS, ask=_member),
+    "/vostro.reconciliation.v1.ReconciliationService/GetCase": Access(READERS, _CASES, ask=_case),
+    "/vostro.reconciliation.v1.ReconciliationService/ListCases": Access(READERS, _CASES, ask=_member),
+    "/vostro.reconciliation.v1.ReconciliationService/ListCasesAgainst": Access(READERS, _CASES, ask=_member),
+    "/vostro.reconciliation.v1.ReconciliationService/ListNotes": Access(READERS, _CASES, ask=_case),
+    "/vostro.reconciliation.v1.ReconciliationService/ListAttestedDays": Access(
+        READERS, _SERVICED, ask=_serviced
+    ),
+    "/vostro.reconciliation.v1.ReconciliationService/PrepareAttestation": Access(
+        READERS, _SERVICED, ask=_serviced
+    ),
+    "/vostro.clearing.v1.ClearingService/GetCalendar": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetQueue": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetInstruction": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/ListInstructions": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetCycle": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetLine": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetClaims": Access(
+        READERS, "all queues, only who reads everything", ask=_whole
+    ),
     "/vostro.ledger.v1.LedgerService/GetStatus": Access(ANY_ROLE, _CHAIN),
     "/vostro.ledger.v1.LedgerService/GetGenesis": Access(ANY_ROLE, _CHAIN),
     "/vostro.ledger.v1.LedgerService/GetBlock": Access(

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from contracts.deals import OptionalMember
 from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.keys.certificates import Role
@@ -38,8 +39,10 @@ that it names.
 """
 OWN_ASSET: Final = "asset"
 """What belongs to an asset's issuer: of a query, the argument ``asset``."""
+PARTIES: Final = "parties"
+"""Of an event: as OWN_MEMBER, and each of them sees it whole, however many they are."""
 AUDIENCE: Final = "audience"
-"""Of an event: as OWN_MEMBER, and what everybody reads where its audience is empty."""
+"""Of an event: as PARTIES, and what everybody reads where its audience is empty."""
 
 QUERIES: Final[Mapping[str, str]] = {
     "members.*": SHARED,
@@ -74,6 +77,18 @@ QUERIES: Final[Mapping[str, str]] = {
     "vault.get_document": SHARED,
     "vault.list_holds": SHARED,
     "vault.*": OWN_MEMBER,
+    "reconciliation.*": OWN_MEMBER,
+    "main_account.*": OWN_ACCOUNT,
+    "calendars.*": SHARED,
+    "participants.get_scheme": SHARED,
+    "participants.get_roster": SHARED,
+    "participants.*": OWN_MEMBER,
+    "clearing.get_cycle": SHARED,
+    "clearing.get_tails": SHARED,
+    "clearing.get_proposal": SHARED,
+    "clearing.get_totals": SHARED,
+    "clearing.get_line": OWN_MEMBER,
+    "clearing.get_instruction": OWN_MEMBER,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -95,6 +110,14 @@ TABLES: Final[Mapping[str, str]] = {
     "cycles.cycle": SHARED,
     "vault.document": SHARED,
     "vault.legal_hold": SHARED,
+    "reconciliation.case": OWN_ACCOUNT,
+    "reconciliation.note": OWN_ACCOUNT,
+    "main_account.day": OWN_ACCOUNT,
+    "calendars.*": SHARED,
+    "participants.scheme": SHARED,
+    "participants.roster": SHARED,
+    "clearing.cycle": SHARED,
+    "clearing.totals": SHARED,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
 
@@ -114,17 +137,26 @@ EVENTS: Final[Mapping[str, str]] = {
     "servicing.HoldersPaid": OWN_ACCOUNT,
     "servicing.*": SHARED,
     "settlement.Settled": OWN_ACCOUNT,
-    "settlement.*": OWN_MEMBER,
+    "settlement.*": PARTIES,
     "trading.Offered": AUDIENCE,
     "trading.OfferEnded": AUDIENCE,
-    "trading.OfferTaken": OWN_MEMBER,
+    "trading.OfferTaken": PARTIES,
     "cycles.CycleOpened": SHARED,
     "cycles.CycleSettled": SHARED,
     "cycles.Passed": OWN_ACCOUNT,
-    "cycles.*": OWN_MEMBER,
-    "offsets.*": OWN_MEMBER,
-    "exchange.*": OWN_MEMBER,
+    "cycles.*": PARTIES,
+    "offsets.*": PARTIES,
+    "exchange.*": PARTIES,
     "vault.*": OWN_MEMBER,
+    "reconciliation.*": OWN_MEMBER,
+    "main_account.*": OWN_MEMBER,
+    "calendars.*": SHARED,
+    "participants.ClearingSet": SHARED,
+    "participants.Joined": SHARED,
+    "participants.*": OWN_ACCOUNT,
+    "queues.*": OWN_ACCOUNT,
+    "clearing.NetPassed": OWN_ACCOUNT,
+    "clearing.*": SHARED,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of
 OWN_MEMBER to the members that they name.
@@ -133,6 +165,8 @@ OWN_MEMBER to the members that they name.
 _ALL: Final = frozenset({Role.REGULATOR, Role.AUDITOR})
 _OWN: Final = frozenset({Role.READER, Role.AUDITOR, Role.REGULATOR, Role.MAKER, Role.CHECKER})
 _LEDGER_REGULATOR: Final = "regulator"
+_ACCOUNTS: Final = frozenset({AccountId})
+_MEMBERS: Final = frozenset({MemberId, OptionalMember})
 
 
 class Parties(NamedTuple):
@@ -170,7 +204,7 @@ class Reading:
             (contract, fact.__name__): tuple(_places(fact, wanted))
             for contract, fact in facts
             for wanted in [
-                AccountId if declared(EVENTS, contract, fact.__name__) == OWN_ACCOUNT else MemberId
+                _ACCOUNTS if declared(EVENTS, contract, fact.__name__) == OWN_ACCOUNT else _MEMBERS
             ]
         }
         self._decoders = {(contract, fact.__name__): codec.trusted_decoder(fact) for contract, fact in facts}
@@ -227,9 +261,14 @@ class Reading:
         try:
             self.check_member(identity, member_of(named) if scope == OWN_ACCOUNT else named)
         except Degraded:
-            if (contract, query) != ("transfers", "get_hold"):
+            if contract == "main_account":
+                self.check_member(identity, str(arguments.get("servicer", "")))
+            elif contract == "reconciliation" and "subject" in arguments:
+                self._check_counterparty(identity, named, str(arguments["subject"]))
+            elif (contract, query) == ("transfers", "get_hold"):
+                self._check_creditor(identity, named, str(arguments.get("hold", "")))
+            else:
                 raise
-            self._check_creditor(identity, named, str(arguments.get("hold", "")))
 
     def check_hold(self, identity: Identity, account: str, hold: bytes) -> None:
         """Raises Degraded NOT_PERMITTED unless the hold is in its account, or is to be paid to one."""
@@ -269,6 +308,14 @@ class Reading:
             raise not_permitted("what belongs to another member") from error
         self.check_account(identity, found.destination)
 
+    def _check_counterparty(self, identity: Identity, member: str, subject: str) -> None:
+        try:
+            key = codec.encode((member, bytes.fromhex(subject)))
+            found = self._ledger.query("reconciliation", "get_case", key)
+        except (Rejected, ValueError) as error:
+            raise not_permitted("what belongs to another member") from error
+        self.check_member(identity, found.counterparty)
+
     # --- events and transactions ----------------------------------------------------------------------------
 
     def parties(self, event: Event) -> Parties:
@@ -282,9 +329,11 @@ class Reading:
         fact: Any = self._decoders[event.contract, event.event](event.fields)
         if scope == AUDIENCE and not fact.audience:
             return Parties(shared=True, debtor="", members=frozenset())
-        members = [member_of(named) for place in places for named in _named(fact, place)]
+        members = [member_of(named) for place in places for named in _named(fact, place) if named]
         debtor = members[0] if members else ""
-        return Parties(shared=False, debtor=debtor, members=frozenset(members), equal=scope != OWN_ACCOUNT)
+        return Parties(
+            shared=False, debtor=debtor, members=frozenset(members), equal=scope in (PARTIES, AUDIENCE)
+        )
 
     def shown(self, identity: Identity, parties: Parties, signer: str) -> Shown:
         """How much of an event it sees. signer: the member whose transaction told it; empty: scheduled work.
@@ -330,20 +379,22 @@ def declared(table: Mapping[str, str], contract: str, name: str) -> str | None:
     return table.get(f"{contract}.{name}") or table.get(f"{contract}.*")
 
 
-def _places(record: Any, wanted: Any) -> Iterator[tuple[str, ...]]:
-    """Where accounts, or members, stand in a fact: paths of field names. wanted: AccountId or MemberId."""
+def _places(record: Any, wanted: frozenset[Any]) -> Iterator[tuple[str, ...]]:
+    """Where accounts, or members, stand in a fact: paths of field names. wanted: their types."""
     for field in msgspec.structs.fields(record):
-        if field.type == wanted:
+        if field.type in wanted:
             yield (field.name,)
         for inner in msgspec.inspect.multi_type_info([field.type]):
             yield from _inner_places(field.name, field.type, inner, wanted)
 
 
-def _inner_places(name: str, annotation: Any, info: Any, wanted: Any) -> Iterator[tuple[str, ...]]:
+def _inner_places(name: str, annotation: Any, info: Any, wanted: frozenset[Any]) -> Iterator[tuple[str, ...]]:
     item = getattr(info, "item_type", None)
     if isinstance(item, msgspec.inspect.StructType):
         yield from ((name, *rest) for rest in _places(item.cls, wanted))
-    elif item is not None and wanted in getattr(getattr(annotation, "__origin__", None), "__args__", ()):
+    elif item is not None and not wanted.isdisjoint(
+        getattr(getattr(annotation, "__origin__", None), "__args__", ())
+    ):
         yield (name,)
 
 

@@ -17,16 +17,21 @@ from node.engine.vault import Keeper
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
 from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from node.pb.vostro.clearing.v1.clearing_pb2_grpc import add_ClearingServiceServicer_to_server
 from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceServicer_to_server
 from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
 from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceServicer_to_server
 from node.pb.vostro.fund.v1.fund_pb2_grpc import add_FundServiceServicer_to_server
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceServicer_to_server
+from node.pb.vostro.reconciliation.v1.reconciliation_pb2_grpc import (
+    add_ReconciliationServiceServicer_to_server,
+)
 from node.pb.vostro.trading.v1.trading_pb2_grpc import add_TradingServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from node.pb.vostro.vault.v1.vault_pb2_grpc import add_VaultServiceServicer_to_server
 from node.services.account_service import AccountService
+from node.services.clearing_service import ClearingService
 from node.services.consensus_service import AskConsensus, ConsensusService, ListHandovers
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
@@ -42,6 +47,7 @@ from node.services.product_service import ProductService
 from node.services.published import Published
 from node.services.quotas import Quotas
 from node.services.reading import Reading
+from node.services.reconciliation_service import ReconciliationService
 from node.services.tls import CertificateFiles
 from node.services.trading_service import TradingService
 from node.services.transaction_service import TransactionService
@@ -119,6 +125,19 @@ RPCS: Final = {
     "/vostro.fund.v1.FundService/ListHolds": _READS,
     "/vostro.fund.v1.FundService/ListMovements": _READS,
     "/vostro.fund.v1.FundService/ListPositions": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/GetCase": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListCases": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListCasesAgainst": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListNotes": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/ListAttestedDays": _READS,
+    "/vostro.reconciliation.v1.ReconciliationService/PrepareAttestation": _READS,
+    "/vostro.clearing.v1.ClearingService/GetCalendar": _READS,
+    "/vostro.clearing.v1.ClearingService/GetQueue": _READS,
+    "/vostro.clearing.v1.ClearingService/GetInstruction": _READS,
+    "/vostro.clearing.v1.ClearingService/ListInstructions": _READS,
+    "/vostro.clearing.v1.ClearingService/GetCycle": _READS,
+    "/vostro.clearing.v1.ClearingService/GetLine": _READS,
+    "/vostro.clearing.v1.ClearingService/GetClaims": _READS,
     "/vostro.ledger.v1.LedgerService/GetStatus": _READS,
     "/vostro.ledger.v1.LedgerService/GetGenesis": _READS,
     "/vostro.ledger.v1.LedgerService/GetBlock": _READS,
@@ -262,6 +281,9 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
     add_TradingServiceServicer_to_server(TradingService(ledger, published), registrar)
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
+    reconciliation = ReconciliationService(published, history, ledger.suite)
+    add_ReconciliationServiceServicer_to_server(reconciliation, registrar)
+    add_ClearingServiceServicer_to_server(ClearingService(published), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
     add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)

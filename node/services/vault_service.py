@@ -42,10 +42,12 @@ class VaultService(vault_pb2_grpc.VaultServiceServicer):
         """Take sealed bytes in, of the node's own member. Raises Degraded NOT_PERMITTED, and what the keeper
         raises.
         """
+        first = await anext(requests, pb.StoreRequest())
         keeper = self._keeper
         _check_own(CALLER.get(), keeper.member)
 
         async def portions() -> AsyncIterator[bytes]:
+            yield first.chunk
             async for request in requests:
                 yield request.chunk
 

@@ -24,6 +24,7 @@ from node.pb.vostro.contract.v1 import contract_pb2
 from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.product.v1 import product_pb2
+from node.pb.vostro.reconciliation.v1 import reconciliation_pb2
 from node.pb.vostro.trading.v1 import trading_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
 from node.pb.vostro.vault.v1 import vault_pb2
@@ -111,7 +112,15 @@ def requests(guarded: Guarded, member: str) -> dict[str, Any]:
     )
     prepare = contract_pb2.PrepareTransactionRequest(member=member, operations=[operation])
     hold = fund_pb2.GetHoldRequest(account=account, hold=bytes([7]) * 32)
+    case: dict[str, Any] = {"member": member, "subject": bytes([7]) * 32}
+    period: dict[str, Any] = {"account": account, "asset": "CZK", "servicer": "CNB"}
     known: dict[str, Any] = {
+        "GetCase": reconciliation_pb2.GetCaseRequest(**case),
+        "ListCases": reconciliation_pb2.ListCasesRequest(member=member),
+        "ListCasesAgainst": reconciliation_pb2.ListCasesAgainstRequest(member=member),
+        "ListNotes": reconciliation_pb2.ListNotesRequest(**case),
+        "ListAttestedDays": reconciliation_pb2.ListAttestedDaysRequest(**period),
+        "PrepareAttestation": reconciliation_pb2.PrepareAttestationRequest(**period, begins_ms=1, ends_ms=2),
         "Submit": pb.SubmitRequest(signed_transaction=raw),
         "SubmitBatch": pb.SubmitBatchRequest(signed_transactions=[raw]),
         "SubmitStream": pb.SubmitStreamRequest(signed_transactions=[raw]),
@@ -167,6 +176,8 @@ OF_A_MEMBER: Final = (
     "ListBalances", "GetHold", "ListHolds", "ListMovements", "ListPositions", "GetProof", "GetReceiptFile",
     "Query", "GetClaim", "GetAccrued", "ListClaims", "GetOffer", "ListOffers", "ListOpenOffers", "GetDeal",
     "ListDeals", "GetLinkedSet", "GetCycle", "PrepareStep",
+    "Query", "GetCase", "ListCases", "ListCasesAgainst", "ListNotes", "ListAttestedDays",
+    "PrepareAttestation",
 )  # fmt: skip
 
 

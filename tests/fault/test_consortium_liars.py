@@ -36,7 +36,7 @@ from tests.consortium_load import DESTINATION, SOURCE, check_banks
 from tests.fault.faulty_kit import Faulty, faulty
 from tests.processes import vostro
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
 ODD: Final = Path(__file__).with_name("odd_child.py")
 UNLUCKY: Final = 13

@@ -28,6 +28,7 @@ from tests.kit import (
 from tests.sim.scenario_approvals import approve
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
+from tests.sim.scenario_reconciliation import reconcile
 from tests.sim.scenario_trading import trade
 from tests.sim.scenario_vault import keep
 
@@ -100,6 +101,7 @@ def play() -> Day:
         _work,
         trade,
         approve,
+        reconcile,
         _rest,
         keep,
         govern,

@@ -14,6 +14,7 @@ from tests.sim import (
     canaries_encryption,
     canaries_governance,
     canaries_money,
+    canaries_reconciliation,
     canaries_trading,
     canaries_vault,
 )
@@ -51,6 +52,7 @@ PLANTED = (
     canaries_encryption,
     canaries_governance,
     canaries_money,
+    canaries_reconciliation,
     canaries_trading,
     canaries_vault,
 )

@@ -92,7 +92,7 @@ def test_every_query_table_and_fact_is_declared_or_nobodys() -> None:
     nobodys = [each for each in tables if declared(TABLES, *each) is None]
     assert {contract for contract, _ in nobodys} <= {
         "assets", "transfers", "servicing", "settlement", "approvals", "trading", "cycles", "exchange",
-        "offsets", "vault",
+        "offsets", "vault", "reconciliation", "participants", "queues", "clearing",
     }  # fmt: skip
     assert declared(QUERIES, "planted", "list_orders") is None
     print(f"reading rules: {len(queries)} queries, {len(tables)} tables, {len(facts)} facts declared")
