@@ -186,6 +186,8 @@ def _decide_with_an_expired_certificate(network: LocalNetwork) -> None:
     processes.stop(network, [bank])
     process.wait(SECONDS)
     print("a validator whose certificate has ended: 1 tried, 1 voted")
+    told(vostro("-o", "json", "network", "down", network.folder, "bank-d"))
+    process.wait(SECONDS)
 
 
 def foreground(folder: Path, log: Path) -> "subprocess.Popen[bytes]":
