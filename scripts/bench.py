@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import uvloop
 
+import bench_clearing
 import bench_consortium
 import bench_doors
 import bench_hsm
@@ -412,6 +413,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "idle-streams": lambda bench: bench_doors.idle_streams(bench, HOME, SMALL),
     **bench_consortium.CASES,
     **bench_trading.CASES,
+    **bench_clearing.CASES,
     "hsm": hsm,
 }
 

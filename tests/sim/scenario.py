@@ -25,6 +25,7 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_clearing import clear
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_trading import trade
@@ -97,6 +98,7 @@ def play() -> Day:
         encrypt,
         _work,
         trade,
+        clear,
         _rest,
         govern,
     ):

@@ -7,7 +7,14 @@ import pytest
 
 from node.ledger.errors import InvariantViolated, Rejected
 from tests.checker import Violated, check_ledger
-from tests.sim import canaries, canaries_encryption, canaries_governance, canaries_money, canaries_trading
+from tests.sim import (
+    canaries,
+    canaries_clearing,
+    canaries_encryption,
+    canaries_governance,
+    canaries_money,
+    canaries_trading,
+)
 from tests.sim.canary import CANARIES
 from tests.sim.scenario import Day, play, with_faulty
 
@@ -35,7 +42,14 @@ def checker_says(day: Day | None) -> str:
     return ""
 
 
-PLANTED = (canaries, canaries_encryption, canaries_governance, canaries_money, canaries_trading)
+PLANTED = (
+    canaries,
+    canaries_clearing,
+    canaries_encryption,
+    canaries_governance,
+    canaries_money,
+    canaries_trading,
+)
 
 
 def test_without_a_bug_nobody_says_anything() -> None:

@@ -54,7 +54,17 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
 def described() -> dict[str, Any]:
     """Every RPC that the generated code of proto/ describes."""
     found = {}
-    for area in ("transaction", "account", "product", "fund", "ledger", "contract", "consensus", "custody"):
+    for area in (
+        "transaction",
+        "account",
+        "product",
+        "fund",
+        "ledger",
+        "contract",
+        "consensus",
+        "custody",
+        "clearing",
+    ):
         module = importlib.import_module(f"node.pb.vostro.{area}.v1.{area}_pb2")
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
