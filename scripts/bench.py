@@ -28,6 +28,7 @@ import bench_clearing
 import bench_consortium
 import bench_doors
 import bench_hsm
+import bench_statements
 import bench_trading
 from bench_load import (
     BANK,
@@ -413,6 +414,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     "idle-streams": lambda bench: bench_doors.idle_streams(bench, HOME, SMALL),
     **bench_consortium.CASES,
     **bench_trading.CASES,
+    **bench_statements.CASES,
     **bench_clearing.CASES,
     "hsm": hsm,
 }

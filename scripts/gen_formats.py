@@ -162,6 +162,9 @@ def _method(contract: str, method: Method) -> str:
     if method.amount >= 0:
         told += f" Policy weighs `{names[method.amount]}`"
         told += f" of `{names[method.asset]}`." if method.asset >= 0 else "."
+    if method.weight:
+        legs = _told(method.weight)
+        told += f" Policy weighs {legs[0].lower()}{legs[1:]}"
     told += f" Work: {method.work} a byte" + (f", {method.flat} a call" if method.flat else "") + ".\n\n"
     return told + _table(("argument", "type"), [(n, described(a)) for n, a in method.arguments.items()])
 

@@ -18,6 +18,7 @@ def main() -> int:
     options = parser.parse_args()
     command = [
         *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--quiet"),
+        *("--extra", "oracles"),
         *("--universal", "--python-version", "3.11", "--generate-hashes"),
         *("--no-header", "--no-annotate", "--no-emit-index-url", "--output-file", environment.LOCK),
         *(["--upgrade"] if options.upgrade else []),

@@ -77,7 +77,7 @@ def test_imports_point_the_way_the_architecture_says() -> None:
 )
 def test_a_planted_import_is_caught(name: str, source: str, tmp_path: Path) -> None:
     skeleton = ["ledger", "storage", "engine", "engine/cometbft", "services", "cli", "pb", "pb/vostro"]
-    skeleton += ["client", "keys", "receipts", "adapters", "network"]
+    skeleton += ["client", "keys", "receipts", "adapters", "network", "reconciliation"]
     for folder in ("node", "contracts", "contracts/scenarios", *(f"node/{each}" for each in skeleton)):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "__init__.py").touch()

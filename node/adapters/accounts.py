@@ -37,10 +37,14 @@ class Accounts:
 
     def account_of(self, party: Party, kind: Kind) -> str:
         """The ledger's account of a party, or empty where no line and no form gives one."""
-        found = self.accounts.get(party.account) or (party.account if _OWN.fullmatch(party.account) else "")
+        found = self.own_of(party.account)
         if found or kind is Kind.CUSTOMER:
             return found
         return self.banks.get(party.bic) or self.banks.get(party.bic[:8]) or ""
+
+    def own_of(self, number: str) -> str:
+        """The ledger's account behind a number as a statement writes it, or empty."""
+        return self.accounts.get(number) or (number if _OWN.fullmatch(number) else "")
 
     def asset_of(self, currency: str) -> str:
         """The asset that a currency is on the ledger."""

@@ -93,8 +93,12 @@ class Plan:
         return f"{self.form}|{hashlib.sha256(chr(0).join(parts or [self.digest]).encode()).hexdigest()[:32]}"
 
 
-def check_file(source: Source, *, bytes_max: int = IMPORT_BYTES_MAX) -> Plan:
-    """Read a whole file and check all of it. Raises FileRefused, OSError."""
+def check_file(
+    source: Source, *, bytes_max: int = IMPORT_BYTES_MAX, keep: Callable[[Record], None] | None = None
+) -> Plan:
+    """Read a whole file and check all of it. keep: is handed every record, for who does nothing with them
+    unless this returns: it saves the second reading. Raises FileRefused, OSError.
+    """
     problems = Problems(source.path.name)
     with source.path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -109,6 +113,8 @@ def check_file(source: Source, *, bytes_max: int = IMPORT_BYTES_MAX) -> Plan:
         counts: dict[str, int] = {}
         currencies: dict[str, None] = {}
         for record in _records(file, source, form, version, problems):
+            if keep is not None:
+                keep(record)
             kind = type(record).__name__
             counts[kind] = counts.get(kind, 0) + 1
             if isinstance(record, Message):

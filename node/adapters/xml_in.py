@@ -120,8 +120,10 @@ class Element:
     def parts(self, *names: str) -> "list[Fields]":
         """The elements reached by this path of local names, each as fields of its own."""
         space = _namespace(self._element.tag)
-        path = "/".join(f"{{{space}}}{name}" for name in names)
-        return [Fields(element, ()) for element in self._element.iterfind(path)]
+        found = [self._element]
+        for name in names:
+            found = [child for element in found for child in element.iterchildren(f"{{{space}}}{name}")]
+        return [Fields(element, ()) for element in found]
 
     def holder(self, *, apart: Collection[str]) -> "Fields":
         """What its parent says so far, less what lies below children named ``apart``."""
@@ -142,14 +144,14 @@ class Fields:
 
     def __init__(self, element: Any, apart: Collection[str]) -> None:
         self.line: int = element.sourceline or 0
-        self._rows: list[tuple[str, str, int] | None] = []
+        self._rows: list[tuple[str, str, Any] | None] = []
         self._places: dict[str, list[int]] = {}
         self._add(element, "", _namespace(element.tag), apart, 0)
 
     def _add(self, element: Any, above: str, space: str, apart: Collection[str], depth: int) -> None:
         if depth > DEPTH_MAX:
             raise Bad(Reason.NOT_WELL_FORMED, f"more than {DEPTH_MAX} levels", element.sourceline or 0)
-        prefix = f"{{{space}}}"
+        prefix, rows, places = f"{{{space}}}", self._rows, self._places
         for child in element:
             tag = child.tag
             if not isinstance(tag, str):
@@ -161,11 +163,11 @@ class Fields:
             if len(child):
                 self._add(child, path, space, apart, depth + 1)
             else:
-                self._places.setdefault(path, []).append(len(self._rows))
-                self._rows.append((path, (child.text or "").strip(), child.sourceline or 0))
+                places.setdefault(path, []).append(len(rows))
+                rows.append((path, (child.text or "").strip(), child))
             for key, value in child.items():
-                self._places.setdefault(f"{path}/@{key}", []).append(len(self._rows))
-                self._rows.append((f"{path}/@{key}", value, child.sourceline or 0))
+                places.setdefault(f"{path}/@{key}", []).append(len(rows))
+                rows.append((f"{path}/@{key}", value, child))
 
     def take(self, *paths: str) -> str:
         """The first text that is left at the first of these paths that has one; empty where none has."""
@@ -201,8 +203,11 @@ class Fields:
         for path in paths:
             places = self._places.get(path)
             if places:
-                _, text, line = self._taken(path, places)
-                return parse_money(text, self.take(f"{path}/@Ccy"), line=line)
+                _, text, at = self._taken(path, places)
+                try:
+                    return parse_money(text, self.take(f"{path}/@Ccy"))
+                except Bad as bad:
+                    raise Bad(bad.reason, bad.detail, at.sourceline or 0) from bad
         return None
 
     def require_money(self, *paths: str) -> Money:
@@ -217,8 +222,8 @@ class Fields:
         for path in paths:
             places = self._places.get(path)
             if places:
-                _, text, line = self._taken(path, places)
-                return parse_day(text, line)
+                _, text, at = self._taken(path, places)
+                return parse_day(text, at.sourceline or 0)
         return None
 
     def iban(self, path: str) -> str:
@@ -250,14 +255,14 @@ class Fields:
         for path in paths:
             places = self._places.get(path)
             if places:
-                _, text, line = self._taken(path, places)
+                _, text, at = self._taken(path, places)
                 try:
                     return str(check(text))
                 except Bad as bad:
-                    raise Bad(bad.reason, bad.detail, line) from bad
+                    raise Bad(bad.reason, bad.detail, at.sourceline or 0) from bad
         return ""
 
-    def _taken(self, path: str, places: list[int]) -> tuple[str, str, int]:
+    def _taken(self, path: str, places: list[int]) -> tuple[str, str, Any]:
         place = places.pop(0)
         if not places:
             del self._places[path]

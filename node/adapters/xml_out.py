@@ -1,6 +1,7 @@
 """XML out: escaped text, one element after the other, in constant memory. Empty texts write no element."""
 
 import re
+from functools import cache
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
@@ -22,6 +23,13 @@ def escaped(text: str) -> str:
     if _MARKUP.search(text):
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text
+
+
+@cache
+def _around(path: str) -> tuple[str, str]:
+    """What stands before and behind a text at a path; writers know only so many paths."""
+    names = path.split("/")
+    return "".join([f"<{name}>" for name in names]), "".join([f"</{name}>" for name in reversed(names)])
 
 
 class XmlOut:
@@ -67,12 +75,8 @@ class XmlOut:
             return
         if longest and len(text) > longest:
             raise Bad(Reason.BAD_VALUE, f"{path}: {text[:40]!r} is longer than {longest}")
-        *above, name = path.split("/")
-        before, after = (
-            "".join([f"<{one}>" for one in above]),
-            "".join([f"</{one}>" for one in reversed(above)]),
-        )
-        self._put(f"{' ' * len(self._open)}{before}<{name}>{escaped(text)}</{name}>{after}\n")
+        before, after = _around(path)
+        self._put(f"{' ' * len(self._open)}{before}{escaped(text)}{after}\n")
 
     def money(self, name: str, money: Money) -> None:
         """An amount with its currency, without its sign."""

@@ -21,6 +21,7 @@ from node.client.connection import Tls, answer_of, ask, open_channel
 from node.client.custody import Custody
 from node.client.describe import arguments_json, read_result, require_query
 from node.client.errors import ClientError, Declined, Unknown, Unreachable, WrongChain
+from node.client.market import Market
 from node.client.outcome import Outcome, decode_receipt
 from node.client.reads import (
     BalanceAt,
@@ -40,6 +41,7 @@ from node.client.reads import (
 from node.client.retry import Backoff
 from node.client.signing import Signer, sign, transaction, transaction_id
 from node.client.submission import BATCH_MAX, WINDOW_DEFAULT, Submitter, raise_for
+from node.client.vault import Vault
 from node.engine.errors import NodeError
 from node.ledger.genesis import chain_id as chain_id_of
 from node.ledger.genesis import decode_genesis, suite_of
@@ -50,6 +52,8 @@ from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.fund.v1.fund_pb2_grpc import FundServiceStub
 from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
+from node.pb.vostro.reconciliation.v1 import reconciliation_pb2
+from node.pb.vostro.reconciliation.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from node.pb.vostro.transaction.v1 import transaction_pb2
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import TransactionServiceStub
 
@@ -82,8 +86,13 @@ class Client:
         self._ledger = LedgerServiceStub(channel)
         self._contracts = ContractServiceStub(channel)
         self._funds = FundServiceStub(channel)
+        self._reconciliation = ReconciliationServiceStub(channel)
         self.custody = Custody(channel, target, seconds)
         """What a bank's people ask their own node to sign."""
+        self.vault = Vault(channel, target, seconds)
+        """Sealed documents that the node keeps, or fetches."""
+        self.market = Market(channel, target, seconds)
+        """Offers, deals and cycles; what assets promise and owe."""
         self.clearing = ClearingReads(channel, target, seconds)
         """Queues and netting cycles."""
 
@@ -293,6 +302,19 @@ class Client:
             token = page.next_page_token
             if not token:
                 return sums
+
+    async def books(
+        self, account: str, asset: str, servicer: str, begins_ms: int, ends_ms: int
+    ) -> tuple[int, bytes, str, int]:
+        """What the ledger's books say of an account from ``begins_ms`` until before ``ends_ms``: how many
+        movements, the digest over them, and side and amount of the balance at the end.
+        """
+        request = reconciliation_pb2.PrepareAttestationRequest(
+            account=account, asset=asset, servicer=servicer, begins_ms=begins_ms, ends_ms=ends_ms
+        )
+        call = self._reconciliation.PrepareAttestation
+        told = (await ask(call, request, target=self.target, seconds=self.seconds)).books
+        return told.count, told.digest, told.side, told.closing
 
     # --- the chain ----------------------------------------------------------------------------------------
     # ------------------------------

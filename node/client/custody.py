@@ -41,8 +41,17 @@ class CustodyRuling:
 
 
 @dataclass(frozen=True, slots=True)
+class CustodyApproval:
+    """Who approved, when, and with which certificate: its SHA-256, in hex."""
+
+    by: str
+    time_ms: int
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
 class CustodyRequest:
-    """A request as it stands. operations: (``contract.method``, arguments as JSON). approvals: (by, ms)."""
+    """A request as it stands. operations: (``contract.method``, arguments as JSON)."""
 
     id: bytes
     member: str
@@ -53,7 +62,7 @@ class CustodyRequest:
     status: str
     created_ms: int
     expires_ms: int
-    approvals: tuple[tuple[str, int], ...]
+    approvals: tuple[CustodyApproval, ...]
     closed_by: str
     reason: str
     tx_id: bytes
@@ -153,7 +162,7 @@ def _request(message: pb.Request, ruling: pb.Ruling | None = None) -> CustodyReq
         pb.Status.Name(message.status).removeprefix("STATUS_").lower(),
         message.created_ms,
         message.expires_ms,
-        tuple((each.by, each.time_ms) for each in message.approvals),
+        tuple(CustodyApproval(each.by, each.time_ms, each.certificate) for each in message.approvals),
         message.closed_by,
         message.reason,
         message.tx_id,

@@ -148,7 +148,7 @@ class Desk:
                 "request",
                 now,
                 made,
-                by=person.name,
+                **_by(person),
                 content_hash=made.content_hash.hex(),
                 operations=[_told(facts) for facts in made.facts],
             )
@@ -170,7 +170,7 @@ class Desk:
                 "approval",
                 now,
                 made,
-                by=person.name,
+                **_by(person),
                 roles=sorted(person.roles),
                 content_hash=content_hash.hex(),
             )
@@ -185,7 +185,8 @@ class Desk:
                 made = custody.rejected(request, person, content_hash, reason, now)
             except Rejected as refused:
                 await self._refuse(refused, person, "rejection", request_id, now)
-            return await self._record("rejection", now, made, by=person.name, content_hash=content_hash.hex())
+            told = {**_by(person), "content_hash": content_hash.hex()}
+            return await self._record("rejection", now, made, **told)
 
     @_whole
     async def cancel(self, caller: Caller, request_id: bytes) -> Request:
@@ -198,7 +199,7 @@ class Desk:
                 made = custody.cancelled(request, person, now)
             except Rejected as refused:
                 await self._refuse(refused, person, "cancellation", request_id, now)
-            return await self._record("cancellation", now, made, by=person.name)
+            return await self._record("cancellation", now, made, **_by(person))
 
     def get(self, caller: Caller, request_id: bytes) -> Request:
         """A request of the caller's own member. Raises Rejected NOT_IDENTIFIED, NOT_OWN_MEMBER,
@@ -447,7 +448,7 @@ class Desk:
         self, refused: Rejected, person: Person, what: str, request_id: bytes, now: int
     ) -> None:
         """Put a refusal on record. Raises it."""
-        fields = {"by": person.name, "what": what, "about": request_id.hex(), "code": refused.error.name}
+        fields = {**_by(person), "what": what, "about": request_id.hex(), "code": refused.error.name}
         await self._on_disk(partial(self.books.note, "refusal", now, **fields))
         raise refused
 
@@ -458,6 +459,11 @@ class Desk:
         except (OSError, KeystoreError, BooksShut) as error:
             log.error("custody has stopped", reason=str(error))  # noqa: TRY400  # told, not a bug
             raise Degraded(NodeError.STOPPED) from error
+
+
+def _by(person: Person) -> dict[str, str]:
+    """Who it was, and with which certificate."""
+    return {"by": person.name, "certificate": person.certificate}
 
 
 def _told(facts: Facts) -> dict[str, str | int]:

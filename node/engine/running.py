@@ -79,6 +79,7 @@ class RunningLedger(ABC):
         self._moved = asyncio.Event()
         self._begun_at = 0
         """The height of a snapshot that was taken in while the engine ran: no blocks below it are here."""
+        self._closing = False
         self._turn = asyncio.Lock()
         self._decide = ThreadPoolExecutor(1, "decide")
         self.halted = asyncio.Event()
@@ -180,7 +181,8 @@ class RunningLedger(ABC):
         self._door.refusing = None
 
     def _close(self) -> None:
-        """Take nothing new."""
+        """Take nothing new, ever again."""
+        self._closing = True
         if self._door.refusing is not NodeError.STOPPED:
             self._door.refusing = NodeError.STARTING
 

@@ -47,6 +47,7 @@ NODE: Final = "the node itself"
 """Who makes the requests that anchor the audit log; no certificate's name, for nobody else may use it."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+Fingerprint = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
 Status = Literal["waiting", "signed", "applied", "refused", "dead", "rejected", "cancelled", "expired"]
 
@@ -120,6 +121,10 @@ class Caller(Protocol):
     def roles(self) -> Collection[str]:
         """What they may do."""
 
+    @property
+    def certificate(self) -> str:
+        """SHA-256 of the certificate, in hex."""
+
 
 class KnownCaller(NamedTuple):
     """A caller whose certificate was read."""
@@ -127,20 +132,22 @@ class KnownCaller(NamedTuple):
     name: str
     member: str
     roles: Collection[str]
+    certificate: str = ""
 
 
 class Approval(Record, frozen=True):
-    """A checker's yes to a content."""
+    """A checker's yes to a content. certificate: SHA-256 of the one that it was given with, in hex."""
 
     by: Name
     roles: Annotated[tuple[Name, ...], Meta(max_length=16)]
     content_hash: Hash
     time_ms: TimeMs
+    certificate: Fingerprint
 
     @property
     def person(self) -> Person:
         """Who gave it."""
-        return Person(self.by, frozenset(self.roles))
+        return Person(self.by, frozenset(self.roles), self.certificate)
 
 
 class Content(Record, frozen=True):
@@ -228,7 +235,7 @@ def check_caller(caller: Caller, member: str, role: str = "") -> Person:
     roles = frozenset(str(each) for each in caller.roles)
     if role and role not in roles:
         raise Rejected(CustodyError.NOT_MAKER if role == MAKER else CustodyError.NOT_CHECKER)
-    return Person(caller.name, roles)
+    return Person(caller.name, roles, caller.certificate)
 
 
 def opened(content: Content, facts: Sequence[Facts]) -> Request:
@@ -265,7 +272,8 @@ def approved(request: Request, person: Person, named_hash: bytes, time_ms: int, 
     if any(each.key == person.key for each in counting(request, time_ms, lifetime_ms)):
         raise Rejected(CustodyError.APPROVED_ALREADY)
     others = [each for each in request.approvals if each.person.key != person.key]
-    approval = Approval(person.name, tuple(sorted(person.roles)), named_hash, time_ms)
+    roles = tuple(sorted(person.roles))
+    approval = Approval(person.name, roles, named_hash, time_ms, person.certificate)
     return replace(request, approvals=(*others, approval))
 
 

@@ -145,14 +145,14 @@ class Books:
         itself was about to do.
         """
         time_ms = line["time_ms"]
-        person = Person(line.get("by", ""), frozenset(line.get("roles", ())))
+        person = Person(line.get("by", ""), frozenset(line.get("roles", ())), line.get("certificate", ""))
         named_hash = bytes.fromhex(line.get("content_hash", ""))
         try:
             match line["kind"]:
                 case "approval":
                     roles = tuple(sorted(person.roles))
                     others = [each for each in request.approvals if each.person.key != person.key]
-                    approval = Approval(person.name, roles, named_hash, time_ms)
+                    approval = Approval(person.name, roles, named_hash, time_ms, person.certificate)
                     return replace(request, approvals=(*others, approval))
                 case "rejection":
                     return rejected(request, person, named_hash, "", time_ms)

@@ -79,10 +79,11 @@ class Facts(Record, frozen=True):
 
 
 class Person(NamedTuple):
-    """Somebody who acts, as the certificate names them."""
+    """Somebody who acts, as the certificate names them. certificate: its SHA-256, in hex."""
 
     name: str
     roles: frozenset[str]
+    certificate: str = ""
 
     @property
     def key(self) -> str:

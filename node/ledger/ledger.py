@@ -294,6 +294,12 @@ class Ledger(SnapshotVerbs):
         """That a record is what it is in the last committed state (membership), or is not there."""
         return self._tree.prove(key)
 
+    def stored(self, key: bytes) -> bytes | None:
+        """A record's encoding in the state that ``prove`` speaks of. To be asked where ``commit`` runs:
+        ``view`` may not be there yet.
+        """
+        return self._store.get(key)
+
     def history_path(self, number: int, size: int) -> list[bytes]:
         """The path of header ``number`` in the history of the first ``size`` headers."""
         return self._history.path(number, size)

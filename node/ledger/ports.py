@@ -51,6 +51,9 @@ class Proofs(Protocol):
     def content_hash(self, content: tuple[Operation, ...]) -> bytes:
         """32 bytes that stand for exactly these operations, in this order."""
 
+    def subject(self, contract: str, parts: tuple[str | int | bytes, ...]) -> bytes:
+        """32 bytes that stand for what these parts name within a contract, the same for whoever names it."""
+
     def validator_address(self, public_key: bytes) -> bytes:
         """The 20 bytes by which consensus names a validator."""
 

@@ -60,6 +60,10 @@ class SuiteProofs:
         """32 bytes that stand for exactly these operations."""
         return self._suite.digest(hashing.CONTENT + codec.encode(content))
 
+    def subject(self, contract: str, parts: tuple[str | int | bytes, ...]) -> bytes:
+        """32 bytes that stand for what these parts name within a contract."""
+        return self._suite.digest(hashing.SUBJECT + codec.encode((contract, *parts)))
+
     def validator_address(self, public_key: bytes) -> bytes:
         """The 20 bytes by which consensus names a validator."""
         return hashing.validator_address(public_key)

@@ -133,7 +133,10 @@ class CustodyService(custody_pb2_grpc.CustodyServiceServicer):
             status=getattr(pb.Status, f"STATUS_{request.status.upper()}"),
             created_ms=content.created_ms,
             expires_ms=content.expires_ms,
-            approvals=[pb.Approval(by=each.by, time_ms=each.time_ms) for each in request.approvals],
+            approvals=[
+                pb.Approval(by=each.by, time_ms=each.time_ms, certificate=each.certificate)
+                for each in request.approvals
+            ],
             closed_by=request.closed_by,
             reason=request.reason,
             tx_id=request.tx_id,

@@ -2,14 +2,15 @@
 what it asked for.
 
 A thousand idle streams must not cost the others anything: at the head one task looks at each new block and
-wakes those whose filter and reading rights it meets; the rest sleep, but for a word now and then about how
-far the chain is.
+wakes those whose filter and reading rights it meets, found by the accounts that the block names; the rest
+sleep, but for a word now and then about how far the chain is, to a few of them at a time.
 """
 
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -25,7 +26,9 @@ from node.services.ports import Blocks
 from node.services.reading import Parties, Reading
 
 PROGRESS_BLOCKS: Final = 64
-"""After so many blocks without an event that fits, a stream says how far it is."""
+"""After so many blocks without an event that fits, a stream says how far it is, when its turn comes."""
+PROGRESS_AT_ONCE: Final = 2
+"""Streams that say so at one block: all at once would keep others waiting."""
 BLOCKS_KEPT: Final = 32
 PENDING_MAX: Final = 256
 SCAN: Final = 100
@@ -87,25 +90,23 @@ class Filter(NamedTuple):
 
 
 class _Listener:
-    """A stream at the head: what it is to look at."""
+    """A stream at the head: what it is to look at. heard: the number of the block for which it was woken
+    last.
+    """
 
-    def __init__(self, wanted: Filter) -> None:
+    def __init__(self, wanted: Filter, heard: int) -> None:
         self.wanted = wanted
+        self.heard = heard
         self.pending: deque[int] = deque()
         self.missed = False
-        self.silent = 0
         self.woken = asyncio.Event()
 
-    def offer(self, block: BlockEvents) -> None:
-        """A new block: wake the stream if it may want it, or has heard nothing for long."""
-        self.silent += 1
-        if not self.wanted.may_want(block) and self.silent <= PROGRESS_BLOCKS:
-            return
-        self.silent = 0
+    def wake(self, height: int) -> None:
+        """Let the stream look at a block."""
         if len(self.pending) >= PENDING_MAX:
             self.missed = True
         else:
-            self.pending.append(block.height)
+            self.pending.append(height)
         self.woken.set()
 
     async def wait(self) -> None:
@@ -123,7 +124,12 @@ class Feed:
         self._converter = converter
         self._reading = reading
         self._kept: OrderedDict[int, asyncio.Future[BlockEvents]] = OrderedDict()
-        self._listeners: set[_Listener] = set()
+        self._listeners: OrderedDict[_Listener, None] = OrderedDict()
+        """Whoever has been silent for longest comes first."""
+        self._of_account: dict[str, dict[_Listener, None]] = {}
+        """By the account that they want; empty: any."""
+        self._number = 0
+        """Blocks that came to the head since the node started."""
         self._running: asyncio.Task[None] | None = None
 
     async def events(
@@ -135,7 +141,7 @@ class Feed:
         start = getattr(request, "from")
         narrow = "" if self._reading.sees_all(identity) else identity.member
         wanted = Filter(request.contract, request.event, request.account, narrow)
-        listener = _Listener(wanted)
+        listener = _Listener(wanted, self._number)
         said = start.height - 1
         self._listen(listener)
         try:
@@ -184,12 +190,17 @@ class Feed:
                 yield height
 
     def _listen(self, listener: _Listener) -> None:
-        self._listeners.add(listener)
+        self._listeners[listener] = None
+        self._of_account.setdefault(listener.wanted.account, {})[listener] = None
         if self._running is None:
             self._running = asyncio.create_task(self._run(self._engine.status().height))
 
     def _leave(self, listener: _Listener) -> None:
-        self._listeners.discard(listener)
+        self._listeners.pop(listener, None)
+        account = listener.wanted.account
+        self._of_account[account].pop(listener)
+        if not self._of_account[account]:
+            del self._of_account[account]
         if not self._listeners and self._running:
             self._running.cancel()
             self._running = None
@@ -197,9 +208,23 @@ class Feed:
     async def _run(self, after: int) -> None:
         async for height in self._engine.heights(after):
             with suppress(Degraded):  # the streams themselves will say so
-                block = await self._block(height)
-                for listener in list(self._listeners):
-                    listener.offer(block)
+                self._offer(await self._block(height))
+
+    def _offer(self, block: BlockEvents) -> None:
+        """A new block: wake those who may want it, and a few of those who have heard nothing for long."""
+        self._number += 1
+        for account in ("", *(block.texts & self._of_account.keys())):
+            for listener in self._of_account.get(account, ()):
+                if listener.wanted.may_want(block):
+                    self._wake(listener, block.height)
+        for listener in list(islice(self._listeners, PROGRESS_AT_ONCE)):
+            if self._number - listener.heard > PROGRESS_BLOCKS:
+                self._wake(listener, block.height)
+
+    def _wake(self, listener: _Listener, height: int) -> None:
+        listener.heard = self._number
+        self._listeners.move_to_end(listener)
+        listener.wake(height)
 
     # --- one block ------------------------------------------------------------------------------------------
 

@@ -38,13 +38,14 @@ EVERY_MEMBER: Final = "*"
 
 class Identity(NamedTuple):
     """Who calls. whole: may read and do everything, as the node's own machine may without TLS. name: for
-    logs.
+    logs. certificate: SHA-256 of the certificate that says so, in hex; empty where there is none.
     """
 
     member: str
     roles: frozenset[Role]
     name: str
     whole: bool = False
+    certificate: str = ""
 
 
 LOCAL_OPERATOR: Final = Identity("", frozenset(Role), "local operator", whole=True)
@@ -230,7 +231,8 @@ class Trust:
         if self._member and member != self._member:
             roles -= OWN_NODE_ONLY
         common = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return Identity(member, roles, str(common[0].value) if common else "")
+        name = str(common[0].value) if common else ""
+        return Identity(member, roles, name, certificate=_sha256(leaf))
 
 
 def _sha256(certificate: x509.Certificate) -> str:

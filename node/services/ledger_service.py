@@ -225,7 +225,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     def _prove(self, key: bytes) -> tuple[BlockRecord, bytes | None, Proof]:
         """Between blocks: header, value and proof of one height."""
         proof = self._ledger.prove(key)
-        value = self._ledger.view.reader.get(key)
+        value = self._ledger.stored(key)
         block = self._blocks.headers(self._ledger.info().height, 1)[0]
         if not check_proof(
             self._ledger.suite, convert.decode_header(block.header).state_root, key, value, proof

@@ -43,7 +43,11 @@ class Published:
         return self._stand
 
     def ask(self, contract: str, query: str, *arguments: Any) -> Any:
-        """A contract's answer. Raises Rejected."""
+        """A contract's answer. Raises Rejected, and Degraded STARTING where the chain has not begun here: a
+        node that takes a snapshot in has nothing yet that a contract counts on.
+        """
+        if not any(self._ledger.info().app_hash):
+            raise Degraded(NodeError.STARTING)
         return self._ledger.query(contract, query, codec.encode(arguments))
 
     def page(

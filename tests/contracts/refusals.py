@@ -4,6 +4,7 @@ from typing import Final
 
 import contracts.approvals as approvals_module
 import contracts.governance as governance_module
+import contracts.reconciliation as reconciliation_module
 import contracts.scenarios.blacklist as blacklist_module
 import contracts.servicing as servicing_module
 import contracts.settlement as settlement_module
@@ -26,13 +27,18 @@ from tests.contracts.cases import (
 )
 from tests.contracts.refusals_approvals import APPROVALS
 from tests.contracts.refusals_clearing import CALENDARS, CLEARING, INSTRUCTIONS, PARTICIPANTS
+from tests.contracts.refusals_cycles import CYCLES
 from tests.contracts.refusals_encryption import ENCRYPTION
+from tests.contracts.refusals_exchange import EXCHANGE
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_offsets import OFFSETS
+from tests.contracts.refusals_reconciliation import MAIN_ACCOUNT, RECONCILIATION
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
+from tests.contracts.refusals_vault import VAULT
 from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- blacklist ----------------------------------------------------------------------------------------------
@@ -138,6 +144,12 @@ ALL: Final = (
     *TRADING,
     *ANCHORS,
     *APPROVALS,
+    *VAULT,
+    *CYCLES,
+    *OFFSETS,
+    *EXCHANGE,
+    *RECONCILIATION,
+    *MAIN_ACCOUNT,
     *CALENDARS,
     *PARTICIPANTS,
     *INSTRUCTIONS,
@@ -151,4 +163,5 @@ SWEEPERS: Final = (
     settlement_module,
     trading_module,
     approvals_module,
+    reconciliation_module,
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from node.cli.directory import write_secret
 from node.client.custody import Custody
@@ -117,6 +118,12 @@ async def denied(work: Any) -> str:
     return str(told.value)
 
 
+@pytest.mark.evidence(
+    "CUS7",
+    asset="the audit log",
+    threat="nobody knows with which certificate it was approved",
+    mitigation="its SHA-256 in every decision",
+)
 async def test_people_are_who_their_certificates_say(guarded: Guarded) -> None:
     before, name = await guarded.balance(), bytes(15) + b"\1"
     async with guarded.as_("mary") as mary, guarded.as_("bob") as bob, guarded.as_("carol") as carol:
@@ -136,10 +143,19 @@ async def test_people_are_who_their_certificates_say(guarded: Guarded) -> None:
         assert (await carol.approve(name, made.content_hash)).status == "signed"
         done = await mary.show(name, wait_seconds=20)
     assert (done.status, done.height > 0) == ("applied", True)
+    assert {each.by: each.certificate for each in done.approvals} == {
+        name: guarded.people[name].leaf.fingerprint(SHA256()).hex() for name in ("bob", "carol")
+    }
     assert await guarded.balance() == before - 2_000
     print(f"{len(tried)} certificates without the right to it refused")
 
 
+@pytest.mark.evidence(
+    "CUS2",
+    asset="balances",
+    threat="a crash pays twice or loses an approval",
+    mitigation="a synced line before every effect",
+)
 async def test_a_node_that_is_killed_after_the_last_approval_pays_once(guarded: Guarded) -> None:
     before, kills = await guarded.balance(), 4
     for number in range(kills):
@@ -157,8 +173,8 @@ async def test_a_node_that_is_killed_after_the_last_approval_pays_once(guarded: 
         guarded.node.start()
         async with guarded.as_("mary") as mary, guarded.as_("carol") as carol:
             found = await mary.show(name)
-            assert "bob" in [by for by, _ in found.approvals]
-            if found.status == "waiting" and "carol" not in [by for by, _ in found.approvals]:
+            assert "bob" in [each.by for each in found.approvals]
+            if found.status == "waiting" and "carol" not in [each.by for each in found.approvals]:
                 await carol.approve(name, made.content_hash)
             assert (await mary.show(name, wait_seconds=20)).status == "applied"
     assert await guarded.balance() == before - 1_000 * kills

@@ -2,6 +2,10 @@
 watched.
 """
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -16,6 +20,7 @@ from node.adapters.records import Message, Original, Recall, RecallAnswer, Retur
 from tests.adapters_kit import CREATED, IBAN, OTHER, check_schema, instruction, pain, records, written
 from tests.processes import Answer, RunningNode, running_node
 
+LARGE = 4_000
 ENVELOPE = iso_write.Envelope("IN-1", CREATED, "COBADEFF", "GIBACZPX", "Payer")
 
 
@@ -64,6 +69,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield found
 
 
+@pytest.mark.evidence(
+    "BNK3", asset="balances", threat="a file is fed twice", mitigation="a journal of references"
+)
 def test_payments_are_settled_once_however_often_the_file_is_fed(desk: Desk, tmp_path: Path) -> None:
     desk.fund("21.00")
     path, journal, status = tmp_path / "pay.xml", tmp_path / "journal", tmp_path / "status.xml"
@@ -93,6 +101,12 @@ def check_status(path: Path, words: list[str], reason: str) -> None:
     assert found[0].original == Original("MSG-1", "pain.001.001.09")
 
 
+@pytest.mark.evidence(
+    "BNK1",
+    asset="balances",
+    threat="a bad file is carried out by half",
+    mitigation="all of it is checked first",
+)
 def test_a_bad_file_moves_nothing_and_a_repaired_one_completes_the_rest(desk: Desk, tmp_path: Path) -> None:
     desk.fund("21.00")
     before = desk.balance("PA/main")
@@ -122,6 +136,9 @@ def test_a_bad_file_moves_nothing_and_a_repaired_one_completes_the_rest(desk: De
     assert desk.balance("PA/main") == "0.00"
 
 
+@pytest.mark.evidence(
+    "BNK3", asset="balances", threat="a file is fed twice", mitigation="a journal of references"
+)
 def test_a_payment_that_was_settled_is_not_paid_again_with_another_amount(desk: Desk, tmp_path: Path) -> None:
     desk.fund("100.00")
     path, journal = tmp_path / "pay.xml", tmp_path / "journal"
@@ -258,3 +275,36 @@ def test_a_watched_folder_takes_each_file_to_where_it_belongs(desk: Desk, tmp_pa
     assert desk.run("import", "--watch", tmp_path, "--once", *options).code == 0
     assert "was imported before" in (tmp_path / "refused" / "0-left.xml.reason.txt").read_text()
     assert len(list(records_of(check_file(Source(tmp_path / "done" / "2-good.xml"))))) == 2
+
+
+def test_an_import_that_was_killed_is_completed_by_the_next_and_pays_nothing_twice(
+    desk: Desk, tmp_path: Path
+) -> None:
+    before = float(desk.balance("AB/main"))
+    desk.fund(f"{LARGE * 10.5:.2f}")
+    path, journal = tmp_path / "pay.xml", tmp_path / "journal"
+    path.write_text(pain(LARGE).replace("MSG-1", "MSG-K"))
+    words = ["--config", desk.node.config, "--passphrase-file", desk.node.passphrase, "--member", "PA"]
+    words += ["--key", desk.folder / "PA.json", "import", path, "--accounts", desk.accounts]
+    kills, left = 0, LARGE
+    for _ in range(2):
+        command = [sys.executable, "-m", "node.cli", *map(str, words), "--journal", str(journal)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+            deadline = time.monotonic() + 90
+            while decided(journal) <= LARGE - left and running.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            running.kill()
+            kills += running.wait() == -signal.SIGKILL
+        left = LARGE - decided(journal)
+        assert 0 < left < LARGE, "killed while there was something left, and something done"
+    done = desk.feed(path, journal)
+    assert (done.code, done.json["settled"], done.json["refused"]) == (0, LARGE, 0)
+    assert float(desk.balance("AB/main")) == before + LARGE * 10.5
+    print(f"{kills} kills in an import of {LARGE:,} payments; the next run settled the rest, each once")
+    assert kills == 2
+
+
+def decided(journal: Path) -> int:
+    """Payments whose receipt stands in a journal."""
+    return journal.read_bytes().count(b'"outcome"') if journal.exists() else 0

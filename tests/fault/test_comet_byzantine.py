@@ -106,6 +106,12 @@ def facts(height: int, node: Validator) -> list[str]:
     return [event.event for event in receipt.events]
 
 
+@pytest.mark.evidence(
+    "BFT2",
+    asset="consensus",
+    threat="a validator that votes twice",
+    mitigation="evidence is recorded on the ledger",
+)
 @pytest.mark.parametrize("count", [4, 5])
 async def test_a_double_vote_is_recorded_and_costs_power_only_where_four_others_remain(count: int) -> None:
     culprit = Misbehaving(count - 1, equivocate=True)

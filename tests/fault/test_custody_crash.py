@@ -108,6 +108,12 @@ async def crash_at(bank: Bank, at: int, how: str, patch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("how", ["before", "half", "behind"])
+@pytest.mark.evidence(
+    "CUS2",
+    asset="balances",
+    threat="a crash pays twice or loses an approval",
+    mitigation="a synced line before every effect",
+)
 async def test_a_crash_at_any_write_loses_no_approval_and_pays_once(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +186,12 @@ async def test_a_full_disk_stops_custody_and_a_restart_goes_on(
     assert bank.paid == 50
 
 
+@pytest.mark.evidence(
+    "CUS3",
+    asset="custody's queue",
+    threat="an old file is put back",
+    mitigation="sequences of the log in every file",
+)
 async def test_books_that_do_not_agree_are_never_opened_by_half(tmp_path: Path) -> None:
     """A log or a queue that was put back to any earlier moment, beside the other as it is now."""
     bank = Bank(tmp_path / "custody")

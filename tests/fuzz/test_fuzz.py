@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 import pytest
 
-from tests.fuzz.harness import RSS_MB_MAX
+from tests.fuzz.harness import RSS_MB_MAX, SAID
 from tests.fuzz.target import Target
 from tests.fuzz.targets import PLANTED, TARGETS
 
@@ -24,7 +25,6 @@ pytestmark = [pytest.mark.timeout(3_600)]
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 SECONDS: Final = 8
 SECONDS_LONG: Final = 300
-START_SECONDS_MAX: Final = 120
 EXECUTIONS_MIN: Final = 1_000
 AT_A_TIME: Final = 2
 
@@ -44,25 +44,41 @@ class Run:
     found: tuple[bytes, ...]
 
 
-def fuzz(target: Target, folder: Path, seconds: int, seed: int) -> Run:
-    """Run one fuzzer to its end."""
-    command = [sys.executable, "-m", "tests.fuzz.harness", target.name, str(folder), str(seconds), str(seed)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, timeout=seconds + START_SECONDS_MAX, check=False
-    )
-    said = (done.stdout + done.stderr).decode(errors="replace")
-    coverage = re.findall(r"cov: (\d+) ft: (\d+)", said)
-    covered, features = map(int, coverage[-1]) if coverage else (0, 0)
-    found = [path for kind in ("crash", "timeout", "oom", "leak") for path in folder.glob(f"{kind}-*")]
-    return Run(
-        done.returncode,
-        _stat("number_of_executed_units", said),
-        covered,
-        features,
-        _stat("peak_rss_mb", said),
-        said,
-        tuple(path.read_bytes() for path in found),
-    )
+class Bench:
+    """A process whose modules are instrumented, which runs one fuzzer after the other."""
+
+    def __init__(self, log: Path) -> None:
+        """log: takes what it says, but for what its fuzzers say."""
+        with log.open("wb") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fuzz.harness"],
+                cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+            )  # fmt: skip
+
+    def fuzz(self, target: Target, folder: Path, seconds: int, seed: int) -> Run:
+        """Run one fuzzer to its end."""
+        asking, answering = self._process.stdin, self._process.stdout
+        assert asking
+        assert answering
+        print(target.name, folder, seconds, seed, file=asking, flush=True)
+        code = int(answering.readline())
+        said = (folder / SAID).read_text(errors="replace")
+        coverage = re.findall(r"cov: (\d+) ft: (\d+)", said)
+        covered, features = map(int, coverage[-1]) if coverage else (0, 0)
+        found = [path for kind in ("crash", "timeout", "oom", "leak") for path in folder.glob(f"{kind}-*")]
+        return Run(
+            code,
+            _stat("number_of_executed_units", said),
+            covered,
+            features,
+            _stat("peak_rss_mb", said),
+            said,
+            tuple(path.read_bytes() for path in found),
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
 
 
 def _stat(name: str, said: str) -> int:
@@ -84,8 +100,25 @@ def seed() -> int:
 
 
 @pytest.fixture(scope="module")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SimpleQueue[Bench]"]:
+    """As many as there are cores in CI; whoever has taken one puts it back."""
+    folder = tmp_path_factory.mktemp("benches")
+    made = [Bench(folder / str(number)) for number in range(AT_A_TIME)]
+    free: SimpleQueue[Bench] = SimpleQueue()
+    for bench in made:
+        free.put(bench)
+    yield free
+    for bench in made:
+        bench.close()
+
+
+@pytest.fixture(scope="module")
 def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, long_run: bool, seed: int
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    long_run: bool,
+    seed: int,
+    benches: "SimpleQueue[Bench]",
 ) -> Iterator[dict[str, Future[Run]]]:
     """All fuzzers that were chosen, begun."""
     folder = tmp_path_factory.mktemp("fuzz")
@@ -93,10 +126,16 @@ def runs(
     selected = {item.name for item in request.session.items if item.path == request.path}
     fuzzed = test_a_decoder_lets_out_nothing_but_its_refusals.__name__
     chosen = [target for target in TARGETS if f"{fuzzed}[{target.name}]" in selected]
+
+    def run(target: Target) -> Run:
+        bench = benches.get()
+        try:
+            return bench.fuzz(target, folder / target.name, seconds, seed)
+        finally:
+            benches.put(bench)
+
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        yield {
-            target.name: pool.submit(fuzz, target, folder / target.name, seconds, seed) for target in chosen
-        }
+        yield {target.name: pool.submit(run, target) for target in chosen}
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -134,10 +173,12 @@ def test_the_executions_are_counted(runs: dict[str, Future[Run]]) -> None:
 @pytest.mark.evidence(
     "BAD1", asset="availability", threat="malformed bytes", mitigation="every decoder has one kind of refusal"
 )
-def test_a_planted_fault_is_found_by_coverage_alone(tmp_path: Path) -> None:
+def test_a_planted_fault_is_found_by_coverage_alone(tmp_path: Path, benches: "SimpleQueue[Bench]") -> None:
     """Four bytes, one after the other: chance alone would need four thousand million tries."""
+    bench = benches.get()
     started = time.monotonic()
-    run = fuzz(PLANTED, tmp_path / "planted", 120, 1)
+    run = bench.fuzz(PLANTED, tmp_path / "planted", 120, 1)
+    benches.put(bench)
     print(f"planted fault: found after {run.executions:,} executions, {time.monotonic() - started:.0f} s")
     assert run.code != 0
     assert any(data.startswith(b"\xf7\x01\x99\x42") for data in run.found), told(run)

@@ -25,10 +25,13 @@ from tests.kit import (
     pay,
     refusal,
 )
+from tests.sim.scenario_approvals import approve
 from tests.sim.scenario_clearing import clear
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
+from tests.sim.scenario_reconciliation import reconcile
 from tests.sim.scenario_trading import trade
+from tests.sim.scenario_vault import keep
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -98,8 +101,11 @@ def play() -> Day:
         encrypt,
         _work,
         trade,
+        approve,
+        reconcile,
         clear,
         _rest,
+        keep,
         govern,
     ):
         part(day)

@@ -9,11 +9,15 @@ from node.ledger.errors import InvariantViolated, Rejected
 from tests.checker import Violated, check_ledger
 from tests.sim import (
     canaries,
+    canaries_approvals,
     canaries_clearing,
+    canaries_cycles,
     canaries_encryption,
     canaries_governance,
     canaries_money,
+    canaries_reconciliation,
     canaries_trading,
+    canaries_vault,
 )
 from tests.sim.canary import CANARIES
 from tests.sim.scenario import Day, play, with_faulty
@@ -44,11 +48,15 @@ def checker_says(day: Day | None) -> str:
 
 PLANTED = (
     canaries,
+    canaries_approvals,
     canaries_clearing,
+    canaries_cycles,
     canaries_encryption,
     canaries_governance,
     canaries_money,
+    canaries_reconciliation,
     canaries_trading,
+    canaries_vault,
 )
 
 
@@ -58,7 +66,7 @@ def test_without_a_bug_nobody_says_anything() -> None:
     checked = check_ledger(day.world.blocks(), day.world.genesis, assemble=with_faulty)
     assert checked.applied > 40
     assert checked.refused > 15
-    assert checked.system == 8
+    assert checked.system == 12
 
 
 def who_notices(name: str) -> tuple[str, str]:

@@ -49,6 +49,9 @@ def resealed(lines: list[bytes]) -> list[bytes]:
     return made
 
 
+@pytest.mark.evidence(
+    "CUS4", asset="the audit log", threat="a line is changed", mitigation="hash chain, signed head, anchors"
+)
 def test_every_flipped_byte_is_told_with_its_line(folder: Path) -> None:
     original, tried = (folder / LOG).read_bytes(), 0
     for at in range(len(original)):
@@ -63,6 +66,9 @@ def test_every_flipped_byte_is_told_with_its_line(folder: Path) -> None:
     print(f"{tried} flipped bytes, each told with its line")
 
 
+@pytest.mark.evidence(
+    "CUS4", asset="the audit log", threat="a line is changed", mitigation="hash chain, signed head, anchors"
+)
 def test_every_cut_is_told(folder: Path) -> None:
     original, tried = (folder / LOG).read_bytes(), 0
     for size in range(0, len(original), 5):
@@ -74,6 +80,9 @@ def test_every_cut_is_told(folder: Path) -> None:
     print(f"{tried} cuts, each told")
 
 
+@pytest.mark.evidence(
+    "CUS4", asset="the audit log", threat="a line is changed", mitigation="hash chain, signed head, anchors"
+)
 def test_removed_reordered_and_doubled_lines_are_told_with_their_line(folder: Path) -> None:
     lines, tried = lines_of(folder), 0
     for at in range(LINES - 1):
@@ -91,6 +100,9 @@ def test_removed_reordered_and_doubled_lines_are_told_with_their_line(folder: Pa
     print(f"{tried} removed, swapped and doubled lines, each told with its line")
 
 
+@pytest.mark.evidence(
+    "CUS4", asset="the audit log", threat="a line is changed", mitigation="hash chain, signed head, anchors"
+)
 def test_a_log_that_was_resealed_does_not_fit_its_head_or_its_anchors(folder: Path) -> None:
     lines = lines_of(folder)
     anchors = [Anchor(1, bytes.fromhex(json.loads(lines[3])["hash"]), 1), Anchor(2, _hash(lines[7]), 2)]

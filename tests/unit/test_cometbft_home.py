@@ -86,6 +86,7 @@ def test_every_setting_of_the_design_is_written() -> None:
     consensus, p2p, mempool = settings["consensus"], settings["p2p"], settings["mempool"]
     assert (consensus["timeout_commit"], consensus["skip_timeout_commit"]) == ("20ms", True)
     assert consensus["timeout_propose"] == "1000ms"
+    assert consensus["timeout_prevote"] == consensus["timeout_precommit"] == "500ms"
     assert consensus["peer_gossip_sleep_duration"] == p2p["flush_throttle_timeout"] == "5ms"
     assert (p2p["send_rate"], p2p["recv_rate"]) == (200_000_000, 200_000_000)
     assert p2p["max_packet_msg_payload_size"] == 65_536

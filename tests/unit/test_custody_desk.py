@@ -253,6 +253,12 @@ BYPASSES = {
 
 
 @pytest.mark.parametrize("name", BYPASSES)
+@pytest.mark.evidence(
+    "CUS1",
+    asset="balances",
+    threat="the policy is passed by",
+    mitigation="all fitting rules bind; sums over a rolling window",
+)
 async def test_the_policy_cannot_be_passed_by(name: str, tmp_path: Path) -> None:
     bank = Bank(tmp_path / "custody")
     async with bank.open() as desk:
@@ -356,6 +362,12 @@ async def test_a_caller_who_goes_away_takes_no_approval_with_him(tmp_path: Path)
     assert kinds(bank).count("approval") == 2
 
 
+@pytest.mark.evidence(
+    "CUS3",
+    asset="custody's queue",
+    threat="an old file is put back",
+    mitigation="sequences of the log in every file",
+)
 async def test_files_that_were_put_back_removed_or_changed_keep_the_books_shut(tmp_path: Path) -> None:
     bank = Bank(tmp_path / "custody")
     async with bank.open() as desk:

@@ -134,6 +134,12 @@ def test_every_account_that_is_paid_must_have_an_allowed_prefix() -> None:
     assert [judge([each], app, (), NOON).uncovered for each in (both, one, none)] == [(), (1,), (1,)]
 
 
+@pytest.mark.evidence(
+    "CUS1",
+    asset="balances",
+    threat="the policy is passed by",
+    mitigation="all fitting rules bind; sums over a rolling window",
+)
 def test_what_was_signed_before_counts_for_a_rolling_day_so_that_midnight_gains_nothing() -> None:
     """Split amounts: parts of an amount that needs two, over a day, at every minute around midnight."""
     tried = 0

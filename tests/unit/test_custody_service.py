@@ -74,7 +74,7 @@ async def test_a_payment_goes_from_its_maker_over_two_checkers_to_the_ledger(tmp
         doors.at = CAROL
         assert (await custody.approve(name, made.content_hash)).status == "signed"
         done = await custody.show(name, wait_seconds=WAIT_SECONDS)
-        assert (done.status, [by for by, _ in done.approvals]) == ("applied", ["bob", "carol"])
+        assert (done.status, [each.by for each in done.approvals]) == ("applied", ["bob", "carol"])
         assert [each.id for each in await custody.list()] == [name]
         assert await custody.list(open_only=True) == []
         doors.at = MARY
@@ -166,6 +166,9 @@ async def test_what_is_malformed_is_refused_before_anybody_looks_at_it(tmp_path:
     assert bank.engine.submitted == []
 
 
+@pytest.mark.evidence(
+    "CUS4", asset="the audit log", threat="a line is changed", mitigation="hash chain, signed head, anchors"
+)
 async def test_the_logs_hash_is_anchored_daily_and_compared(tmp_path: Path) -> None:
     bank = Bank(tmp_path / "custody", anchor_hours=24)
     async with bank.open() as desk:
@@ -188,6 +191,9 @@ async def test_the_logs_hash_is_anchored_daily_and_compared(tmp_path: Path) -> N
     assert [problem.line for problem in told if "anchor" in problem.text]
 
 
+@pytest.mark.evidence(
+    "CUS5", asset="secrets", threat="they stand in the log", mitigation="no free text in a line"
+)
 async def test_no_secret_reaches_the_log_an_error_or_a_text(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,7 @@ def described() -> dict[str, Any]:
         "contract",
         "consensus",
         "custody",
+        "vault",
         "clearing",
     ):
         module = importlib.import_module(f"node.pb.vostro.{area}.v1.{area}_pb2")
@@ -85,9 +86,9 @@ async def test_the_table_of_rpcs_is_what_proto_describes_and_what_has_handlers(f
                 code = error.code()
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 unimplemented.append(method)
-    custody = [method for method in unimplemented if "/vostro.custody.v1." in method]
-    assert len(custody) >= 6, "this node has no custody"
-    assert [method for method in unimplemented if method not in custody] == [
+    absent = [m for m in unimplemented if m.startswith(("/vostro.custody.v1.", "/vostro.vault.v1."))]
+    assert len(absent) >= 9, "this node has no custody and no vault"
+    assert [method for method in unimplemented if method not in absent] == [
         "/vostro.contract.v1.ContractService/GetSchema",
         "/vostro.contract.v1.ContractService/Query",
         "/vostro.consensus.v1.ConsensusService/Ask",

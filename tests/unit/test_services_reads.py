@@ -12,11 +12,13 @@ from contracts import assemble
 from contracts.assets import Assets
 from contracts.members import Members
 from contracts.transfers import Transfers
-from node.engine.errors import NodeError
+from node.engine.errors import Degraded, NodeError
 from node.genesis_file import parse_genesis
+from node.keys.verify import InternationalVerifier
 from node.ledger import codec, hashing
 from node.ledger.errors import LedgerError
 from node.ledger.hashing import INTERNATIONAL
+from node.ledger.ledger import Ledger
 from node.ledger.state_tree import Proof, check_proof
 from node.ledger.types import Receipt
 from node.pb.vostro.account.v1 import account_pb2
@@ -26,7 +28,9 @@ from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.product.v1 import product_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2
 from node.services.paging import Pages
-from tests.kit import op, pay
+from node.services.published import Published
+from node.storage.memory import MemoryStore
+from tests.kit import make_genesis, op, pay
 from tests.services_kit import Face, is_code, refused, serving
 
 pytestmark = pytest.mark.asyncio
@@ -323,6 +327,26 @@ async def test_a_proof_shows_a_record_and_the_absence_of_one(face: Face) -> None
         value = answer.value if found else None
         assert check_proof(INTERNATIONAL, root, answer.key, value, proof)
         assert answer == await prove(ledger_pb2.GetProofRequest(key=answer.key))
+
+
+async def test_a_proof_is_of_the_last_block_also_where_readers_do_not_see_it_yet(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face.world.ledger, "publish", lambda: None)
+    receipt = face.world.apply("PA", pay("PA/main", "KB/main", 1))
+    key = ledger_pb2.TableKey(contract="assets", table="balance", parts_json='["PA/main", "CZK"]')
+    answer = await face.client.chain.GetProof(ledger_pb2.GetProofRequest(table_key=key))
+    assert answer.height == receipt.height
+    proof: Proof = codec.decoder(Proof)(answer.proof)
+    assert check_proof(INTERNATIONAL, answer.header.state_root, answer.key, answer.value, proof)
+
+
+async def test_a_chain_that_has_not_begun_here_answers_no_query() -> None:
+    store = MemoryStore()
+    published = Published(Ledger(make_genesis(), assemble, store, InternationalVerifier()), store)
+    with pytest.raises(Degraded) as caught:
+        published.ask("governance", "get_order")
+    assert caught.value.error is NodeError.STARTING
 
 
 async def test_a_key_that_no_table_has_is_a_bad_request(face: Face) -> None:

@@ -14,7 +14,7 @@ from node.engine.errors import NodeError
 from node.ledger.types import BlockRecord
 from node.pb.vostro.ledger.v1 import ledger_pb2 as pb
 from node.services.convert import decode_receipt
-from node.services.feed import PROGRESS_BLOCKS
+from node.services.feed import PROGRESS_AT_ONCE, PROGRESS_BLOCKS, BlockEvents, Feed, Filter, Told, _Listener
 from node.services.streams import PART_BYTES, block_parts
 from tests.kit import pay
 from tests.services_kit import WORD_SECONDS, Face, is_code, refused, serving
@@ -118,6 +118,37 @@ async def test_a_silent_stream_of_events_says_how_far_it_is(face: Face) -> None:
     assert not told.HasField("event")
     assert told.next == pb.Cursor(height=PROGRESS_BLOCKS + 1)
     call.cancel()
+
+
+async def test_of_many_silent_streams_few_are_told_at_one_block_and_all_in_turn(face: Face) -> None:
+    """What all of them would be told at once kept others waiting."""
+    nothing: Any = None
+    feed, count = Feed(face.engine, face.world.store, nothing, nothing), 200
+    listeners = [_Listener(Filter("", "", f"PA/{number}", ""), 0) for number in range(count)]
+    for listener in listeners:
+        feed._listen(listener)
+    woken: list[int] = []
+    for height in range(1, PROGRESS_BLOCKS + count // PROGRESS_AT_ONCE + 1):
+        feed._offer(_block_of(height))
+        woken.append(sum(height in listener.pending for listener in listeners))
+    assert max(woken) == PROGRESS_AT_ONCE
+    assert woken[:PROGRESS_BLOCKS] == [0] * PROGRESS_BLOCKS
+    assert [len(listener.pending) for listener in listeners] == [1] * count
+    feed._offer(_block_of(10**6, "PA/7"))
+    told = [at for at, each in enumerate(listeners) if 10**6 in each.pending]
+    assert told == [0, 1, 7]  # whom the block names, and whose turn has come
+    for listener in listeners:
+        feed._leave(listener)
+    assert (feed._listeners, feed._of_account, feed._running) == ({}, {}, None)
+
+
+def _block_of(height: int, *texts: str) -> BlockEvents:
+    """A block with an event that names these; none without."""
+    event: Any = None
+    events = (Told(0, 0, bytes(32), event, event, ""),) if texts else ()
+    return BlockEvents(
+        height, 0, events, frozenset({("a", "b")}), frozenset(texts), frozenset(), shared=False
+    )
 
 
 async def test_a_height_that_cannot_be_is_refused(face: Face) -> None:

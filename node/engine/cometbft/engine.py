@@ -340,9 +340,9 @@ class CometEngine(RunningLedger):
             self._dispute(complaint)
 
     def _refuse(self, error: ErrorCode | None, why: str) -> None:
-        """Close the door for a reason, told once; or open it."""
+        """Close the door for a reason, told once; or open it, unless the node stops."""
         door = self._door
-        if door.refusing is error or door.refusing is NodeError.STOPPED:
+        if self._closing or door.refusing is error or door.refusing is NodeError.STOPPED:
             return
         if error is NodeError.NO_QUORUM:
             self.alarm(f"the node takes nothing new: {why}")

@@ -25,53 +25,53 @@ _sym_db = _symbol_database.Default()
 from node.pb.vostro.contract.v1 import contract_pb2 as vostro_dot_contract_dot_v1_dot_contract__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvostro/custody/v1/custody.proto\x12\x11vostro.custody.v1\x1a!vostro/contract/v1/contract.proto\"\'\n\x08\x41pproval\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x04\"3\n\x05Slots\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\n\n\x02of\x18\x02 \x03(\t\x12\x0f\n\x07missing\x18\x03 \x01(\r\"O\n\x07\x42inding\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x04\x12\'\n\x05slots\x18\x03 \x03(\x0b\x32\x18.vostro.custody.v1.Slots\"o\n\x06Ruling\x12,\n\x08\x62indings\x18\x01 \x03(\x0b\x32\x1a.vostro.custody.v1.Binding\x12\x11\n\tuncovered\x18\x02 \x03(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\x13\n\x0bmay_approve\x18\x04 \x03(\t\"\x9a\x03\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05maker\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\x0c\x12\x31\n\noperations\x18\x05 \x03(\x0b\x32\x1d.vostro.contract.v1.Operation\x12\x11\n\treference\x18\x06 \x01(\t\x12)\n\x06status\x18\x07 \x01(\x0e\x32\x19.vostro.custody.v1.Status\x12\x12\n\ncreated_ms\x18\x08 \x01(\x04\x12\x12\n\nexpires_ms\x18\t \x01(\x04\x12.\n\tapprovals\x18\n \x03(\x0b\x32\x1b.vostro.custody.v1.Approval\x12\x11\n\tclosed_by\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\r\n\x05tx_id\x18\r \x01(\x0c\x12\x11\n\tsigned_ms\x18\x0e \x01(\x04\x12\x11\n\tcodespace\x18\x0f \x01(\t\x12\x0c\n\x04\x63ode\x18\x10 \x01(\r\x12\x0e\n\x06height\x18\x11 \x01(\x04\x12\x0f\n\x07life_ms\x18\x12 \x01(\x04\"z\n\x15RequestSigningRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x31\n\noperations\x18\x02 \x03(\x0b\x32\x1d.vostro.contract.v1.Operation\x12\x11\n\treference\x18\x03 \x01(\t\x12\x0f\n\x07life_ms\x18\x04 \x01(\x04\"p\n\x16RequestSigningResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\x12)\n\x06ruling\x18\x02 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\"2\n\x0e\x41pproveRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\"i\n\x0f\x41pproveResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\x12)\n\x06ruling\x18\x02 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\"A\n\rRejectRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\"=\n\x0eRejectResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\"\x1b\n\rCancelRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"=\n\x0e\x43\x61ncelResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\"0\n\x11GetRequestRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0f\n\x07wait_ms\x18\x02 \x01(\r\"l\n\x12GetRequestResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\x12)\n\x06ruling\x18\x02 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\"J\n\x13ListRequestsRequest\x12\x11\n\topen_only\x18\x01 \x01(\x08\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x0c\x12\x11\n\tpage_size\x18\x03 \x01(\r\"D\n\x14ListRequestsResponse\x12,\n\x08requests\x18\x01 \x03(\x0b\x32\x1a.vostro.custody.v1.Request\"d\n\x14\x45xplainPolicyRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x31\n\noperations\x18\x02 \x03(\x0b\x32\x1d.vostro.contract.v1.Operation\x12\r\n\x05maker\x18\x03 \x01(\t\"R\n\x15\x45xplainPolicyResponse\x12)\n\x06ruling\x18\x01 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\x12\x0e\n\x06policy\x18\x02 \x01(\x0c*\xbf\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATUS_WAITING\x10\x01\x12\x11\n\rSTATUS_SIGNED\x10\x02\x12\x12\n\x0eSTATUS_APPLIED\x10\x03\x12\x12\n\x0eSTATUS_REFUSED\x10\x04\x12\x0f\n\x0bSTATUS_DEAD\x10\x05\x12\x13\n\x0fSTATUS_REJECTED\x10\x06\x12\x14\n\x10STATUS_CANCELLED\x10\x07\x12\x12\n\x0eSTATUS_EXPIRED\x10\x08\x32\x87\x05\n\x0e\x43ustodyService\x12\x65\n\x0eRequestSigning\x12(.vostro.custody.v1.RequestSigningRequest\x1a).vostro.custody.v1.RequestSigningResponse\x12P\n\x07\x41pprove\x12!.vostro.custody.v1.ApproveRequest\x1a\".vostro.custody.v1.ApproveResponse\x12M\n\x06Reject\x12 .vostro.custody.v1.RejectRequest\x1a!.vostro.custody.v1.RejectResponse\x12M\n\x06\x43\x61ncel\x12 .vostro.custody.v1.CancelRequest\x1a!.vostro.custody.v1.CancelResponse\x12Y\n\nGetRequest\x12$.vostro.custody.v1.GetRequestRequest\x1a%.vostro.custody.v1.GetRequestResponse\x12_\n\x0cListRequests\x12&.vostro.custody.v1.ListRequestsRequest\x1a\'.vostro.custody.v1.ListRequestsResponse\x12\x62\n\rExplainPolicy\x12\'.vostro.custody.v1.ExplainPolicyRequest\x1a(.vostro.custody.v1.ExplainPolicyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvostro/custody/v1/custody.proto\x12\x11vostro.custody.v1\x1a!vostro/contract/v1/contract.proto\"<\n\x08\x41pproval\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x04\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\t\"3\n\x05Slots\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\n\n\x02of\x18\x02 \x03(\t\x12\x0f\n\x07missing\x18\x03 \x01(\r\"O\n\x07\x42inding\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x04\x12\'\n\x05slots\x18\x03 \x03(\x0b\x32\x18.vostro.custody.v1.Slots\"o\n\x06Ruling\x12,\n\x08\x62indings\x18\x01 \x03(\x0b\x32\x1a.vostro.custody.v1.Binding\x12\x11\n\tuncovered\x18\x02 \x03(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\x13\n\x0bmay_approve\x18\x04 \x03(\t\"\x9a\x03\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05maker\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x04 \x01(\x0c\x12\x31\n\noperations\x18\x05 \x03(\x0b\x32\x1d.vostro.contract.v1.Operation\x12\x11\n\treference\x18\x06 \x01(\t\x12)\n\x06status\x18\x07 \x01(\x0e\x32\x19.vostro.custody.v1.Status\x12\x12\n\ncreated_ms\x18\x08 \x01(\x04\x12\x12\n\nexpires_ms\x18\t \x01(\x04\x12.\n\tapprovals\x18\n \x03(\x0b\x32\x1b.vostro.custody.v1.Approval\x12\x11\n\tclosed_by\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12\r\n\x05tx_id\x18\r \x01(\x0c\x12\x11\n\tsigned_ms\x18\x0e \x01(\x04\x12\x11\n\tcodespace\x18\x0f \x01(\t\x12\x0c\n\x04\x63ode\x18\x10 \x01(\r\x12\x0e\n\x06height\x18\x11 \x01(\x04\x12\x0f\n\x07life_ms\x18\x12 \x01(\x04\"z\n\x15RequestSigningRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x31\n\noperations\x18\x02 \x03(\x0b\x32\x1d.vostro.contract.v1.Operation\x12\x11\n\treference\x18\x03 \x01(\t\x12\x0f\n\x07life_ms\x18\x04 \x01(\x04\"p\n\x16RequestSigningResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\x12)\n\x06ruling\x18\x02 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\"2\n\x0e\x41pproveRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\"i\n\x0f\x41pproveResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\x12)\n\x06ruling\x18\x02 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\"A\n\rRejectRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\"=\n\x0eRejectResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\"\x1b\n\rCancelRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"=\n\x0e\x43\x61ncelResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\"0\n\x11GetRequestRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0f\n\x07wait_ms\x18\x02 \x01(\r\"l\n\x12GetRequestResponse\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.vostro.custody.v1.Request\x12)\n\x06ruling\x18\x02 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\"J\n\x13ListRequestsRequest\x12\x11\n\topen_only\x18\x01 \x01(\x08\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x0c\x12\x11\n\tpage_size\x18\x03 \x01(\r\"D\n\x14ListRequestsResponse\x12,\n\x08requests\x18\x01 \x03(\x0b\x32\x1a.vostro.custody.v1.Request\"d\n\x14\x45xplainPolicyRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x31\n\noperations\x18\x02 \x03(\x0b\x32\x1d.vostro.contract.v1.Operation\x12\r\n\x05maker\x18\x03 \x01(\t\"R\n\x15\x45xplainPolicyResponse\x12)\n\x06ruling\x18\x01 \x01(\x0b\x32\x19.vostro.custody.v1.Ruling\x12\x0e\n\x06policy\x18\x02 \x01(\x0c*\xbf\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATUS_WAITING\x10\x01\x12\x11\n\rSTATUS_SIGNED\x10\x02\x12\x12\n\x0eSTATUS_APPLIED\x10\x03\x12\x12\n\x0eSTATUS_REFUSED\x10\x04\x12\x0f\n\x0bSTATUS_DEAD\x10\x05\x12\x13\n\x0fSTATUS_REJECTED\x10\x06\x12\x14\n\x10STATUS_CANCELLED\x10\x07\x12\x12\n\x0eSTATUS_EXPIRED\x10\x08\x32\x87\x05\n\x0e\x43ustodyService\x12\x65\n\x0eRequestSigning\x12(.vostro.custody.v1.RequestSigningRequest\x1a).vostro.custody.v1.RequestSigningResponse\x12P\n\x07\x41pprove\x12!.vostro.custody.v1.ApproveRequest\x1a\".vostro.custody.v1.ApproveResponse\x12M\n\x06Reject\x12 .vostro.custody.v1.RejectRequest\x1a!.vostro.custody.v1.RejectResponse\x12M\n\x06\x43\x61ncel\x12 .vostro.custody.v1.CancelRequest\x1a!.vostro.custody.v1.CancelResponse\x12Y\n\nGetRequest\x12$.vostro.custody.v1.GetRequestRequest\x1a%.vostro.custody.v1.GetRequestResponse\x12_\n\x0cListRequests\x12&.vostro.custody.v1.ListRequestsRequest\x1a\'.vostro.custody.v1.ListRequestsResponse\x12\x62\n\rExplainPolicy\x12\'.vostro.custody.v1.ExplainPolicyRequest\x1a(.vostro.custody.v1.ExplainPolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.pb.vostro.custody.v1.custody_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATUS']._serialized_start=1902
-  _globals['_STATUS']._serialized_end=2093
+  _globals['_STATUS']._serialized_start=1923
+  _globals['_STATUS']._serialized_end=2114
   _globals['_APPROVAL']._serialized_start=89
-  _globals['_APPROVAL']._serialized_end=128
-  _globals['_SLOTS']._serialized_start=130
-  _globals['_SLOTS']._serialized_end=181
-  _globals['_BINDING']._serialized_start=183
-  _globals['_BINDING']._serialized_end=262
-  _globals['_RULING']._serialized_start=264
-  _globals['_RULING']._serialized_end=375
-  _globals['_REQUEST']._serialized_start=378
-  _globals['_REQUEST']._serialized_end=788
-  _globals['_REQUESTSIGNINGREQUEST']._serialized_start=790
-  _globals['_REQUESTSIGNINGREQUEST']._serialized_end=912
-  _globals['_REQUESTSIGNINGRESPONSE']._serialized_start=914
-  _globals['_REQUESTSIGNINGRESPONSE']._serialized_end=1026
-  _globals['_APPROVEREQUEST']._serialized_start=1028
-  _globals['_APPROVEREQUEST']._serialized_end=1078
-  _globals['_APPROVERESPONSE']._serialized_start=1080
-  _globals['_APPROVERESPONSE']._serialized_end=1185
-  _globals['_REJECTREQUEST']._serialized_start=1187
-  _globals['_REJECTREQUEST']._serialized_end=1252
-  _globals['_REJECTRESPONSE']._serialized_start=1254
-  _globals['_REJECTRESPONSE']._serialized_end=1315
-  _globals['_CANCELREQUEST']._serialized_start=1317
-  _globals['_CANCELREQUEST']._serialized_end=1344
-  _globals['_CANCELRESPONSE']._serialized_start=1346
-  _globals['_CANCELRESPONSE']._serialized_end=1407
-  _globals['_GETREQUESTREQUEST']._serialized_start=1409
-  _globals['_GETREQUESTREQUEST']._serialized_end=1457
-  _globals['_GETREQUESTRESPONSE']._serialized_start=1459
-  _globals['_GETREQUESTRESPONSE']._serialized_end=1567
-  _globals['_LISTREQUESTSREQUEST']._serialized_start=1569
-  _globals['_LISTREQUESTSREQUEST']._serialized_end=1643
-  _globals['_LISTREQUESTSRESPONSE']._serialized_start=1645
-  _globals['_LISTREQUESTSRESPONSE']._serialized_end=1713
-  _globals['_EXPLAINPOLICYREQUEST']._serialized_start=1715
-  _globals['_EXPLAINPOLICYREQUEST']._serialized_end=1815
-  _globals['_EXPLAINPOLICYRESPONSE']._serialized_start=1817
-  _globals['_EXPLAINPOLICYRESPONSE']._serialized_end=1899
-  _globals['_CUSTODYSERVICE']._serialized_start=2096
-  _globals['_CUSTODYSERVICE']._serialized_end=2743
+  _globals['_APPROVAL']._serialized_end=149
+  _globals['_SLOTS']._serialized_start=151
+  _globals['_SLOTS']._serialized_end=202
+  _globals['_BINDING']._serialized_start=204
+  _globals['_BINDING']._serialized_end=283
+  _globals['_RULING']._serialized_start=285
+  _globals['_RULING']._serialized_end=396
+  _globals['_REQUEST']._serialized_start=399
+  _globals['_REQUEST']._serialized_end=809
+  _globals['_REQUESTSIGNINGREQUEST']._serialized_start=811
+  _globals['_REQUESTSIGNINGREQUEST']._serialized_end=933
+  _globals['_REQUESTSIGNINGRESPONSE']._serialized_start=935
+  _globals['_REQUESTSIGNINGRESPONSE']._serialized_end=1047
+  _globals['_APPROVEREQUEST']._serialized_start=1049
+  _globals['_APPROVEREQUEST']._serialized_end=1099
+  _globals['_APPROVERESPONSE']._serialized_start=1101
+  _globals['_APPROVERESPONSE']._serialized_end=1206
+  _globals['_REJECTREQUEST']._serialized_start=1208
+  _globals['_REJECTREQUEST']._serialized_end=1273
+  _globals['_REJECTRESPONSE']._serialized_start=1275
+  _globals['_REJECTRESPONSE']._serialized_end=1336
+  _globals['_CANCELREQUEST']._serialized_start=1338
+  _globals['_CANCELREQUEST']._serialized_end=1365
+  _globals['_CANCELRESPONSE']._serialized_start=1367
+  _globals['_CANCELRESPONSE']._serialized_end=1428
+  _globals['_GETREQUESTREQUEST']._serialized_start=1430
+  _globals['_GETREQUESTREQUEST']._serialized_end=1478
+  _globals['_GETREQUESTRESPONSE']._serialized_start=1480
+  _globals['_GETREQUESTRESPONSE']._serialized_end=1588
+  _globals['_LISTREQUESTSREQUEST']._serialized_start=1590
+  _globals['_LISTREQUESTSREQUEST']._serialized_end=1664
+  _globals['_LISTREQUESTSRESPONSE']._serialized_start=1666
+  _globals['_LISTREQUESTSRESPONSE']._serialized_end=1734
+  _globals['_EXPLAINPOLICYREQUEST']._serialized_start=1736
+  _globals['_EXPLAINPOLICYREQUEST']._serialized_end=1836
+  _globals['_EXPLAINPOLICYRESPONSE']._serialized_start=1838
+  _globals['_EXPLAINPOLICYRESPONSE']._serialized_end=1920
+  _globals['_CUSTODYSERVICE']._serialized_start=2117
+  _globals['_CUSTODYSERVICE']._serialized_end=2764
 # @@protoc_insertion_point(module_scope)

@@ -30,12 +30,14 @@ STATUS_CANCELLED: Status
 STATUS_EXPIRED: Status
 
 class Approval(_message.Message):
-    __slots__ = ("by", "time_ms")
+    __slots__ = ("by", "time_ms", "certificate")
     BY_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     by: str
     time_ms: int
-    def __init__(self, by: _Optional[str] = ..., time_ms: _Optional[int] = ...) -> None: ...
+    certificate: str
+    def __init__(self, by: _Optional[str] = ..., time_ms: _Optional[int] = ..., certificate: _Optional[str] = ...) -> None: ...
 
 class Slots(_message.Message):
     __slots__ = ("count", "of", "missing")

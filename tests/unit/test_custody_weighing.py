@@ -1,0 +1,161 @@
+"""What custody weighs: a deal by both its legs, a draft by all that it would run, and nothing that it cannot
+look up; and with which certificate each decision was made.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.approvals import Approvals
+from contracts.settlement import Settlement
+from node.keys.audit import verify
+from node.keys.custody import CustodyError, KnownCaller, content_hash
+from node.ledger.errors import LedgerError
+from node.ledger.types import Operation
+from tests.contracts.market import Market, dealt, offer, offered, take
+from tests.contracts.refusals_approvals import draft
+from tests.contracts.refusals_governance import content_hash as drafted_hash
+from tests.custody_kit import BOB, CAROL, MARY, ROOT, Bank, refused
+from tests.kit import fields_of, op, pay
+
+pytestmark = pytest.mark.asyncio
+
+POLICY = """
+version = 1
+member = "PA"
+time_zone = "UTC"
+[[rule]]
+name = "small"
+methods = ["transfers.send", "trading.*", "settlement.*"]
+asset = "CZK"
+amount_below = 100
+approve = []
+[[rule]]
+name = "large"
+methods = ["transfers.send", "trading.*", "settlement.*"]
+asset = "CZK"
+amount_from = 100
+approve = [{ count = 2, of = ["bob", "carol", "dave"] }]
+[[rule]]
+name = "bonds"
+methods = ["trading.*", "settlement.*"]
+asset = "BOND"
+amount_from = 20
+approve = [{ count = 1, of = ["bob", "carol", "dave"] }]
+[[rule]]
+name = "drafts"
+methods = ["approvals.*"]
+approve = []
+"""
+
+
+@pytest.mark.evidence(
+    "CUS6",
+    asset="balances",
+    threat="a payment is asked for as a deal or a draft",
+    mitigation="weights that are looked up in the ledger",
+)
+async def test_a_deal_and_a_draft_are_weighed_like_a_payment(tmp_path: Path) -> None:
+    world = Market()
+    wanted = offered(world, "KB", "buy", price=25)
+    deal, large = dealt(world, lots=4, price=25), pay("PA/main", "KB/main", 150)
+    world.apply("PA", draft((large,)))
+    approval = op("approvals", "approve", 1, drafted_hash(large))
+    run = op("approvals", "execute", 1, drafted_hash(large))
+    cases: list[tuple[Operation, list[str], int]] = [
+        (offer("PA", lots=3, price=25), ["small"], 0),
+        (offer("PA", lots=4, price=25), ["large", "bonds"], 2),
+        (offer("PA", lots=4, price=1), ["small", "bonds"], 1),  # sold too cheaply
+        (take("KB", wanted, 4, 100, taker="PA"), ["large", "bonds"], 2),
+        (op("settlement", "settle", deal), ["large", "bonds"], 2),
+        (op("settlement", "secure", deal), ["large", "bonds"], 2),
+        (draft((large,)), ["large", "drafts"], 2),
+        (draft((pay("PA/main", "KB/main", 60),) * 2), ["large", "drafts"], 2),
+        (draft((offer("PA", lots=4, price=25),)), ["large", "bonds", "drafts"], 2),
+        (approval, ["large", "drafts"], 2),
+        (run, ["large", "drafts"], 2),
+    ]
+    bank = Bank(tmp_path / "custody", world, POLICY)
+    async with bank.open() as desk:
+        for operation, rules, missing in cases:
+            ruling = desk.explain(MARY, [operation])
+            assert [each.rule for each in ruling.bindings] == rules, operation
+            assert (ruling.missing, ruling.uncovered) == (missing, ())
+    print(f"payments in another dress: {len(cases)} weighed")
+
+
+@pytest.mark.evidence(
+    "CUS6",
+    asset="balances",
+    threat="a payment is asked for as a deal or a draft",
+    mitigation="weights that are looked up in the ledger",
+)
+async def test_what_cannot_be_looked_up_or_is_covered_by_no_rule_is_not_signed(tmp_path: Path) -> None:
+    world = Market()
+    policy = op("members", "set_policy", ())
+    number = number_in(world.apply("PA", draft((policy,))))
+    tries: list[tuple[Operation, Any]] = [
+        (op("settlement", "settle", bytes(32)), Settlement.DEAL_UNKNOWN),
+        (op("settlement", "settle_set", bytes(32)), Settlement.SET_UNKNOWN),
+        (op("approvals", "approve", 9, bytes(32)), Approvals.DRAFT_UNKNOWN),
+        (op("approvals", "execute", 9, bytes(32)), Approvals.DRAFT_UNKNOWN),
+        (draft((policy,)), CustodyError.NOT_COVERED),
+        (draft((pay("PA/main", "KB/main", 1), policy)), CustodyError.NOT_COVERED),
+        (op("approvals", "approve", number, drafted_hash(policy)), CustodyError.NOT_COVERED),
+        (op("approvals", "execute", number, drafted_hash(policy)), CustodyError.NOT_COVERED),
+        (draft((Operation("transfers", "steal", b"\x90"),)), LedgerError.UNKNOWN_METHOD),
+    ]
+    bank = Bank(tmp_path / "custody", world, POLICY)
+    async with bank.open() as desk:
+        for operation, error in tries:
+            assert await refused(bank.ask(desk, operation), error)
+    assert bank.engine.submitted == []
+    print(f"requests that hide what they do: {len(tries)} tried, none passed")
+
+
+def number_in(receipt: Any) -> int:
+    """Of the draft that a transaction made."""
+    (number,) = [fields_of(event)[1] for event in receipt.events if event.event == "Proposed"]
+    return int(number)
+
+
+@pytest.mark.evidence(
+    "CUS7",
+    asset="the audit log",
+    threat="nobody knows with which certificate it was approved",
+    mitigation="its SHA-256 in every decision",
+)
+async def test_every_decision_names_the_certificate_that_it_was_made_with(tmp_path: Path) -> None:
+    bank, printed = Bank(tmp_path / "custody"), {"mary": "aa" * 32, "bob": "bb" * 32, "carol": "cc" * 32}
+    mary, bob, carol = (
+        KnownCaller(who.name, who.member, who.roles, printed[who.name]) for who in (MARY, BOB, CAROL)
+    )
+    large = pay("PA/main", "KB/main", 150)
+    async with bank.open() as desk:
+        first = await desk.request(mary, [large], request_id=bytes(16))
+        await desk.approve(bob, first.id, first.content_hash)
+        assert await refused(desk.approve(bob, first.id, first.content_hash), CustodyError.APPROVED_ALREADY)
+        second = await desk.request(mary, [large], request_id=bytes(15) + b"\1")
+        await desk.reject(carol, second.id, second.content_hash, "")
+        third = await desk.request(mary, [large], request_id=bytes(15) + b"\2")
+        await desk.cancel(mary, third.id)
+        assert content_hash(first.content) == first.content_hash  # a renewed certificate is no other request
+    async with bank.open() as desk:
+        (approval,) = desk.get(mary, first.id).approvals
+    assert approval.certificate == printed["bob"]
+    told = [line for line in map(json.loads, bank.log().splitlines()) if "by" in line]
+    assert [(line["kind"], line["certificate"]) for line in told] == [
+        (kind, printed[who])
+        for kind, who in (
+            ("request", "mary"),
+            ("approval", "bob"),
+            ("refusal", "bob"),
+            ("request", "mary"),
+            ("rejection", "carol"),
+            ("request", "mary"),
+            ("cancellation", "mary"),
+        )
+    ]
+    assert verify(bank.folder, ROOT.public_key).problems == ()
