@@ -1,7 +1,7 @@
 """The benchmark's case of clearing: 100,000 queued instructions among 100 banks, netted in one cycle.
 
 The set-up, before the clock starts: the banks join with empty accounts, so that every instruction waits; then
-each gets 1% of what it is to pay. Measured: reading all queues over gRPC, solving them here, the whole check
+each gets a tenth of what it is to pay. Measured: reading all queues over gRPC, solving them here, the whole check
 on the ledger from the proposal until its last piece is applied and durable, and the settlement. The work of
 blocks is counted from their transactions by the ledger's own rule.
 """
@@ -33,7 +33,6 @@ INSTRUCTIONS: Final = 100_000
 ORDERS: Final = 1_000
 ASSET: Final = "CZK"
 OPERATIONS: Final = 100
-PROMISE_SECONDS: Final = 5.0
 SIGNERS: Final = [Ed25519Signer(bytes([9, number]) + bytes(30)) for number in range(BANKS)]
 NAMES: Final = [f"B{number}" for number in range(BANKS)]
 
@@ -148,7 +147,7 @@ async def _join(day: Day) -> None:
 
 
 async def _instruct(day: Day) -> None:
-    """A thousand instructions a bank, none of which can be paid; then 1% of them in money."""
+    """A thousand instructions a bank, none of which can be paid; then a tenth of them in money."""
     chance = random.Random(7)  # noqa: S311 - a workload
     today = (await day.client.clearing.business_day(ASSET)).business_day
     calls = []
@@ -164,7 +163,7 @@ async def _instruct(day: Day) -> None:
     for start in range(0, BANKS, 10):
         await day.all(calls[start : start + 10])
     issues = [
-        op("assets", "issue", ASSET, f"{name}/1", amount // 100, "")
+        op("assets", "issue", ASSET, f"{name}/1", amount // 10, "")
         for name, amount in zip(NAMES, worth, strict=True)
     ]
     await day.must("PA", BANK, *issues[:OPERATIONS])
