@@ -1,9 +1,9 @@
 """The benchmark's case of clearing: 100,000 queued instructions among 100 banks, netted in one cycle.
 
 The set-up, before the clock starts: the banks join with empty accounts, so that every instruction waits; then
-each gets a tenth of what it is to pay. Measured: reading all queues over gRPC, solving them here, the whole check
-on the ledger from the proposal until its last piece is applied and durable, and the settlement. The work of
-blocks is counted from their transactions by the ledger's own rule.
+each gets a tenth of what it is to pay. Measured: reading all queues over gRPC, solving them here, the whole
+check on the ledger from the proposal until its last piece is applied and durable, and the settlement. The
+work of blocks is counted from their transactions by the ledger's own rule.
 """
 
 import random
