@@ -100,10 +100,12 @@ async def _run(bench: "Bench", node: BenchNode) -> None:
         "net": report.net,
         "net_of_gross": f"{report.net / max(report.gross, 1):.2%}",
     }
-    bench.tell("queue: solver", solved, "s", 0, 0, read_seconds=round(read, 2), **settings)
+    bench.tell("queue: solver", 1_000 * solved, "ms", 0, 0, read_seconds=round(read, 2), **settings)
     works = {"block_work_most": max(day.works.values()), "block_work_max": bound, "queueing_most": most}
-    bench.tell("queue: whole check", checked, "s", 0, 0, pieces=-(-sum(solution.cuts) // 5_000), **works)
-    bench.tell("queue: settlement", settled, "s", 0, 0, resident_mib=round(node.resident_mib()))
+    bench.tell(
+        "queue: whole check", 1_000 * checked, "ms", 0, 0, pieces=-(-sum(solution.cuts) // 5_000), **works
+    )
+    bench.tell("queue: settlement", 1_000 * settled, "ms", 0, 0, resident_mib=round(node.resident_mib()))
 
 
 def _chain(node: BenchNode) -> Chain:
