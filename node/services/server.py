@@ -242,7 +242,7 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_AccountServiceServicer_to_server(AccountService(published), registrar)
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
-    reconciliation = ReconciliationService(published, history, ledger.suite)
+    reconciliation = ReconciliationService(engine, published, history, ledger.suite)
     add_ReconciliationServiceServicer_to_server(reconciliation, registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
