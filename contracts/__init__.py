@@ -5,18 +5,26 @@ come first, always.
 from contracts.anchors import Anchors
 from contracts.approvals import Approvals
 from contracts.assets import Assets
+from contracts.calendars import Calendars
+from contracts.clearing import Clearing
 from contracts.encryption import Encryption
 from contracts.governance import Governance
 from contracts.members import Members
+from contracts.offsets import Offsets
+from contracts.participants import Participants
+from contracts.queues import Queues
 from contracts.reconciliation import Reconciliation
 from contracts.registration import Registration
+from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.scenarios.blacklist import Blacklist
 from contracts.scenarios.main_account import MainAccount
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
+from contracts.settlement_cycles import SettlementCycles
 from contracts.trading import Trading
 from contracts.transfers import Transfers
 from contracts.validators import Validators
+from contracts.vault import Vault
 from node.ledger.contract import Contract
 
 
@@ -30,13 +38,21 @@ def assemble() -> tuple[Contract, ...]:
     blacklist = Blacklist()
     encryption = Encryption(members)
     registration = Registration(members, assets)
-    servicing = Servicing(assets)
+    servicing = Servicing(assets, registration)
     settlement = Settlement(members, assets)
     trading = Trading(members, assets, settlement)
     anchors = Anchors()
     approvals = Approvals(members)
+    vault = Vault(members, encryption)
+    cycles = SettlementCycles(assets, settlement)
+    offsets = Offsets(members, assets)
+    exchange = AssetTransfer(assets, registration, trading, settlement)
     reconciliation = Reconciliation(members, assets)
     main_account = MainAccount(members, assets, reconciliation)
+    calendars = Calendars(assets)
+    participants = Participants(assets, calendars)
+    queues = Queues(members, assets, participants)
+    clearing = Clearing(members, assets, participants)
     return (
         members,
         validators,
@@ -51,6 +67,14 @@ def assemble() -> tuple[Contract, ...]:
         trading,
         anchors,
         approvals,
+        vault,
+        cycles,
+        offsets,
+        exchange,
         reconciliation,
         main_account,
+        calendars,
+        participants,
+        queues,
+        clearing,
     )

@@ -9,7 +9,7 @@ which it runs: which keys are active, what they may sign for, and what the polic
 State       draft / member, number -> Draft           content / member, number -> Content
             approval / member, number, key id -> Approval
             counter / member -> Counter               due / queue, time, member, number -> Place
-Life        open --execute--> executed    open --last approval withdrawn--> withdrawn
+Life        open --execute--> executed    open --withdraw, and no approval counts--> withdrawn
             open --block time--> expired
 Invariants  P1 operations of a draft run at most once, before its time, as the member whose keys approved it.
             P2 they run only if the distinct holders of approving keys, of those alone that could sign these
@@ -251,16 +251,16 @@ class Approvals(Contract):
 
     @method(flat=200)
     def withdraw(self, ctx: Context, number: Number, content_hash: Hash) -> None:
-        """Take back the approvals of the keys that sign; a draft that has none left ends."""
+        """Take back the approvals of the keys that sign; a draft of whose approvals none counts now ends."""
         found = self._require_open(ctx, number, content_hash)
-        given = [parts[2] for parts, _ in self.approval.scan(ctx.member, number)]
-        back = [key_id for key_id in ctx.keys if key_id in given]
-        if not back:
+        operations = self._require_content(ctx.member, number).operations
+        back = [key_id for key_id in ctx.keys if self.approval.get(ctx.member, number, key_id)]
+        if not back and self._holders(ctx, ctx.member, number, operations):
             raise Rejected(self.NO_APPROVAL)
         for key_id in back:
             self.approval.delete(ctx.member, number, key_id)
             ctx.emit(Withdrawn(ctx.member, number, key_id))
-        if len(back) == len(given):
+        if not self._holders(ctx, ctx.member, number, operations):
             self._close(ctx, ctx.member, number, found, "withdrawn")
             ctx.emit(Ended(ctx.member, number, "withdrawn"))
 

@@ -14,7 +14,7 @@ Invariants  A1 for every asset, issued - redeemed = the sum of posted over all a
             A4 only an account's own member debits it.
             A5 a closed account holds nothing and is never reopened.
             A6 an asset's status is active if and only if there is no reason against it; the gravest decides.
-            A7 balances change in ``move``, ``issue``, ``redeem``, ``hold`` and ``release`` below and nowhere
+            A7 balances change in ``move``, ``issue``, ``destroy``, ``hold`` and ``release`` below and nowhere
             else; units pass from one account to another in ``move`` alone.
 Privacy     the node, and every member that it lets in, sees all accounts and amounts in clear.
 """
@@ -166,12 +166,7 @@ class Assets(Contract):
         registered = self._require_issuer(ctx, asset)
         self.check_active(registered)
         self.check_debit(ctx, account)
-        position = self.position(account, asset)
-        if position.posted - position.held < amount:
-            raise Rejected(self.INSUFFICIENT_BALANCE)
-        self.asset.put(replace(registered, redeemed=registered.redeemed + amount), asset)
-        self.balance.put(Position(position.posted - amount, position.held), account, asset)
-        ctx.emit(Redeemed(asset, account, amount, reference))
+        self.destroy(ctx, asset, account, amount, reference)
 
     @method
     def freeze_asset(self, ctx: Context, asset: AssetId) -> None:
@@ -298,6 +293,18 @@ class Assets(Contract):
         after = balance.load(credit) or NOTHING
         balance.save(debit, Position(before.posted - amount, before.held))
         balance.save(credit, Position(after.posted + amount, after.held))
+
+    def destroy(self, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
+        """Units cease to be, out of an account of their issuer's, which was checked. Raises
+        INSUFFICIENT_BALANCE.
+        """
+        registered = self.require_asset(asset)
+        position = self.position(account, asset)
+        if position.posted - position.held < amount:
+            raise Rejected(self.INSUFFICIENT_BALANCE)
+        self.asset.put(replace(registered, redeemed=registered.redeemed + amount), asset)
+        self.balance.put(Position(position.posted - amount, position.held), account, asset)
+        ctx.emit(Redeemed(asset, account, amount, reference))
 
     def hold(self, account: str, asset: str, amount: int) -> None:
         """Set a part of the balance aside. Raises INSUFFICIENT_BALANCE."""

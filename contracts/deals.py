@@ -2,7 +2,7 @@
 (trading.py, settlement.py). Nothing here acts.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -11,6 +11,7 @@ from node.ledger.contract import Fact, Movement
 from node.ledger.types import AccountId, Amount, AssetId, Balance, Hash, MemberId, Record, TimeMs
 
 AUDIENCE_MAX: Final = 32
+OPEN_PAGE_MAX: Final = 100
 SET_MAX: Final = 16
 """Deals of a linked set: what one operation settles."""
 
@@ -26,6 +27,7 @@ OfferStatus = Literal["open", "filled", "cancelled", "expired"]
 DealStatus = Literal["agreed", "failing", "settled", "cancelled", "bought-in"]
 SetStatus = Literal["proposed", "linked", "settled", "dissolved"]
 DealIds = Annotated[tuple[Hash, ...], Meta(min_length=2, max_length=SET_MAX)]
+Parties = Annotated[tuple[MemberId, ...], Meta(max_length=2 * SET_MAX)]
 
 Weighed = tuple[str, int]
 """(asset, amount), as a signing policy weighs them."""
@@ -119,12 +121,12 @@ class Set(Record, frozen=True):
     """Deals that settle all or none. missing: parties whose consent it still needs."""
 
     deals: DealIds
-    missing: Annotated[tuple[MemberId, ...], Meta(max_length=2 * SET_MAX)]
+    missing: Parties
     status: SetStatus
 
 
 class Offered(Fact, frozen=True):
-    """A member offers, or asks for offers."""
+    """A member offers, or asks for offers. audience: whom, empty: everybody."""
 
     maker: MemberId
     offer: Hash
@@ -135,6 +137,7 @@ class Offered(Fact, frozen=True):
     lots: Lots
     against: AssetId
     price: Balance
+    audience: Audience
     expires_ms: TimeMs
     root: OptionalId
 
@@ -151,10 +154,11 @@ class OfferTaken(Fact, frozen=True):
 
 
 class OfferEnded(Fact, frozen=True):
-    """An offer is open no longer."""
+    """An offer is open no longer. audience: whom it was made to, empty: everybody."""
 
     maker: MemberId
     offer: Hash
+    audience: Audience
     status: OfferStatus
 
 
@@ -172,9 +176,11 @@ class Agreed(Fact, frozen=True):
 
 
 class Secured(Fact, frozen=True):
-    """A side has set its leg aside."""
+    """``member``'s leg of a deal is set aside."""
 
     deal: Hash
+    seller: MemberId
+    buyer: MemberId
     member: MemberId
 
 
@@ -206,12 +212,16 @@ class Failing(Fact, frozen=True):
     """A deal was not settled in its time; it still may be."""
 
     deal: Hash
+    seller: MemberId
+    buyer: MemberId
 
 
 class CancelAsked(Fact, frozen=True):
-    """One side wants to cancel a deal."""
+    """``member`` wants to cancel a deal."""
 
     deal: Hash
+    seller: MemberId
+    buyer: MemberId
     member: MemberId
     reason: Reference
 
@@ -220,6 +230,8 @@ class DealEnded(Fact, frozen=True):
     """A deal ended otherwise than by settlement: cancelled by both, or bought in."""
 
     deal: Hash
+    seller: MemberId
+    buyer: MemberId
     status: DealStatus
 
 
@@ -229,6 +241,8 @@ class BoughtIn(Fact, frozen=True):
     """
 
     deal: Hash
+    seller: MemberId
+    buyer: MemberId
     replacement: Hash
     against: AssetId
     cost: Amount
@@ -236,17 +250,19 @@ class BoughtIn(Fact, frozen=True):
 
 
 class Linked(Fact, frozen=True):
-    """Deals are proposed to be settled all or none."""
+    """Deals are proposed to be settled all or none. missing: the parties that are asked to consent."""
 
     set_id: Hash
     deals: DealIds
     proposer: MemberId
+    missing: Parties
 
 
 class SetJoined(Fact, frozen=True):
-    """A party consents to a linked set; with the last consent it binds."""
+    """``member`` consents to a linked set; with the last consent it binds."""
 
     set_id: Hash
+    parties: Parties
     member: MemberId
     status: SetStatus
 
@@ -255,6 +271,7 @@ class SetEnded(Fact, frozen=True):
     """A linked set was settled, or its deals stand alone again."""
 
     set_id: Hash
+    parties: Parties
     status: SetStatus
 
 
@@ -264,6 +281,13 @@ class NamedOffer(Record, frozen=True):
     maker: MemberId
     id: Hash
     offer: Offer
+
+
+class OpenOffers(Record, frozen=True):
+    """A page of open offers, and where the next begins; empty: there is none."""
+
+    offers: Annotated[tuple[NamedOffer, ...], Meta(max_length=OPEN_PAGE_MAX)]
+    next: OptionalId
 
 
 class NamedDeal(Record, frozen=True):
@@ -278,3 +302,21 @@ def both_legs(asset: str, lot: int, lots: int, against: str, price: int) -> tupl
     member that sells too cheaply loses as much as one that buys too dearly.
     """
     return (asset, lots * lot), (against, lots * price)
+
+
+class Leg(NamedTuple):
+    """One side of a settlement."""
+
+    source: str
+    destination: str
+    asset: str
+    amount: int
+
+
+def legs_of(deal: Deal, lots: int) -> tuple[Leg, Leg]:
+    """(asset from the seller to the buyer, cash from the buyer to the seller) of so many lots."""
+    seller, buyer = deal.seller_accounts, deal.buyer_accounts
+    return (
+        Leg(seller.asset, buyer.asset, deal.asset, lots * deal.lot),
+        Leg(buyer.cash, seller.cash, deal.against, lots * deal.price),
+    )

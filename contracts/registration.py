@@ -34,7 +34,6 @@ from contracts.institutions import REGISTRAR
 from contracts.members import Members
 from contracts.positions import Asset, AssetClass, Decimals, NewAssetId, Reference, Stop
 from contracts.terms import (
-    Accrued,
     Application,
     ApplicationMoved,
     ApplicationStatus,
@@ -50,10 +49,9 @@ from contracts.terms import (
     Place,
     Retired,
     Terms,
-    accrued,
 )
 from node.ledger.contract import Category, Context, Contract, Rejected, error, method, query, table
-from node.ledger.types import AMOUNT_MAX, AccountId, Amount, AssetId, Hash, MemberId, Name, TimeMs
+from node.ledger.types import AMOUNT_MAX, Amount, AssetId, Hash, MemberId, Name
 
 REGULATOR: Final = "regulator"
 ORDERS_MAX: Final = 32
@@ -297,12 +295,6 @@ class Registration(Contract):
         """All legal orders of an asset, lifted ones too."""
         return tuple([NamedOrder(reference, order) for (_, reference), order in self.order.scan(asset)])
 
-    @query
-    def get_accrued(self, ctx: Context, account: AccountId, asset: AssetId, at_ms: TimeMs) -> Accrued:
-        """Simple interest accrued on what an account holds now, from the start of the terms until a time."""
-        units = self.assets.position(account, asset).posted
-        return accrued(self.require_entry(asset).terms, units, at_ms)
-
     # --- guards and effects ---------------------------------------------------------------------------------
 
     def require_entry(self, asset: str) -> Entry:
@@ -365,7 +357,7 @@ class Registration(Contract):
         ctx.emit(CapRaised(asset, cap))
 
 
-_PROMISES_NOTHING: Final = Terms("", 0, 0, 365, 0, 0)
+_PROMISES_NOTHING: Final = Terms("", 0, 0, "ACT/365", 0, 0)
 
 
 def _identifiers(isin: str, terms_hash: bytes) -> list[tuple[str, str]]:

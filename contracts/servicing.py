@@ -1,6 +1,7 @@
 """Servicing: coupons, distributions and redemptions, from the record date to the last payment.
 
-An issuer announces what it will pay for every so many units held at a record date. When block time reaches
+An issuer announces what it will pay for every so many units held at a record date: an amount of its own, or
+the interest that its terms promise for the time since the last coupon. When block time reaches
 that date the asset's books close: nothing of it moves. Any member then names the holders, in pieces of up to
 1,000 accounts; each account's position is taken from the ledger, and the list is complete when the positions
 found add up to all that is out, which nobody can bring about by leaving a holder out or naming one twice.
@@ -19,7 +20,8 @@ Invariants  S1 the claims of a fixed action cover every unit that was out at its
             S3 one action of an asset at a time has its books closed.
             S4 units pass only through ``Assets.move``, and out of a holder's account only when its units'
             redemption is paid into that account in the same operation.
-Privacy     the node, and every member that it lets in, sees all holders and claims in clear.
+Privacy     who runs a node sees all holders and claims in clear. What an issuer owes and has paid in all is
+            public; who holds and claims is for the issuer, and each claim for its holder.
 """
 
 from itertools import islice
@@ -29,9 +31,11 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
-from contracts.positions import Asset, NamedAccount, Stop
+from contracts.positions import Asset, Stop
+from contracts.registration import Registration
 from contracts.terms import (
     PIECE_MAX,
+    Accrued,
     Action,
     ActionEnded,
     ActionKind,
@@ -40,6 +44,7 @@ from contracts.terms import (
     BooksClosed,
     Claim,
     Counted,
+    Holders,
     HoldersFixed,
     HoldersPaid,
     NamedAction,
@@ -48,6 +53,8 @@ from contracts.terms import (
     Payment,
     Piece,
     Place,
+    accrued,
+    interest,
 )
 from node.ledger.contract import Category, Context, Contract, Rejected, error, method, query, table
 from node.ledger.types import AMOUNT_MAX, AccountId, Amount, AssetId, Name, TimeMs
@@ -57,7 +64,9 @@ EXPIRY_MAX: Final = 500
 AHEAD_MAX_MS: Final = 366 * 86_400_000
 LOOKED_THROUGH_MAX: Final = 10_000
 """Balances that one page of holders looks through."""
+LAST_ACTIONS_MAX: Final = 100
 QUEUE: Final = "record"
+_NEW: Final = ("announced", 0, 0, 0, 0, 0)
 
 TRANSITIONS: Final[dict[ActionStatus, tuple[ActionStatus, ...]]] = {
     "announced": ("fixing", "cancelled"),
@@ -88,14 +97,16 @@ class Servicing(Contract):
     CLAIM_UNKNOWN = error(8, Category.NOT_FOUND, "The account has no claim.")
     CLAIM_PAID = error(9, Category.PRECONDITION, "The claim is paid already.")
     TOO_MUCH = error(10, Category.INVALID, "What would be owed exceeds what can be counted.")
+    NO_INTEREST = error(11, Category.PRECONDITION, "By its terms nothing has accrued until then.")
 
     action = table(Action, asset=AssetId, number=Number)
     counted = table(Counted, asset=AssetId)
     claim = table(Claim, asset=AssetId, number=Number, account=AccountId)
     due = table(Place, queue=Name, time_ms=TimeMs, asset=AssetId, number=Number)
 
-    def __init__(self, assets: Assets) -> None:
+    def __init__(self, assets: Assets, registration: Registration) -> None:
         self.assets = assets
+        self.registration = registration
 
     def on_block(self, ctx: Context) -> None:
         """Close the books of what has come to its record date, oldest first."""
@@ -119,6 +130,25 @@ class Servicing(Contract):
     ) -> None:
         """Announce that the holders of a date will be paid ``pays`` of a currency for every ``per`` units."""
         registered = self._require_issuer(ctx, asset)
+        self._announce(ctx, asset, registered, Action(kind, currency, pays, per, record_ms, *_NEW))
+
+    @method(flat=100)
+    def announce_interest(self, ctx: Context, asset: AssetId, record_ms: TimeMs) -> None:
+        """Announce a coupon of what the asset's terms promise from the last coupon's record date, or from the
+        start, until a record date.
+        """
+        registered = self._require_issuer(ctx, asset)
+        terms = self.registration.require_entry(asset).terms
+        pays, per, _days = interest(terms, self._last_coupon_ms(asset), record_ms)
+        if not pays:
+            raise Rejected(self.NO_INTEREST)
+        if pays > AMOUNT_MAX:
+            raise Rejected(self.TOO_MUCH)
+        coupon = Action("coupon", terms.currency, pays, per, record_ms, *_NEW)
+        self._announce(ctx, asset, registered, coupon)
+
+    def _announce(self, ctx: Context, asset: str, registered: Asset, action: Action) -> None:
+        currency, record_ms = action.currency, action.record_ms
         if asset == currency:
             raise Rejected(self.SAME_ASSET)
         self.assets.require_asset(currency)
@@ -126,18 +156,17 @@ class Servicing(Contract):
             raise Rejected(self.assets.ASSET_RETIRED)
         if not ctx.time_ms < record_ms <= ctx.time_ms + AHEAD_MAX_MS:
             raise Rejected(self.RECORD_OUT_OF_RANGE, block_time_ms=ctx.time_ms)
-        if registered.cap * pays // per > AMOUNT_MAX:
+        if registered.cap * action.pays // action.per > AMOUNT_MAX:
             raise Rejected(self.TOO_MUCH)
         last = self.counted.get(asset)
         number = last.last + 1 if last else 1
         if last and self._closes_books(self.require_action(asset, last.last)):
             raise Rejected(self.ACTION_PENDING)
         self.counted.put(Counted(number), asset)
-        self.action.put(
-            Action(kind, currency, pays, per, record_ms, "announced", 0, 0, 0, 0, 0), asset, number
-        )
+        self.action.put(action, asset, number)
         self.due.put(Place(1), QUEUE, record_ms, asset, number)
-        ctx.emit(Announced(asset, number, kind, currency, pays, per, record_ms))
+        paid = (action.kind, currency, action.pays, action.per, record_ms)
+        ctx.emit(Announced(asset, number, *paid))
 
     @method
     def cancel(self, ctx: Context, asset: AssetId, number: Number) -> None:
@@ -253,25 +282,37 @@ class Servicing(Contract):
         )
 
     @query
+    def get_accrued(self, ctx: Context, account: AccountId, asset: AssetId, at_ms: TimeMs) -> Accrued:
+        """Simple interest accrued on what an account holds now, from the last coupon's record date, or from
+        the start of the terms, until a time.
+        """
+        units = self.assets.position(account, asset).posted
+        terms = self.registration.require_entry(asset).terms
+        return accrued(terms, units, self._last_coupon_ms(asset), at_ms)
+
+    @query
+    def get_claim(self, ctx: Context, account: AccountId, asset: AssetId, number: Number) -> Claim:
+        """What an account had at the record date, and whether it is paid for it."""
+        return self._require_claim(asset, number, account)
+
+    @query
     def list_holders(
         self, ctx: Context, asset: AssetId, after: Annotated[str, Meta(max_length=52)]
-    ) -> tuple[NamedAccount, ...]:
-        """Holders among the next 10,000 balances of all accounts from behind ``after`` on, at most 1,000, and
-        the account last looked at, whatever it holds: where to go on. No account at all: there are no more.
+    ) -> Holders:
+        """Accounts that hold an asset, ascending: up to 1,000 among the next 10,000 balances of all accounts
+        from behind ``after`` on, and where to go on.
         """
-        found: list[NamedAccount] = []
-        last = ""
-        for looked, ((account, held), position) in enumerate(self.assets.balance.scan(start=(after,))):
+        found: list[str] = []
+        last, looked = "", 0
+        for (account, held), position in self.assets.balance.scan(start=(after,)):
             if account <= after:
                 continue
             if account != last and (looked >= LOOKED_THROUGH_MAX or len(found) == PIECE_MAX):
-                break
-            last = account
+                return Holders(tuple(found), last)
+            last, looked = account, looked + 1
             if held == asset and position.posted:
-                found.append(NamedAccount(account, self.assets.require_account(account)))
-        if last and (not found or found[-1].id != last):
-            found.append(NamedAccount(last, self.assets.require_account(last)))
-        return tuple(found)
+                found.append(account)
+        return Holders(tuple(found), "")
 
     # --- guards and effects ---------------------------------------------------------------------------------
 
@@ -282,11 +323,25 @@ class Servicing(Contract):
             raise Rejected(self.ACTION_UNKNOWN)
         return action
 
+    def _require_claim(self, asset: str, number: int, account: str) -> Claim:
+        claim = self.claim.get(asset, number, account)
+        if claim is None:
+            raise Rejected(self.CLAIM_UNKNOWN, account=account)
+        return claim
+
     def _require_issuer(self, ctx: Context, asset: str) -> Asset:
         registered = self.assets.require_asset(asset)
         if registered.issuer != ctx.member:
             raise Rejected(self.assets.NOT_ISSUER)
         return registered
+
+    def _last_coupon_ms(self, asset: str) -> int:
+        """The record date of the last coupon that was not cancelled; 0 where there was none among the last
+        hundred actions.
+        """
+        last = islice(self.action.scan(asset, reverse=True), LAST_ACTIONS_MAX)
+        dates = (a.record_ms for _, a in last if a.kind == "coupon" and a.status != "cancelled")
+        return next(dates, 0)
 
     def _closes_books(self, action: Action) -> bool:
         """Whether the books are closed for it, or will be."""
@@ -330,9 +385,7 @@ class Servicing(Contract):
     def _pay_one(
         self, asset: str, number: int, action: Action, source: str, taken_back: str, holder: str
     ) -> Payment:
-        claim = self.claim.get(asset, number, holder)
-        if claim is None:
-            raise Rejected(self.CLAIM_UNKNOWN, account=holder)
+        claim = self._require_claim(asset, number, holder)
         if claim.status == "paid":
             raise Rejected(self.CLAIM_PAID, account=holder)
         self.assets.check_credit(holder)

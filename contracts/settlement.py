@@ -22,11 +22,11 @@ Invariants  D1 units of a deal pass in ``_settle_lots`` and ``_settle_legs`` thr
             D2 a deal's open lots never grow; what was settled and what is open add up to what was agreed.
             D3 a held leg holds what its open lots need, no more and no less.
             D4 a deal of a linked set settles with the whole set or not at all.
-Privacy     the node, and every member that it lets in, sees all deals in clear.
+Privacy     who runs a node sees all deals in clear. A query shows a member the deals to which it is a party.
 """
 
 from itertools import islice
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -41,6 +41,7 @@ from contracts.deals import (
     DealIds,
     DealStatus,
     Failing,
+    Leg,
     Linked,
     Lots,
     NamedDeal,
@@ -53,6 +54,7 @@ from contracts.deals import (
     Settled,
     Weighed,
     both_legs,
+    legs_of,
 )
 from contracts.members import Members
 from contracts.positions import Reference
@@ -76,15 +78,6 @@ SET_TRANSITIONS: Final[dict[SetStatus, tuple[SetStatus, ...]]] = {
     "settled": (),
     "dissolved": (),
 }
-
-
-class Leg(NamedTuple):
-    """One side of a settlement."""
-
-    source: str
-    destination: str
-    asset: str
-    amount: int
 
 
 class Settlement(Contract):
@@ -147,11 +140,11 @@ class Settlement(Contract):
                 break
             deal = self.require_deal(deal_id)
             self._put(deal_id, deal, "failing")
-            ctx.emit(Failing(deal_id))
+            ctx.emit(Failing(deal_id, deal.seller, deal.buyer))
 
     # --- a deal ---------------------------------------------------------------------------------------------
 
-    def _weight_of_deal(self, deal: bytes, lots: int = 0) -> tuple[Weighed, ...]:
+    def weight_of_deal(self, deal: bytes, lots: int = 0) -> tuple[Weighed, ...]:
         """Both legs of the lots concerned."""
         found = self.require_deal(deal)
         return both_legs(found.asset, found.lot, lots or found.left, found.against, found.price)
@@ -159,15 +152,15 @@ class Settlement(Contract):
     def _weight_of_set(self, set_id: bytes) -> tuple[Weighed, ...]:
         """All legs of the set."""
         deals = self._require_set(set_id).deals
-        return tuple([weighed for deal in deals for weighed in self._weight_of_deal(deal)])
+        return tuple([weighed for deal in deals for weighed in self.weight_of_deal(deal)])
 
-    @method(weight=_weight_of_deal, flat=80)
+    @method(weight=weight_of_deal, flat=80)
     def settle(self, ctx: Context, deal: Hash) -> None:
         """Settle all that is open of a deal: both legs, or neither. By either side."""
         found = self._require_ready(ctx, deal)
         self._settle_lots(ctx, deal, found, found.left)
 
-    @method(weight=_weight_of_deal, flat=80)
+    @method(weight=weight_of_deal, flat=80)
     def settle_partly(self, ctx: Context, deal: Hash, lots: Lots) -> None:
         """Settle some lots of a deal whose sides have agreed on that. By either side."""
         found = self._require_ready(ctx, deal)
@@ -177,29 +170,29 @@ class Settlement(Contract):
             raise Rejected(self.MORE_THAN_LEFT, left=found.left)
         self._settle_lots(ctx, deal, found, lots)
 
-    @method(weight=_weight_of_deal)
+    @method(weight=weight_of_deal)
     def secure(self, ctx: Context, deal: Hash) -> None:
         """Set the signing member's leg aside until the deal ends."""
-        found = self._require_open(ctx, deal)
+        found = self.require_open(ctx, deal)
         sells = ctx.member == found.seller
         if found.seller_held if sells else found.buyer_held:
             raise Rejected(self.SECURED_ALREADY)
-        leg = _legs(found, found.left)[0 if sells else 1]
+        leg = legs_of(found, found.left)[0 if sells else 1]
         self.assets.check_active(self.assets.require_asset(leg.asset))
         self.assets.check_debit(ctx, leg.source)
         self.assets.hold(leg.source, leg.asset, leg.amount)
         self.deal.put(replace(found, **{"seller_held" if sells else "buyer_held": 1}), deal)
-        ctx.emit(Secured(deal, ctx.member))
+        ctx.emit(Secured(deal, found.seller, found.buyer, ctx.member))
 
     @method
     def cancel(self, ctx: Context, deal: Hash, reason: Reference) -> None:
         """Ask to cancel a deal; it is cancelled once the other side has asked, too."""
-        found = self._require_open(ctx, deal)
+        found = self.require_open(ctx, deal)
         if found.linked:
             raise Rejected(self.DEAL_LINKED)
         if found.cancels == ctx.member:
             raise Rejected(self.CANCEL_ASKED)
-        ctx.emit(CancelAsked(deal, ctx.member, reason))
+        ctx.emit(CancelAsked(deal, found.seller, found.buyer, ctx.member, reason))
         if not found.cancels:
             self.deal.put(replace(found, cancels=ctx.member), deal)
             return
@@ -208,7 +201,7 @@ class Settlement(Contract):
     @method
     def buy_in(self, ctx: Context, deal: Hash, replacement: Hash) -> None:
         """End a failing deal by naming the settled one in which the buyer bought elsewhere."""
-        found = self._require_open(ctx, deal)
+        found = self.require_open(ctx, deal)
         if found.buyer != ctx.member:
             raise Rejected(self.NOT_BUYER)
         if found.linked:
@@ -220,7 +213,8 @@ class Settlement(Contract):
         if wanted != (other.buyer, other.asset, other.against, other.lots * other.lot, other.status):
             raise Rejected(self.REPLACEMENT_UNFIT)
         cost, would_have = other.lots * other.price, found.left * found.price
-        ctx.emit(BoughtIn(deal, replacement, found.against, cost, would_have))
+        parties = (found.seller, found.buyer)
+        ctx.emit(BoughtIn(deal, *parties, replacement, found.against, cost, would_have))
         self._end(ctx, deal, found, "bought-in")
 
     # --- linked sets ----------------------------------------------------------------------------------------
@@ -231,17 +225,17 @@ class Settlement(Contract):
         if len(dict.fromkeys(deals)) != len(deals):
             raise Rejected(self.DEAL_TWICE)
         found = [self.require_deal(deal) for deal in deals]
-        parties = dict.fromkeys([member for deal in found for member in (deal.seller, deal.buyer)])
+        parties = _parties(found)
         if ctx.member not in parties:
             raise Rejected(self.NOT_A_PARTY)
         for deal in found:
-            self._check_open(deal)
+            self.check_open(deal)
             if deal.linked:
                 raise Rejected(self.DEAL_LINKED)
         set_id = ctx.proofs.unique_id(ctx.tx_id, ctx.operation)
         missing = tuple([member for member in parties if member != ctx.member])
         self.linked.put(Set(deals, missing, "proposed"), set_id)
-        ctx.emit(Linked(set_id, deals, ctx.member))
+        ctx.emit(Linked(set_id, deals, ctx.member, missing))
 
     @method(flat=400)
     def join(self, ctx: Context, set_id: Hash) -> None:
@@ -253,17 +247,17 @@ class Settlement(Contract):
             raise Rejected(self.JOINED_ALREADY)
         missing = tuple([member for member in found.missing if member != ctx.member])
         found = replace(found, missing=missing)
+        deals = [(deal_id, self.require_deal(deal_id)) for deal_id in found.deals]
         if missing:
             self.linked.put(found, set_id)
         else:
             found = self._put_set(set_id, found, "linked")
-            for deal_id in found.deals:
-                deal = self.require_deal(deal_id)
-                self._check_open(deal)
+            for deal_id, deal in deals:
+                self.check_open(deal)
                 if deal.linked:
                     raise Rejected(self.DEAL_LINKED)
                 self.deal.put(replace(deal, linked=set_id), deal_id)
-        ctx.emit(SetJoined(set_id, ctx.member, found.status))
+        ctx.emit(SetJoined(set_id, _parties([deal for _, deal in deals]), ctx.member, found.status))
 
     @method(weight=_weight_of_set, flat=3_000)
     def settle_set(self, ctx: Context, set_id: Hash) -> None:
@@ -274,15 +268,16 @@ class Settlement(Contract):
         deals = [(deal_id, self.require_deal(deal_id)) for deal_id in found.deals]
         self._check_party(ctx, [deal for _, deal in deals])
         for _, deal in deals:
-            self._check_ready(ctx, deal)
+            self.check_ready(ctx, deal)
         legs: list[Leg] = []
         for deal_id, deal in deals:
-            self._release(deal)
-            legs += _legs(deal, deal.left)
-            self._put_settled(ctx, deal_id, deal, deal.left)
+            own = legs_of(deal, deal.left)
+            self._release(deal, own)
+            self._put_settled(ctx, deal_id, deal, deal.left, own)
+            legs += own
         self._settle_legs(legs)
         self._put_set(set_id, found, "settled")
-        ctx.emit(SetEnded(set_id, "settled"))
+        ctx.emit(SetEnded(set_id, _parties([deal for _, deal in deals]), "settled"))
 
     @method(flat=400)
     def dissolve(self, ctx: Context, set_id: Hash) -> None:
@@ -300,14 +295,17 @@ class Settlement(Contract):
             if deal.linked == set_id:
                 self.deal.put(replace(deal, linked=b""), deal_id)
         self._put_set(set_id, found, "dissolved")
-        ctx.emit(SetEnded(set_id, "dissolved"))
+        ctx.emit(SetEnded(set_id, _parties([deal for _, deal in deals]), "dissolved"))
 
     # --- queries --------------------------------------------------------------------------------------------
 
     @query
-    def get_deal(self, ctx: Context, deal: Hash) -> Deal:
-        """A deal, open or ended."""
-        return self.require_deal(deal)
+    def get_deal(self, ctx: Context, member: MemberId, deal: Hash) -> Deal:
+        """A deal of a member, open or ended."""
+        found = self.require_deal(deal)
+        if member not in (found.seller, found.buyer):
+            raise Rejected(self.DEAL_UNKNOWN)
+        return found
 
     @query
     def list_deals(
@@ -319,9 +317,12 @@ class Settlement(Contract):
         return tuple([NamedDeal(deal, self.require_deal(deal)) for deal in ids])
 
     @query
-    def get_set(self, ctx: Context, set_id: Hash) -> Set:
-        """A linked set."""
-        return self._require_set(set_id)
+    def get_set(self, ctx: Context, member: MemberId, set_id: Hash) -> Set:
+        """A linked set in which a member has a deal."""
+        found = self._require_set(set_id)
+        if member not in _parties([self.require_deal(deal) for deal in found.deals]):
+            raise Rejected(self.SET_UNKNOWN)
+        return found
 
     # --- what trading builds on -----------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ class Settlement(Contract):
         INSUFFICIENT_BALANCE. The deal's id.
         """
         deal_id = ctx.proofs.unique_id(ctx.tx_id, ctx.operation)
-        asset, cash = _legs(deal, deal.lots)
+        asset, cash = legs_of(deal, deal.lots)
         if deal.conditions.secured:
             self.assets.hold(asset.source, asset.asset, asset.amount)
             self.assets.hold(cash.source, cash.asset, cash.amount)
@@ -350,31 +351,53 @@ class Settlement(Contract):
             raise Rejected(self.DEAL_UNKNOWN)
         return deal
 
+    def tie(self, deal_id: bytes, deal: Deal, group: bytes, *, hold_asset: bool) -> None:
+        """Let a deal settle with its group only: a linked set or a cycle. Raises INSUFFICIENT_BALANCE where
+        its asset is to be set aside for that.
+        """
+        if hold_asset:
+            leg = legs_of(deal, deal.left)[0]
+            self.assets.hold(leg.source, leg.asset, leg.amount)
+        self.deal.put(replace(deal, linked=group, seller_held=deal.seller_held or int(hold_asset)), deal_id)
+
+    def untie(self, deal_id: bytes, deal: Deal, *, free_asset: bool) -> None:
+        """Let a deal stand alone again, as ``tie`` found it."""
+        if free_asset:
+            leg = legs_of(deal, deal.left)[0]
+            self.assets.release(leg.source, leg.asset, leg.amount)
+        self.deal.put(replace(deal, linked=b"", seller_held=0 if free_asset else deal.seller_held), deal_id)
+
+    def finish(self, deal_id: bytes, deal: Deal) -> None:
+        """A deal of a group is settled: what was held of it is free to be moved by the caller."""
+        self._release(deal, legs_of(deal, deal.left))
+        self._put(deal_id, deal, "settled", left=0, seller_held=0, buyer_held=0)
+
     # --- guards ---------------------------------------------------------------------------------------------
 
-    def _check_open(self, deal: Deal) -> None:
+    def check_open(self, deal: Deal) -> None:
+        """Raises DEAL_ENDED."""
         if not TRANSITIONS[deal.status]:
             raise Rejected(self.DEAL_ENDED, status=deal.status)
 
-    def _require_open(self, ctx: Context, deal_id: bytes) -> Deal:
+    def require_open(self, ctx: Context, deal_id: bytes) -> Deal:
         """A deal of the signing member's that has not ended."""
         deal = self.require_deal(deal_id)
         if ctx.member not in (deal.seller, deal.buyer):
             raise Rejected(self.NOT_A_PARTY)
-        self._check_open(deal)
+        self.check_open(deal)
         return deal
 
     def _require_ready(self, ctx: Context, deal_id: bytes) -> Deal:
         """A deal of the signing member's that settles by itself, now."""
-        deal = self._require_open(ctx, deal_id)
+        deal = self.require_open(ctx, deal_id)
         if deal.linked:
             raise Rejected(self.DEAL_LINKED)
-        self._check_ready(ctx, deal)
+        self.check_ready(ctx, deal)
         return deal
 
-    def _check_ready(self, ctx: Context, deal: Deal) -> None:
+    def check_ready(self, ctx: Context, deal: Deal) -> None:
         """What every settlement must satisfy, in the public order of precedence."""
-        self._check_open(deal)
+        self.check_open(deal)
         if ctx.time_ms < deal.conditions.value_ms:
             raise Rejected(self.BEFORE_VALUE_DATE, value_ms=deal.conditions.value_ms)
         self.members.check_active(deal.buyer if ctx.member == deal.seller else deal.seller)
@@ -402,14 +425,11 @@ class Settlement(Contract):
 
     def _settle_lots(self, ctx: Context, deal_id: bytes, deal: Deal, lots: int) -> None:
         """Both legs of some lots; what is held for the rest stays held."""
-        asset, cash = _legs(deal, lots)
-        if deal.seller_held:
-            self.assets.release(asset.source, asset.asset, asset.amount)
-        if deal.buyer_held:
-            self.assets.release(cash.source, cash.asset, cash.amount)
-        self.assets.move(*asset)
-        self.assets.move(*cash)
-        self._put_settled(ctx, deal_id, deal, lots)
+        legs = legs_of(deal, lots)
+        self._release(deal, legs)
+        for leg in legs:
+            self.assets.move(*leg)
+        self._put_settled(ctx, deal_id, deal, lots, legs)
 
     def _settle_legs(self, legs: list[Leg]) -> None:
         """All legs, each once its account has what it takes; a leg that waits goes after those that feed it.
@@ -427,37 +447,37 @@ class Settlement(Contract):
                 raise Rejected(self.GRIDLOCK, legs=len(legs))
             legs = waiting
 
-    def _put_settled(self, ctx: Context, deal_id: bytes, deal: Deal, lots: int) -> None:
-        asset, cash = _legs(deal, lots)
+    def _put_settled(
+        self, ctx: Context, deal_id: bytes, deal: Deal, lots: int, legs: tuple[Leg, Leg]
+    ) -> None:
         left = deal.left - lots
         if left:
             self.deal.put(replace(deal, left=left), deal_id)
         else:
-            self._put(deal_id, replace(deal, left=0, seller_held=0, buyer_held=0), "settled")
-        legs = (asset.asset, asset.amount, asset.source, asset.destination)
+            self._put(deal_id, deal, "settled", left=0, seller_held=0, buyer_held=0)
+        asset, cash = legs
+        told = (asset.asset, asset.amount, asset.source, asset.destination)
         against = (cash.asset, cash.amount, cash.source, cash.destination)
-        ctx.emit(Settled(deal_id, *legs, *against, left))
+        ctx.emit(Settled(deal_id, *told, *against, left))
 
-    def _release(self, deal: Deal) -> None:
-        """What is held of a deal's open lots is free."""
-        asset, cash = _legs(deal, deal.left)
-        if deal.seller_held:
-            self.assets.release(asset.source, asset.asset, asset.amount)
-        if deal.buyer_held:
-            self.assets.release(cash.source, cash.asset, cash.amount)
+    def _release(self, deal: Deal, legs: tuple[Leg, Leg]) -> None:
+        """What is held of these legs is free."""
+        for held, leg in zip((deal.seller_held, deal.buyer_held), legs, strict=True):
+            if held:
+                self.assets.release(leg.source, leg.asset, leg.amount)
 
     def _end(self, ctx: Context, deal_id: bytes, deal: Deal, status: DealStatus) -> None:
-        self._release(deal)
-        self._put(deal_id, replace(deal, seller_held=0, buyer_held=0), status)
-        ctx.emit(DealEnded(deal_id, status))
+        self._release(deal, legs_of(deal, deal.left))
+        self._put(deal_id, deal, status, seller_held=0, buyer_held=0)
+        ctx.emit(DealEnded(deal_id, deal.seller, deal.buyer, status))
 
-    def _put(self, deal_id: bytes, deal: Deal, status: DealStatus) -> None:
+    def _put(self, deal_id: bytes, deal: Deal, status: DealStatus, **changed: int) -> None:
         """A deal takes one of its transitions."""
         if status not in TRANSITIONS[deal.status]:
             raise Rejected(self.DEAL_ENDED, status=deal.status)
         if deal.status == "agreed":
             self.due.delete(QUEUE, deal.conditions.due_ms, deal_id)
-        self.deal.put(replace(deal, status=status), deal_id)
+        self.deal.put(replace(deal, status=status, **changed), deal_id)
 
     def _put_set(self, set_id: bytes, found: Set, status: SetStatus) -> Set:
         """A linked set takes one of its transitions."""
@@ -468,10 +488,6 @@ class Settlement(Contract):
         return found
 
 
-def _legs(deal: Deal, lots: int) -> tuple[Leg, Leg]:
-    """(asset from the seller to the buyer, cash from the buyer to the seller) of so many lots."""
-    seller, buyer = deal.seller_accounts, deal.buyer_accounts
-    return (
-        Leg(seller.asset, buyer.asset, deal.asset, lots * deal.lot),
-        Leg(buyer.cash, seller.cash, deal.against, lots * deal.price),
-    )
+def _parties(deals: list[Deal]) -> tuple[str, ...]:
+    """All sellers and buyers, each once."""
+    return tuple(dict.fromkeys([member for deal in deals for member in (deal.seller, deal.buyer)]))

@@ -2,6 +2,7 @@
 tell of them (registration.py, servicing.py). Nothing here acts.
 """
 
+from math import gcd
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -24,8 +25,16 @@ from node.ledger.types import (
 
 PIECE_MAX: Final = 1_000
 """Holders fixed or paid in one operation."""
-DAY_MS: Final = 86_400_000
 MILLION: Final = 1_000_000
+DAY_MS: Final = 86_400_000
+DAYS_OF_400_YEARS: Final = 146_097
+DAYS_BEFORE_1970: Final = 719_468
+"""From the 1st of March of year 0 to the 1st of January 1970."""
+
+DayCount = Literal["ACT/360", "ACT/365", "30E/360"]
+YEAR: Final[dict[DayCount, int]] = {"ACT/360": 360, "ACT/365": 365, "30E/360": 360}
+"""Days of a year."""
+
 
 OptionalAsset = Annotated[str, Meta(max_length=16)]
 Rate = Annotated[int, Meta(ge=0, le=MILLION)]
@@ -41,13 +50,13 @@ Piece = Annotated[tuple[AccountId, ...], Meta(min_length=1, max_length=PIECE_MAX
 class Terms(Record, frozen=True):
     """What an asset promises, as far as the ledger reckons with it; all else is in the document whose hash is
     registered. currency: in which it pays, empty: in none. nominal: minor units of it that a minor unit of
-    the asset stands for. rate: a year's interest. days: of a year. starts_ms, matures_ms: 0: none.
+    the asset stands for. rate: a year's interest. starts_ms, matures_ms: 0: none.
     """
 
     currency: OptionalAsset
     nominal: Balance
     rate: Rate
-    days: Literal[360, 365]
+    day_count: DayCount
     starts_ms: TimeMs
     matures_ms: TimeMs
 
@@ -250,6 +259,13 @@ class ActionEnded(Fact, frozen=True):
     status: ActionStatus
 
 
+class Holders(Record, frozen=True):
+    """Accounts that hold an asset, and behind which account the next page begins; empty: there is none."""
+
+    accounts: Annotated[tuple[AccountId, ...], Meta(max_length=PIECE_MAX)]
+    next: Annotated[str, Meta(max_length=52)]
+
+
 class NamedApplication(Record, frozen=True):
     """An application with the asset that it is for."""
 
@@ -286,12 +302,49 @@ class Accrued(Record, frozen=True):
     days: Integer
 
 
-def accrued(terms: Terms, units: int, at_ms: int) -> Accrued:
-    """Interest on units from the start until a time, or until maturity where that is before; rounded down.
+def accrued(terms: Terms, units: int, since_ms: int, at_ms: int) -> Accrued:
+    """Interest on units since a time, or since the start of the terms where that is later, until another, or
+    until maturity where that is before; rounded down.
 
-    units x nominal x rate x days / (days of a year x 1,000,000): simple interest, actual days over ``days``.
+    units x nominal x rate x days / (days of a year x 1,000,000): simple interest.
+    """
+    pays, per, days = interest(terms, since_ms, at_ms)
+    return Accrued(terms.currency, min(units * pays // per, 2**63 - 1), days)
+
+
+def interest(terms: Terms, since_ms: int, at_ms: int) -> tuple[int, int, int]:
+    """(pays, per, days): so many minor units of the currency accrue on so many units, in lowest terms, and
+    over how many days.
     """
     ends_ms = min(at_ms, terms.matures_ms) if terms.matures_ms else at_ms
-    days = max(0, ends_ms - terms.starts_ms) // DAY_MS
-    amount = units * terms.nominal * terms.rate * days // (terms.days * MILLION)
-    return Accrued(terms.currency, min(amount, 2**63 - 1), days)
+    days = days_between(terms.day_count, max(since_ms, terms.starts_ms), ends_ms)
+    pays, per = terms.nominal * terms.rate * days, YEAR[terms.day_count] * MILLION
+    common = gcd(pays, per)
+    return pays // common, per // common, days
+
+
+def days_between(day_count: DayCount, from_ms: int, to_ms: int) -> int:
+    """Whole days of interest from one time to another, 0 where that is not later.
+
+    Actual days are whole periods of 24 hours of block time. 30E/360 (ISDA 2006 definitions, 4.16(g); ISO
+    20022 code A007) counts by the civil date in UTC: a month has 30 days, the 31st is the 30th.
+    """
+    if to_ms <= from_ms:
+        return 0
+    if day_count != "30E/360":
+        return (to_ms - from_ms) // DAY_MS
+    (y1, m1, d1), (y2, m2, d2) = civil_date(from_ms), civil_date(to_ms)
+    return 360 * (y2 - y1) + 30 * (m2 - m1) + min(d2, 30) - min(d1, 30)
+
+
+def civil_date(time_ms: int) -> tuple[int, int, int]:
+    """(year, month, day) in UTC, by the Gregorian calendar's 400 years of 146,097 days. A year is taken to
+    begin in March, so that a leap day is its last.
+    """
+    eras, day = divmod(time_ms // DAY_MS + DAYS_BEFORE_1970, DAYS_OF_400_YEARS)
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153  # from March on, the months' lengths repeat every five: 31 30 31 30 31
+    day -= (153 * month + 2) // 5
+    later, month = divmod(month + 2, 12)
+    return eras * 400 + year + later, month + 1, day + 1

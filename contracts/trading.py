@@ -17,8 +17,8 @@ Invariants  O1 the lots of an offer's deals and those left add up to its lots: n
             O3 a secured open offer holds what its open lots need, an ended one nothing.
             O4 nobody deals with itself; only the audience takes or answers.
             O5 lots go to whoever takes them first in the order of blocks: no other priority.
-Privacy     the node, and every member that it lets in, sees all offers in clear: the audience says who may
-            take one, not who may know it.
+Privacy     who runs a node sees all offers in clear. A query shows a member the offers that are made to all,
+            to it, or by it; of others it does not say that they exist.
 """
 
 from itertools import islice
@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
 from contracts.deals import (
+    OPEN_PAGE_MAX,
     Accounts,
     Audience,
     Conditions,
@@ -42,6 +43,7 @@ from contracts.deals import (
     OfferEnded,
     OfferStatus,
     OfferTaken,
+    OpenOffers,
     Place,
     Side,
     Weighed,
@@ -55,6 +57,8 @@ from node.ledger.types import AMOUNT_MAX, Amount, AssetId, Hash, MemberId, Name,
 EXPIRY_MAX: Final = 500
 """Offers that one block expires; the rest follow in the next."""
 DURATION_MAX_MS: Final = 90 * 86_400_000
+LOOKED_THROUGH_MAX: Final = 1_000
+"""Open offers that one page looks through."""
 QUEUE: Final = "expiry"
 
 TRANSITIONS: Final[dict[OfferStatus, tuple[OfferStatus, ...]]] = {
@@ -236,37 +240,58 @@ class Trading(Contract):
     @method
     def cancel(self, ctx: Context, offer: Hash) -> None:
         """Take an offer or a request back; deals from it stand."""
-        found = self._require_offer(ctx.member, offer)
-        self._check_alive(ctx, found)
-        self._end(ctx, ctx.member, offer, found, "cancelled")
+        self.end(ctx, ctx.member, offer)
 
     # --- queries --------------------------------------------------------------------------------------------
 
     @query
-    def get_offer(self, ctx: Context, maker: MemberId, offer: Hash) -> Offer:
-        """An offer, open or ended."""
-        return self._require_offer(maker, offer)
+    def get_offer(self, ctx: Context, member: MemberId, maker: MemberId, offer: Hash) -> Offer:
+        """An offer, open or ended, that a member may see."""
+        found = self._require_offer(maker, offer)
+        if not _sees(member, maker, found):
+            raise Rejected(self.OFFER_UNKNOWN)
+        return found
 
     @query
     def list_offers(
-        self, ctx: Context, maker: MemberId, after: Annotated[bytes, Meta(max_length=32)]
+        self, ctx: Context, member: MemberId, after: Annotated[bytes, Meta(max_length=32)]
     ) -> tuple[NamedOffer, ...]:
-        """Up to 100 offers of a member, ended ones too, ascending by id, from behind ``after`` on."""
-        page = self.offer.scan(maker, start=(maker, after.ljust(32, b"\0")))
+        """Up to 100 offers by a member, ended ones too, ascending by id, from behind ``after`` on."""
+        page = self.offer.scan(member, start=(member, after.ljust(32, b"\0")))
         return tuple(
             islice(
-                (NamedOffer(maker, parts[1], offer) for parts, offer in page if parts[1] != after), PAGE_MAX
+                (NamedOffer(member, parts[1], offer) for parts, offer in page if parts[1] != after), PAGE_MAX
             )
         )
 
     @query
     def list_open(
-        self, ctx: Context, asset: AssetId, after: Annotated[bytes, Meta(max_length=32)]
-    ) -> tuple[NamedOffer, ...]:
-        """Up to 100 open offers and requests for an asset, ascending by id, from behind ``after`` on."""
+        self, ctx: Context, member: MemberId, asset: AssetId, after: Annotated[bytes, Meta(max_length=32)]
+    ) -> OpenOffers:
+        """Open offers and requests for an asset that a member may see, ascending by id, from behind ``after``
+        on: up to 100 of the next 1,000.
+        """
+        found: list[NamedOffer] = []
+        offer_id = b""
         page = self.open.scan(asset, start=(asset, after.ljust(32, b"\0")))
-        places = islice(((listed.maker, offer) for (_, offer), listed in page if offer != after), PAGE_MAX)
-        return tuple([NamedOffer(maker, offer, self._require_offer(maker, offer)) for maker, offer in places])
+        for looked, ((_, place), listed) in enumerate(page):
+            if looked > LOOKED_THROUGH_MAX or len(found) == OPEN_PAGE_MAX:
+                return OpenOffers(tuple(found), offer_id)
+            offer_id = place
+            offer = self._require_offer(listed.maker, offer_id)
+            if offer_id != after and _sees(member, listed.maker, offer):
+                found.append(NamedOffer(listed.maker, offer_id, offer))
+        return OpenOffers(tuple(found), b"")
+
+    # --- what scenarios build on ----------------------------------------------------------------------------
+
+    def end(self, ctx: Context, maker: str, offer_id: bytes) -> None:
+        """Cancel an offer; whoever calls has asked whether the signing member may. Raises OFFER_UNKNOWN,
+        OFFER_ENDED, OFFER_EXPIRED.
+        """
+        found = self._require_offer(maker, offer_id)
+        self._check_alive(ctx, found)
+        self._end(ctx, maker, offer_id, found, "cancelled")
 
     # --- guards ---------------------------------------------------------------------------------------------
 
@@ -344,7 +369,7 @@ class Trading(Contract):
         self.due.put(Place(1), QUEUE, offer.expires_ms, ctx.member, offer_id)
         kind: Kind = offer.kind
         what = (kind, offer.side, offer.asset, offer.lot, offer.lots, offer.against, offer.price)
-        ctx.emit(Offered(ctx.member, offer_id, *what, offer.expires_ms, offer.root))
+        ctx.emit(Offered(ctx.member, offer_id, *what, offer.audience, offer.expires_ms, offer.root))
 
     def _fill(self, ctx: Context, maker: str, offer_id: bytes, offer: Offer, lots: int) -> None:
         """Lots leave an offer, and what was held for them is free for the deal."""
@@ -365,7 +390,12 @@ class Trading(Contract):
         self.offer.put(replace(offer, status=status), maker, offer_id)
         self.open.delete(offer.asset, offer_id)
         self.due.delete(QUEUE, offer.expires_ms, maker, offer_id)
-        ctx.emit(OfferEnded(maker, offer_id, status))
+        ctx.emit(OfferEnded(maker, offer_id, offer.audience, status))
+
+
+def _sees(member: str, maker: str, offer: Offer) -> bool:
+    """Whether an offer is made by the member, to it, or to all."""
+    return member == maker or not offer.audience or member in offer.audience
 
 
 def _delivers(offer: Offer, lots: int) -> tuple[str, str, int]:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -36,6 +37,8 @@ from node.engine.embedded import EmbeddedEngine
 from node.engine.indexer import Indexer
 from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
+from node.engine.vault import Keeper
+from node.engine.vault_door import VaultDoor
 from node.genesis_file import load_genesis
 from node.keys.custody_books import Books
 from node.keys.custody_policy import load_policy
@@ -59,6 +62,7 @@ from node.storage.backup import write_backup
 from node.storage.handovers import HandoverShelf
 from node.storage.index import Index, Movement
 from node.storage.sharded import Budget, ShardedStore
+from node.storage.vault import VaultFiles
 
 MIB = 1024 * 1024
 VERDICTS_MAX = 100_000
@@ -184,7 +188,11 @@ async def sequencer_start(
     engine = EmbeddedEngine(
         ledger, opened.store, opened.verifier, workers, sequencer, queue_max=config.queue_max, index=index
     )
-    await engine.start()
+    try:
+        await engine.start()
+    except BaseException:
+        sequencer.close()
+        raise
     return engine, None
 
 
@@ -280,12 +288,17 @@ def look_for_us(witnesses: Sequence[tuple[RemoteSigner, CometEngine]], block: De
         look_for_ourselves(remote, engine.alarm, block)
 
 
-def credentials_of(config: NodeConfig) -> grpc.ChannelCredentials | None:
-    """With what this node opens other nodes' doors: its own certificate; None where all is on loopback."""
-    if not (config.tls_ca and config.tls_key and config.tls_certificate):
+def credentials_of(
+    config: NodeConfig, certificate: Path | None = None, key: Path | None = None
+) -> grpc.ChannelCredentials | None:
+    """With what this node opens other nodes' doors: a certificate, or its own; None where all is on
+    loopback.
+    """
+    certificate, key = certificate or config.tls_certificate, key or config.tls_key
+    if not (config.tls_ca and key and certificate):
         return None
     return grpc.ssl_channel_credentials(
-        config.tls_ca.read_bytes(), config.tls_key.read_bytes(), config.tls_certificate.read_bytes()
+        config.tls_ca.read_bytes(), key.read_bytes(), certificate.read_bytes()
     )
 
 
@@ -344,9 +357,11 @@ async def run_node(config: NodeConfig) -> None:
         desk = open_custody(config, node)
         if desk:
             await desk.start()
+        vault = open_vault(config, node)
+        vault.start()
         metrics = metrics_of(node)
-        face = build_server(config, parts_of(node, desk), metrics.observe, node.engine.halt)
-        metrics.doors = face.doors
+        face = build_server(config, parts_of(node, desk, vault), metrics.observe, node.engine.halt)
+        metrics.doors, metrics.vault = face.doors, vault
         stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         await face.start()
         gc.freeze()  # what is open now stays; the engine collects between blocks
@@ -356,6 +371,7 @@ async def run_node(config: NodeConfig) -> None:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", height=node.engine.status().height)
         await face.stop(GRACE_SECONDS)
+        await vault.stop()
         if desk:
             await desk.stop()
         if stop_metrics:
@@ -380,12 +396,31 @@ def open_custody(config: NodeConfig, node: Node) -> Desk | None:
     return Desk(policy, books, ledger, node.engine, signers, config.custody_anchor_hours)
 
 
+def open_vault(config: NodeConfig, node: Node) -> Keeper:
+    """The node's vault, not started. Raises StorageError, FileExposed; OSError where a certificate cannot be
+    read.
+    """
+    ledger = node.opened.ledger
+    files = VaultFiles(config.vault, ledger.suite, reserve_bytes=config.disk_reserve_mb * MIB)
+    check_private(config.vault)
+    shown = credentials_of(config, config.vault_certificate, config.vault_key)
+    doors = {member: VaultDoor(target, shown) for member, target in config.peers_of_vault.items()}
+    return Keeper(
+        ledger,
+        files,
+        config.member,
+        doors,
+        node.engine.alarm,
+        document_bytes_max=config.vault_document_mb * MIB,
+    )
+
+
 def known_methods() -> list[str]:
     """Every ``contract.method`` of this release."""
     return [f"{contract.name}.{name}" for contract in assemble() for name in contract.methods]
 
 
-def parts_of(node: Node, custody: Desk | None = None) -> Parts:
+def parts_of(node: Node, custody: Desk | None = None, vault: Keeper | None = None) -> Parts:
     """What the services serve."""
     store, ledger = node.opened.store, node.opened.ledger
 
@@ -414,6 +449,7 @@ def parts_of(node: Node, custody: Desk | None = None) -> Parts:
         backup=backup,
         version=VERSION,
         custody=custody,
+        vault=vault,
         consensus=node.engine.ask if isinstance(node.engine, CometEngine) else None,
         handovers=HandoverShelf(node.opened.config.data_dir).load if node.certificates else None,
     )

@@ -77,7 +77,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     custody_policy: what the node may sign for its member, and who must approve (TOML); none: it signs
     nothing. custody_keys: key files or ``pkcs11:`` URIs with which it signs; custody_passphrase_file: of them
     and of the custody key. custody_dir: the queue and the audit log; custody_anchor_hours: how often the
-    log's hash is put on the ledger; 0: never. cometbft: the CometBFT binary; none: where `vostro engine
+    log's hash is put on the ledger; 0: never. vault_dir: the sealed documents of this node's member; none:
+    ``vault`` beside data_dir. vault_document_mb: how large one may be. vault_peers: ``MEMBER=host:port`` of
+    nodes from which documents are fetched; vault_certificate and vault_key: what is shown there; none: the
+    node's own. cometbft: the CometBFT binary; none: where `vostro engine
     install` puts it. consortium: with it the node is one of many; without, the three settings of its
     sequencer are needed.
     """
@@ -108,6 +111,11 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     custody_passphrase_file: Path | None = None
     custody_dir: Path = Path("custody")
     custody_anchor_hours: int = 24
+    vault_dir: Path | None = None
+    vault_document_mb: int = 256
+    vault_peers: tuple[str, ...] = ()
+    vault_certificate: Path | None = None
+    vault_key: Path | None = None
     metrics_listen: str = ""
     shards: int = 8
     verify_workers: int = 2
@@ -127,6 +135,17 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return SequencerFiles(self.sequencer_key, self.sequencer_passphrase_file, self.last_signed)
 
     @property
+    def vault(self) -> Path:
+        """Where the vault's files lie."""
+        return self.vault_dir or self.data_dir.parent / "vault"
+
+    @property
+    def peers_of_vault(self) -> dict[str, str]:
+        """Member -> host:port of its node."""
+        named = [peer.partition("=") for peer in self.vault_peers]
+        return {member: target for member, _, target in named}
+
+    @property
     def private_files(self) -> tuple[Path, ...]:
         """Files that nobody but the node's user may use, but for passphrases, which are checked when read."""
         if self.consortium:
@@ -141,6 +160,7 @@ PEERS_MIN = 2
 HASH_DIGITS = 64
 HEX = frozenset("0123456789abcdef")
 ANCHOR_HOURS_MAX = 31 * 24
+DOCUMENT_MB_MAX = 16_384
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SCHEMES = ("pkcs11:",)
 """How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
@@ -163,6 +183,9 @@ PATHS = (
     "custody_policy",
     "custody_passphrase_file",
     "custody_dir",
+    "vault_dir",
+    "vault_certificate",
+    "vault_key",
 )
 CONSORTIUM_PATHS = (
     "home",
@@ -197,6 +220,8 @@ def load_config(
     for name in PATHS:
         _anchor(values, name, base)
     _place_custody(values, base)
+    if isinstance(peers := values.get("vault_peers"), str):  # the environment has no lists
+        values["vault_peers"] = [peer for peer in peers.split(",") if peer]
     if isinstance(consortium := values.get("consortium"), dict):
         for name in CONSORTIUM_PATHS:
             _anchor(consortium, name, base)
@@ -271,6 +296,7 @@ def _check(config: NodeConfig, path: Path) -> None:
             "set tls_certificate, tls_key and tls_ca, or listen on 127.0.0.1"
         )
     _check_custody(config, path, all(tls))
+    _check_vault(config, path)
     if config.metrics_listen and host_of(config.metrics_listen) not in LOOPBACK:
         raise ConfigError(
             f"{path}: metrics are served on loopback only: set metrics_listen to 127.0.0.1:PORT"
@@ -326,6 +352,17 @@ def _place_custody(values: dict[str, Any], base: Path) -> None:
         values["custody_keys"] = [
             each if each.startswith(SCHEMES) else str(base / each) for each in listed if each
         ]
+
+
+def _check_vault(config: NodeConfig, path: Path) -> None:
+    if not 1 <= config.vault_document_mb <= DOCUMENT_MB_MAX:
+        raise ConfigError(f"{path}: vault_document_mb must lie between 1 and {DOCUMENT_MB_MAX}")
+    if bool(config.vault_certificate) != bool(config.vault_key):
+        raise ConfigError(f"{path}: vault_certificate and vault_key go together")
+    if not all(member and ":" in target for member, target in config.peers_of_vault.items()):
+        raise ConfigError(f"{path}: each of vault_peers is MEMBER=host:port")
+    if config.vault.resolve().is_relative_to(config.data_dir.resolve()):
+        raise ConfigError(f"{path}: vault_dir lies inside data_dir, which is the ledger's: move it")
 
 
 def _check_custody(config: NodeConfig, path: Path, is_mutual: bool) -> None:

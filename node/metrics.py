@@ -4,7 +4,7 @@ Figures are read from the parts when the page is asked for, so the hot path pays
 here and nowhere else; alert rules for them stand in docs/operations.md.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
@@ -37,6 +37,42 @@ class Guarded(Protocol):
         """What ends -> when, in seconds since 1970."""
 
 
+class Held(Protocol):
+    """What the vault last found."""
+
+    @property
+    def documents(self) -> int:
+        """Documents that are to lie here."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of their contents."""
+
+    @property
+    def orphans(self) -> int:
+        """Files that no document names."""
+
+    @property
+    def missing(self) -> Sized:
+        """Documents whose bytes are missing."""
+
+    @property
+    def damaged(self) -> Sized:
+        """Documents whose bytes are damaged."""
+
+
+class Vault(Protocol):
+    """The vault's keeper."""
+
+    @property
+    def holdings(self) -> Held:
+        """As it last looked."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What was done -> how often since the start."""
+
+
 class NodeMetrics(Collector):
     """Reads a node's figures when it is scraped."""
 
@@ -55,6 +91,7 @@ class NodeMetrics(Collector):
         self._restarts = restarts
         self.doors: Guarded | None = None
         self._observed: dict[tuple[str, str], Histogram] = {}
+        self.vault: Vault | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._calls = Histogram(
@@ -121,10 +158,31 @@ class NodeMetrics(Collector):
             for what, until in self.doors.ends().items():
                 ends.add_metric([what], until)
             yield ends
+        if self.vault:
+            yield from _vault(self.vault)
         if self._index:
             yield GaugeMetricFamily(
                 f"{PREFIX}index_height", "Last height in the index.", value=self._index.height
             )
+
+
+def _vault(vault: Vault) -> Iterator[Metric]:
+    held = vault.holdings
+    documents = GaugeMetricFamily(
+        f"{PREFIX}vault_documents",
+        "Documents of the vault, by condition of their bytes.",
+        labels=["condition"],
+    )
+    lost = {"missing": len(held.missing), "damaged": len(held.damaged)}
+    for condition, count in (lost | {"whole": held.documents - sum(lost.values())}).items():
+        documents.add_metric([condition], count)
+    yield documents
+    yield GaugeMetricFamily(f"{PREFIX}vault_bytes", "Bytes of their contents.", value=held.size_bytes)
+    yield GaugeMetricFamily(f"{PREFIX}vault_orphans", "Files that no document names.", value=held.orphans)
+    done = CounterMetricFamily(f"{PREFIX}vault_done", "What the vault did since the start.", labels=["what"])
+    for what, count in vault.counts.items():
+        done.add_metric([what], count)
+    yield done
 
 
 def serve_metrics(listen: str, metrics: NodeMetrics) -> Callable[[], None]:

@@ -1,14 +1,16 @@
 """The checker's part of trading: offers, deals and what they hold, kept a second time (checker.py).
 
-I8 delivery versus payment: what a deal's facts say was settled is, in both legs, what its open lots lost. No
-lot is taken or settled twice: an offer's deals and its open lots add up to its lots. What offers and deals
-hold is part of the accounts' held balances, to the unit.
+I8 delivery versus payment: what a deal's facts say was settled is, in both legs, what its open lots lost;
+what passes in a cycle is, for every account, what the legs of its deals come to. No lot is taken or settled
+twice: an offer's deals and its open lots add up to its lots. What offers and deals hold is part of the
+accounts' held balances, to the unit.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from contracts.deals import OfferTaken, Settled
+from contracts.settlement_cycles import Passed, SettledInCycle
 from node.ledger.contract import Fact
 
 OPEN_DEALS = ("agreed", "failing")
@@ -27,6 +29,7 @@ class Market:
         self.open: dict[bytes, bytes] = {}
         self.taken: dict[bytes, int] = {}
         self.settled: dict[bytes, int] = {}
+        self.netted: dict[tuple[str, str], int] = {}
         self.tables: dict[bytes, Callable[[int, bytes, bytes, Any], None]] = {
             b"trading\0offer\0": self._offer,
             b"trading\0open\0": self._open,
@@ -82,9 +85,16 @@ class Market:
         for fact in facts:
             if isinstance(fact, Settled):
                 self._settle(height, fact)
+            elif isinstance(fact, SettledInCycle):
+                self._settle_in_cycle(height, fact)
+            elif isinstance(fact, Passed):
+                self._pass(fact.source, fact.asset, -fact.amount)
+                self._pass(fact.destination, fact.asset, fact.amount)
             elif isinstance(fact, OfferTaken):
                 for offer in (fact.offer, self._root(fact.offer)):
                     self.taken[offer] = self.taken.get(offer, 0) + fact.lots
+        if unpaid := {place: amount for place, amount in self.netted.items() if amount}:
+            self.fail("I8", height, f"a cycle's transfers are not its deals' legs: {unpaid}")
         for key, row in self.deals.items():
             if row[4] - row[5] != self.settled.get(key, 0) or (row[15] == "settled") != (row[5] == 0):
                 self.fail(
@@ -101,6 +111,21 @@ class Market:
                 self.fail(
                     "I2", height, f"offer {key.hex()} is {row[15]}, its place on the list says otherwise"
                 )
+
+    def _settle_in_cycle(self, height: int, fact: SettledInCycle) -> None:
+        """A deal's legs, which the cycle's transfers must come to, over all its deals."""
+        row = self.deals[fact.deal]
+        lots = fact.units // row[3]
+        if (fact.units, fact.amount) != (lots * row[3], lots * row[7]):
+            self.fail("I8", height, f"{fact} is not of {row}")
+        legs = ((row[8][0], row[9][0], row[2], fact.units), (row[9][1], row[8][1], row[6], fact.amount))
+        for source, destination, asset, amount in legs:
+            self._pass(source, asset, amount)
+            self._pass(destination, asset, -amount)
+        self.settled[fact.deal] = self.settled.get(fact.deal, 0) + lots
+
+    def _pass(self, account: str, asset: str, amount: int) -> None:
+        self.netted[account, asset] = self.netted.get((account, asset), 0) + amount
 
     def _root(self, offer: bytes) -> bytes:
         """What an answer answers; empty for other offers."""

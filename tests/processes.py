@@ -2,26 +2,35 @@
 and the command itself.
 """
 
+import ctypes
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 from typer.testing import CliRunner
 
 from node.cli.main import app
 from node.demo.child import NodeProcess, free_port
-from node.engine.cometbft.supervisor import LAUNCH
 from node.keys.keystore import COST_MIN, save_signer
 from node.keys.signer import generate
 
 COMMAND_SECONDS = 100
 END_SECONDS = 120.0
+STREAMS = ("in", "out", "err")
+CODE = "code"
+ROOT = Path(__file__).resolve().parents[1]
+_LOCK = Lock()
 PASSPHRASE = b"only for a test"
 
 
@@ -46,20 +55,81 @@ class Answer:
 
 
 def vostro(*arguments: str | Path, folder: Path | None = None, stdin: str = "") -> Answer:
-    """Run the command to its end, or to this thread's, with an empty environment of its own settings."""
+    """Run the command to its end, in a process of its own, with an environment without its settings.
+
+    The process is forked from one that has imported the command and done nothing else: to import it takes
+    longer than most commands do. It dies with this process.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VOSTRO_")}
-    command = [sys.executable, "-m", "node.cli", *map(str, arguments)]
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *command],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
-    return Answer(done.returncode, done.stdout, done.stderr)
+    with TemporaryDirectory() as place:
+        for stream, content in zip(STREAMS, (stdin, "", ""), strict=True):
+            Path(place, stream).write_text(content, encoding="utf-8")
+        words = [str(word) for word in arguments]
+        _wait(_fork(words, str(folder or Path.cwd()), environment, place), words)
+        code = Path(place, CODE)
+        out, err = (Path(place, stream).read_text(encoding="utf-8") for stream in STREAMS[1:])
+        return Answer(int(code.read_text()) if code.exists() else -signal.SIGKILL, out, err)
+
+
+@cache
+def _forks() -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", "from tests.processes import serve; serve()"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def _fork(*wanted: object) -> int:
+    """The process that runs a command."""
+    with _LOCK:
+        forks = _forks()
+        assert forks.stdin
+        assert forks.stdout
+        print(json.dumps(wanted), file=forks.stdin, flush=True)
+        return int(forks.stdout.readline())
+
+
+def _wait(pid: int, words: list[str]) -> None:
+    """Until a process that is not this one's child has ended. Raises TimeoutExpired."""
+    with suppress(ProcessLookupError):
+        handle = os.pidfd_open(pid)
+        try:
+            if not select.select([handle], [], [], COMMAND_SECONDS)[0]:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(words, COMMAND_SECONDS)
+        finally:
+            os.close(handle)
+
+
+def serve() -> None:
+    """Fork for each line of stdin, until it ends: with whoever started this."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children are gone
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _command(*json.loads(line))
+        print(child, flush=True)
+
+
+def _command(words: list[str], folder: str, environment: dict[str, str], place: str) -> None:
+    """As ``python -m node.cli`` would. Never returns."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, stream in enumerate(STREAMS):
+        descriptor = os.open(Path(place, stream), os.O_RDWR)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin = os.fdopen(0, encoding="utf-8")
+    sys.argv = ["vostro", *words]
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    code: object = 1
+    try:
+        app(prog_name="vostro")
+    except SystemExit as ended:
+        code = ended.code
+        raise
+    finally:
+        Path(place, CODE).write_text(str(code or 0), encoding="ascii")
 
 
 END_NETWORKS = """

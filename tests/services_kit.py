@@ -23,6 +23,7 @@ from node.pb.vostro.fund.v1.fund_pb2_grpc import FundServiceStub
 from node.pb.vostro.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from node.pb.vostro.product.v1.product_pb2_grpc import ProductServiceStub
 from node.pb.vostro.reconciliation.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
+from node.pb.vostro.trading.v1.trading_pb2_grpc import TradingServiceStub
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import TransactionServiceStub
 from node.services.interceptors import STATUS_DETAILS
 from node.services.server import Parts, build_server
@@ -126,6 +127,7 @@ class Client:
         self.accounts = AccountServiceStub(channel)
         self.products = ProductServiceStub(channel)
         self.funds = FundServiceStub(channel)
+        self.trading = TradingServiceStub(channel)
         self.reconciliation = ReconciliationServiceStub(channel)
         self.chain = LedgerServiceStub(channel)
         self.contracts = ContractServiceStub(channel)

@@ -78,7 +78,7 @@ def statement(
     """
     session = session_of(ctx)
     with session.client() as client:
-        found = client.movements(account, from_ms=_time_ms(from_), to_ms=_time_ms(to), reverse=newest)
+        found = client.movements(account, from_ms=time_ms(from_), to_ms=time_ms(to), reverse=newest)
         rows: list[Row] = [
             {
                 "time": when(movement.time_ms),
@@ -159,7 +159,7 @@ def _row(named: NamedAccount) -> dict[str, object]:
     }
 
 
-def _time_ms(text: str) -> int:
+def time_ms(text: str) -> int:
     """Ms since 1970 of a time in UTC; 0 for none. Raises Failure."""
     if not text:
         return 0

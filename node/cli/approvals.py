@@ -57,7 +57,7 @@ def approve(ctx: typer.Context, number: NumberArgument) -> None:
 
 @app.command("withdraw")
 def withdraw(ctx: typer.Context, number: NumberArgument) -> None:
-    """Take the signing keys' approval back; a draft that has none left ends."""
+    """Take the signing keys' approval back; a draft of whose approvals none counts now ends."""
     _sign(ctx, "withdraw", number)
 
 

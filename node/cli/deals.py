@@ -90,9 +90,7 @@ def list_(
     """List a member's deals, open and ended."""
     session = session_of(ctx)
     with session.client() as client:
-        found: list[NamedDeal] = []
-        while page := client.query("settlement", "list_deals", member, found[-1].id if found else b""):
-            found += page
+        found = client.market(lambda market: market.deals(member))
         rows = [_row(session, client, named) for named in found]
     columns = {"deal": "Deal", "seller": "Seller", "buyer": "Buyer", "units": "Units", "asset": "Asset"}
     columns |= {
@@ -110,7 +108,7 @@ def show(ctx: typer.Context, deal: DealArgument) -> None:
     """Show one deal."""
     session = session_of(ctx)
     with session.client() as client:
-        found: Deal = client.query("settlement", "get_deal", _id(deal))
+        found: Deal = client.query("settlement", "get_deal", session.member, _id(deal))
         session.output.record("Deal", _row(session, client, NamedDeal(_id(deal), found)))
 
 

@@ -101,6 +101,8 @@ def _local(session: Session) -> Iterator[Finding]:
         yield from _modes(*config.sequencer)
     if config.data_dir.exists():
         yield _guarded("data directory", lambda: _private(config.data_dir))
+    if config.vault.exists():
+        yield _guarded("vault directory", lambda: _private(config.vault))
     yield from _certificates(config)
     yield _disk(config)
 
@@ -211,7 +213,7 @@ def _remote(session: Session) -> Iterator[Finding]:
     try:
         with session.client() as client:
             status = client.status()
-            shared = list(_shared(client, status.height))
+            shared = [*_shared(client, status.height), *_vault(client)]
     except (ClientError, ConfigError, GenesisRefused, OSError) as error:
         yield Finding(
             "node", Verdict.FAILED, str(error), "start it with `vostro run`, or name it with --node"
@@ -257,6 +259,26 @@ def _shared(client: BlockingClient, height: int) -> Iterator[Finding]:
             )
 
 
+def _vault(client: BlockingClient) -> Iterator[Finding]:
+    """Documents whose bytes are to lie at the node, and do not."""
+    try:
+        held = client.vault(lambda vault: vault.holdings())
+    except ClientError:  # a release without a vault, or a certificate that does not open it
+        return
+    told = f"{held.documents:,} documents, {held.size_bytes:,} bytes, {held.orphans:,} files of no document"
+    lost = {"missing": held.missing, "damaged": held.damaged}
+    for condition, documents in lost.items():
+        for document in documents:
+            yield Finding(
+                "vault",
+                Verdict.FAILED,
+                f"the bytes of {document.hex()} are {condition}",
+                "restore a copy of the file",
+            )
+    if not any(lost.values()):
+        yield Finding("vault", Verdict.OK, told)
+
+
 def _serving(status: NodeStatus) -> Finding:
     if status.serving:
         return Finding("serving", Verdict.OK, "takes new work")
@@ -299,7 +321,7 @@ def _alarms(status: NodeStatus) -> Iterator[Finding]:
 def _last_signed(session: Session) -> str:
     config = session.config
     signer = load_signer(config.sequencer.key, config.sequencer.passphrase_file)
-    sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed)
+    sequencer = Sequencer(signer, pinned_chain(config), config.sequencer.last_signed, exclusive=False)
     last = sequencer.last
     sequencer.close()
     with session.client() as client:

@@ -113,7 +113,7 @@ def answer(
     """Answer a request with a quote, or an offer with a counter-offer; open as long as what it answers."""
     session = session_of(ctx)
     with session.client() as client:
-        found: Offer = client.query("trading", "get_offer", maker, _id(offer))
+        found: Offer = client.query("trading", "get_offer", session.member, maker, _id(offer))
         money = session.amount(client, found.against, price)
         body = (maker, _id(offer), lots, money, _accounts(account, cash), found.expires_ms)
         session.act(client, "trading", "answer", *body)
@@ -131,7 +131,7 @@ def take(
     """Take lots of an offer at its price; the deal's id stands in the events that are shown."""
     session = session_of(ctx)
     with session.client() as client:
-        found: Offer = client.query("trading", "get_offer", maker, _id(offer))
+        found: Offer = client.query("trading", "get_offer", session.member, maker, _id(offer))
         amount = lots * found.price
         body = (maker, _id(offer), lots, found.against, amount, _accounts(account, cash))
         session.act(client, "trading", "take", *body)
@@ -147,12 +147,10 @@ def cancel(ctx: typer.Context, offer: OfferArgument) -> None:
 
 @app.command("list")
 def list_(ctx: typer.Context, asset: AssetArgument) -> None:
-    """List the open offers and requests for an asset."""
+    """List the open offers and requests for an asset that your member may see."""
     session = session_of(ctx)
     with session.client() as client:
-        found: list[NamedOffer] = []
-        while page := client.query("trading", "list_open", asset, found[-1].id if found else b""):
-            found += page
+        found = client.market(lambda market: market.open_offers(session.member, asset))
         rows = [_row(session, client, named) for named in found]
     columns = {"maker": "Maker", "offer": "Offer", "side": "Side", "lot": "Lot", "left": "Lots left"}
     columns |= {"price": "Price a lot", "against": "Against", "expires": "Expires"}
@@ -164,7 +162,9 @@ def show(ctx: typer.Context, maker: MakerArgument, offer: OfferArgument) -> None
     """Show one offer."""
     session = session_of(ctx)
     with session.client() as client:
-        named = NamedOffer(maker, _id(offer), client.query("trading", "get_offer", maker, _id(offer)))
+        named = NamedOffer(
+            maker, _id(offer), client.query("trading", "get_offer", session.member, maker, _id(offer))
+        )
         session.output.record("Offer", _row(session, client, named))
 
 

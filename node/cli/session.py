@@ -158,10 +158,14 @@ class Session:
 
     def act_many(self, client: BlockingClient, operations: Sequence[Operation]) -> Receipt:
         """As ``act``, with operations that are applied together or not at all."""
-        signed = client.sign(self.member, operations, self.signers)
-        receipt = client.submit(signed.raw, seconds=self.seconds)
+        receipt = self.submit(client, operations)
         self.output.record("Applied", told_receipt(receipt))
         return receipt
+
+    def submit(self, client: BlockingClient, operations: Sequence[Operation]) -> Receipt:
+        """As ``act_many``, and shows nothing: for a command that has more to show."""
+        signed = client.sign(self.member, operations, self.signers)
+        return client.submit(signed.raw, seconds=self.seconds)
 
     def decimals(self, client: BlockingClient, asset: str) -> int:
         """How many decimals an asset has."""

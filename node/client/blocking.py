@@ -16,9 +16,11 @@ from typing import Any, Self, TypeVar
 
 import uvloop
 
+from node.client.clearing import ClearingReads, Instruction
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
+from node.client.market import Market
 from node.client.outcome import Outcome
 from node.client.reads import (
     BalanceAt,
@@ -32,6 +34,7 @@ from node.client.reads import (
 )
 from node.client.signing import Signer
 from node.client.submission import BATCH_MAX, WINDOW_DEFAULT
+from node.client.vault import Vault
 from node.ledger.hashing import Suite
 from node.ledger.types import Genesis, Operation, Receipt
 
@@ -226,6 +229,26 @@ class BlockingClient:
     def custody(self, work: Callable[[Custody], Coroutine[Any, Any, T]]) -> T:
         """A call of Client.custody, for example ``lambda custody: custody.show(request_id)``."""
         return self._loop.run(work(self._client.custody))
+
+    def vault(self, work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.vault, for example ``lambda vault: vault.examine(document)``."""
+        return self._loop.run(work(self._client.vault))
+
+    def fetch_document(self, document: bytes) -> Iterator[bytes]:
+        """As Vault.fetch."""
+        return self._loop.iterate(self._client.vault.fetch(document))
+
+    def market(self, work: Callable[[Market], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.market, for example ``lambda market: market.deals("PA")``."""
+        return self._loop.run(work(self._client.market))
+
+    def clearing(self, work: Callable[[ClearingReads], Coroutine[Any, Any, T]]) -> T:
+        """A call of Client.clearing, for example ``lambda clearing: clearing.queue("PA", "CZK")``."""
+        return self._loop.run(work(self._client.clearing))
+
+    def instructions(self, member: str, asset: str) -> Iterator[Instruction]:
+        """As Client.clearing.instructions."""
+        return self._loop.iterate(self._client.clearing.instructions(member, asset))
 
     def status(self) -> NodeStatus:
         """As Client.status."""

@@ -16,10 +16,12 @@ from typing import Any, Final, Self
 
 import grpc
 
+from node.client.clearing import ClearingReads
 from node.client.connection import Tls, answer_of, ask, open_channel
 from node.client.custody import Custody
 from node.client.describe import arguments_json, read_result, require_query
 from node.client.errors import ClientError, Declined, Unknown, Unreachable, WrongChain
+from node.client.market import Market
 from node.client.outcome import Outcome, decode_receipt
 from node.client.reads import (
     BalanceAt,
@@ -39,6 +41,7 @@ from node.client.reads import (
 from node.client.retry import Backoff
 from node.client.signing import Signer, sign, transaction, transaction_id
 from node.client.submission import BATCH_MAX, WINDOW_DEFAULT, Submitter, raise_for
+from node.client.vault import Vault
 from node.engine.errors import NodeError
 from node.ledger.genesis import chain_id as chain_id_of
 from node.ledger.genesis import decode_genesis, suite_of
@@ -86,6 +89,12 @@ class Client:
         self._reconciliation = ReconciliationServiceStub(channel)
         self.custody = Custody(channel, target, seconds)
         """What a bank's people ask their own node to sign."""
+        self.vault = Vault(channel, target, seconds)
+        """Sealed documents that the node keeps, or fetches."""
+        self.market = Market(channel, target, seconds)
+        """Offers, deals and cycles; what assets promise and owe."""
+        self.clearing = ClearingReads(channel, target, seconds)
+        """Queues and netting cycles."""
 
     @classmethod
     async def connect(

@@ -54,6 +54,12 @@ class NodeError:
     QUOTA_USED_UP = ErrorCode(
         18, Category.OVERLOADED, "The member's quota is used up: back off, then send the same bytes again."
     )
+    DOCUMENT_ELSEWHERE = ErrorCode(
+        19, Category.PRECONDITION, "Another node keeps this document, and this one knows no way to it."
+    )
+    DOCUMENT_NOT_READABLE = ErrorCode(
+        20, Category.PERMISSION_DENIED, "The caller's member is not granted this document."
+    )
 
 
 class Degraded(Exception):

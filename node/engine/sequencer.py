@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from node.engine.record import RecordFile, RecordMissing, RecordUnusable
+from node.engine.record import RecordFile, RecordInUse, RecordMissing, RecordUnusable
 from node.ledger.hashing import SIGN_HEADER
 from node.ledger.types import Authority, Height, Record
 
@@ -42,14 +42,14 @@ class SequencerRefused(Exception):
 class Sequencer:
     """Signs app hashes of one chain with one key, in ascending order of heights."""
 
-    def __init__(self, signer: Signer, chain_id: bytes, record: Path) -> None:
-        """record: the last-signed record's path. Raises SequencerRefused when it is missing, damaged or
-        another chain's.
+    def __init__(self, signer: Signer, chain_id: bytes, record: Path, *, exclusive: bool = True) -> None:
+        """record: the last-signed record's path. exclusive: hold it against other processes; false for who
+        only looks. Raises SequencerRefused when it is missing, damaged, held or another chain's.
         """
         self._signer = signer
         self._chain_id = chain_id
         self._path = record
-        self._record = _opened(record)
+        self._record = _opened(record, exclusive=exclusive)
         if self.last.chain != chain_id.hex():
             self.close()
             raise SequencerRefused(f"{record} is the record of another chain")
@@ -111,14 +111,18 @@ class Sequencer:
         self._record.close()
 
 
-def _opened(path: Path) -> RecordFile[LastSigned]:
+def _opened(path: Path, *, exclusive: bool) -> RecordFile[LastSigned]:
     try:
-        return RecordFile(path, LastSigned, SLOT_BYTES, lambda last: last.height)
+        return RecordFile(path, LastSigned, SLOT_BYTES, lambda last: last.height, exclusive=exclusive)
     except RecordMissing as error:
         raise SequencerRefused(
             f"{path} is missing: without the record of what this sequencer certified it must not sign. "
             "Bring the record back, or, if the old node is lost for good, say where it ended with "
             "`vostro backup adopt`."
+        ) from error
+    except RecordInUse as error:
+        raise SequencerRefused(
+            f"{path} is held by another process: this sequencer runs twice on this machine. Stop one."
         ) from error
     except RecordUnusable as error:
         raise SequencerRefused(str(error)) from error

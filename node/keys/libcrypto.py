@@ -32,6 +32,8 @@ COMPRESSED: Final = 2
 POINT_BYTES: Final = 33
 DER_BYTES_MAX: Final = 72
 """A sequence of two integers of 32 bytes, each with a zero in front."""
+CIPHER_BYTES_MAX: Final = 1_024
+"""Of what is encrypted or decrypted: a document's key, never a document."""
 
 _OK: Final = 1
 _REASON_MASK: Final = 0x7FFFFF
@@ -74,6 +76,10 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "EVP_DigestSignInit_ex": (c_int, (*(_POINTER,) * 2, c_char_p, _POINTER, c_char_p, _POINTER, _POINTER)),
     "EVP_DigestVerifyInit_ex": (c_int, (*(_POINTER,) * 2, c_char_p, _POINTER, c_char_p, _POINTER, _POINTER)),
     "EVP_DigestSign": (c_int, (_POINTER, c_char_p, POINTER(c_size_t), c_char_p, c_size_t)),
+    "EVP_PKEY_encrypt_init": (c_int, (_POINTER,)),
+    "EVP_PKEY_encrypt": (c_int, (_POINTER, c_char_p, POINTER(c_size_t), c_char_p, c_size_t)),
+    "EVP_PKEY_decrypt_init": (c_int, (_POINTER,)),
+    "EVP_PKEY_decrypt": (c_int, (_POINTER, c_char_p, POINTER(c_size_t), c_char_p, c_size_t)),
     "EVP_DigestVerify": (c_int, (_POINTER, c_char_p, c_size_t, c_char_p, c_size_t)),
     "BN_bin2bn": (_POINTER, (c_char_p, c_int, _POINTER)),
     "BN_clear_free": (None, (_POINTER,)),
@@ -121,6 +127,38 @@ class Sm2Key:
                 _clear_errors(self._library)
                 raise ValueError("libcrypto does not sign with this key")
         return der.raw[: size.value]
+
+    def encrypt(self, message: bytes) -> bytes:
+        """What only this key's private half opens, in DER (GM/T 0009, 7.2), with chance from OpenSSL's
+        generator. Raises: MemoryError, ValueError where libcrypto does not encrypt.
+        """
+        made = self._transformed(self._library.EVP_PKEY_encrypt_init, self._library.EVP_PKEY_encrypt, message)
+        if made is None:
+            raise ValueError("libcrypto does not encrypt with this key")
+        return made
+
+    def decrypt(self, der: bytes) -> bytes | None:
+        """What was encrypted for this key; None for anything else. Raises: MemoryError."""
+        return self._transformed(self._library.EVP_PKEY_decrypt_init, self._library.EVP_PKEY_decrypt, der)
+
+    def _transformed(self, initialise: Any, transform: Any, data: bytes) -> bytes | None:
+        """The output of an operation of EVP_PKEY; None where it fails."""
+        context = self._library.EVP_PKEY_CTX_new_from_pkey(None, self._handle, None)
+        out = ctypes.create_string_buffer(CIPHER_BYTES_MAX)
+        size = c_size_t(CIPHER_BYTES_MAX)
+        try:
+            if not context:
+                raise MemoryError("libcrypto gives no context")
+            done = (
+                len(data) <= CIPHER_BYTES_MAX
+                and initialise(context) == _OK
+                and transform(context, out, byref(size), data, len(data)) == _OK
+            )
+            _clear_errors(self._library)
+            return out.raw[: size.value] if done else None
+        finally:
+            ctypes.memset(out, 0, CIPHER_BYTES_MAX)
+            self._library.EVP_PKEY_CTX_free(context)
 
     @contextmanager
     def _context(self, identity: bytes, initialise: Any) -> Iterator[int]:

@@ -78,6 +78,16 @@ def is_valid_key(public_key: bytes) -> bool:
     return _key(public_key) is not None
 
 
+def encrypt(public_key: bytes, message: bytes) -> bytes:
+    """What only the holder of the key opens: SM2 with SM3 (GB/T 32918.4), in DER (GM/T 0009, 7.2). Another
+    each time. Raises: ValueError where the bytes are no key, MemoryError.
+    """
+    key = _key(public_key)
+    if key is None:
+        raise ValueError("no sm2 key")
+    return key.encrypt(message)
+
+
 class PrivateKey:
     """The private key of a signer, held by libcrypto."""
 
@@ -99,6 +109,12 @@ class PrivateKey:
         """R || s, 64 bytes. Another each time: the nonce is chance from OpenSSL's generator."""
         r, s = decode_dss_signature(self._key.sign(IDENTITY, message))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    def decrypt(self, der: bytes) -> bytes | None:
+        """What ``encrypt`` was given; None for anything that was not encrypted for this key. Raises:
+        MemoryError.
+        """
+        return self._key.decrypt(der)
 
 
 @cache

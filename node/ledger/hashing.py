@@ -32,6 +32,9 @@ MOVEMENTS: Final = b"vostro/movements/1\0"
 ENTRY: Final = b"vostro/entry/1\0"
 SNAPSHOT: Final = b"vostro/snapshot/1\0"
 SNAPSHOT_CHUNK: Final = b"vostro/snapshot-chunk/1\0"
+DOCUMENT: Final = b"vostro/vault/document/1\0"
+SEALED: Final = b"vostro/vault/sealed/1\0"
+DOCUMENT_KEY: Final = b"vostro/vault/key/1\0"
 
 # What a signature covers begins with its context; it is signed, not hashed, by the algorithms of the suite.
 SIGN_TX: Final = b"vostro/sign/tx/1\0"
@@ -93,7 +96,18 @@ def _no_sm3(_data: bytes) -> bytes:
 INTERNATIONAL: Final = Suite("international", _sha256, ("ed25519", "p256"), encryption=("x25519",))
 GUOMI: Final = Suite("guomi", _sm3_function(), ("sm2",), ("ed25519",), ("sm2",))
 
+_NAMES: Final = {INTERNATIONAL.name: "sha256", GUOMI.name: "sm3"}
+"""As hashlib calls the suites' hashes."""
+
 SUITES: Final = {INTERNATIONAL.name: INTERNATIONAL, GUOMI.name: GUOMI}
+
+
+def streamed(suite: Suite, tag: bytes) -> "hashlib._Hash":
+    """A hash of the suite to which a tag was given and which is fed the rest piece by piece: for what is too
+    large to be held whole. Raises InvariantViolated where Python's OpenSSL lacks the suite's.
+    """
+    suite.digest(b"")
+    return hashlib.new(_NAMES[suite.name], tag)
 
 
 def key_id(suite: Suite, algorithm: str, public_key: bytes) -> bytes:

@@ -208,11 +208,13 @@ def _encode_part(kind: int, part: Any) -> bytes:
 
 
 def _key_maker(prefix: bytes, kinds: tuple[int, ...]) -> Callable[..., bytes]:
-    """The function that makes a table's keys; the shapes that every transfer uses are spelled out because
-    they run ten times in each.
+    """The function that makes a table's keys; the shapes that every transfer and settlement uses are spelled
+    out because they run ten times in each.
     """
     if kinds == (TEXT,):
         return lambda a: prefix + a.encode() + b"\0"
+    if kinds == (-32,):
+        return lambda a: prefix + a
     if kinds == (TEXT, TEXT):
         return lambda a, b: prefix + f"{a}\0{b}\0".encode()
     if kinds in ((TEXT, -16), (TEXT, -32)):

@@ -44,7 +44,8 @@ RequestId = Annotated[bytes, Meta(min_length=REQUEST_ID_BYTES, max_length=REQUES
 Signature = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=33)]
 Algorithm = Annotated[str, Meta(min_length=1, max_length=16)]
-MemberId = Annotated[str, Meta(min_length=1, max_length=16)]
+MemberId = Annotated[str, Meta(min_length=1, max_length=16), "member"]
+"""Told apart from an AssetId, which has the same shape, by who reads what names a member."""
 AssetId = Annotated[str, Meta(min_length=1, max_length=16)]
 AccountId = Annotated[str, Meta(min_length=3, max_length=52)]
 Name = Annotated[str, Meta(min_length=1, max_length=32)]

@@ -31,6 +31,7 @@ BLOCK_READERS: Final = READERS | {Role.OPERATOR}
 SUBMITTERS: Final = frozenset({Role.SUBMITTER})
 PREPARERS: Final = frozenset({Role.SUBMITTER, Role.MAKER})
 MAKERS: Final = frozenset({Role.MAKER})
+TRADERS: Final = READERS | MAKERS
 CHECKERS: Final = frozenset({Role.CHECKER})
 CUSTODIANS: Final = frozenset({Role.MAKER, Role.CHECKER, Role.AUDITOR, Role.OPERATOR})
 OPERATORS: Final = frozenset({Role.OPERATOR})
@@ -69,6 +70,14 @@ def _account(reading: Reading, identity: Identity, request: Any) -> None:
 
 def _member(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_member(identity, request.member)
+
+
+def _issuer(reading: Reading, identity: Identity, request: Any) -> None:
+    reading.check_issuer(identity, request.asset)
+
+
+def _whole(reading: Reading, identity: Identity, _: Any) -> None:
+    reading.check_all(identity)
 
 
 def _hold(reading: Reading, identity: Identity, request: Any) -> None:
@@ -138,8 +147,12 @@ _OWN_TRANSACTION: Final = (
 _CHAIN: Final = "the chain"
 _REQUESTS: Final = "requests to the node of its own member"
 _SHARED: Final = "what is shared"
+_OWN_VAULT: Final = "the vault of its own member's node"
+_OFFERS: Final = "offers by it, to it or to all"
+_DEALS: Final = "deals to which it is a party"
 _CASES: Final = "its own cases, and those in which it is the counterparty"
 _SERVICED: Final = "its own accounts, and those that it services"
+_OWN_QUEUE: Final = "its own queue"
 
 ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.transaction.v1.TransactionService/Submit": _SUBMIT,
@@ -156,6 +169,25 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.account.v1.AccountService/ListAccounts": Access(READERS, _OWN_ACCOUNTS, ask=_member),
     "/vostro.product.v1.ProductService/GetAsset": Access(ANY_ROLE, _SHARED),
     "/vostro.product.v1.ProductService/ListAssets": Access(ANY_ROLE, _SHARED),
+    "/vostro.product.v1.ProductService/GetEntry": Access(ANY_ROLE, _SHARED),
+    "/vostro.product.v1.ProductService/GetApplication": Access(ANY_ROLE, _SHARED),
+    "/vostro.product.v1.ProductService/ListApplications": Access(ANY_ROLE, _SHARED),
+    "/vostro.product.v1.ProductService/ListOrders": Access(ANY_ROLE, _SHARED),
+    "/vostro.product.v1.ProductService/ListActions": Access(ANY_ROLE, _SHARED),
+    "/vostro.product.v1.ProductService/ListClaims": Access(
+        READERS, "claims from assets of which it is the issuer", ask=_issuer
+    ),
+    "/vostro.product.v1.ProductService/GetClaim": Access(READERS, _OWN_ACCOUNTS, ask=_account),
+    "/vostro.product.v1.ProductService/GetAccrued": Access(READERS, _OWN_ACCOUNTS, ask=_account),
+    "/vostro.trading.v1.TradingService/GetOffer": Access(TRADERS, _OFFERS, ask=_member),
+    "/vostro.trading.v1.TradingService/ListOffers": Access(TRADERS, _OFFERS, ask=_member),
+    "/vostro.trading.v1.TradingService/ListOpenOffers": Access(TRADERS, _OFFERS, ask=_member),
+    "/vostro.trading.v1.TradingService/GetDeal": Access(TRADERS, _DEALS, ask=_member),
+    "/vostro.trading.v1.TradingService/ListDeals": Access(TRADERS, _DEALS, ask=_member),
+    "/vostro.trading.v1.TradingService/GetLinkedSet": Access(TRADERS, _DEALS, ask=_member),
+    "/vostro.trading.v1.TradingService/GetCycle": Access(TRADERS, _DEALS, ask=_member),
+    "/vostro.trading.v1.TradingService/ListCycles": Access(ANY_ROLE, _SHARED),
+    "/vostro.trading.v1.TradingService/PrepareStep": Access(TRADERS, _OFFERS, ask=_member),
     "/vostro.fund.v1.FundService/GetBalance": Access(READERS, _OWN_ACCOUNTS, ask=_account),
     "/vostro.fund.v1.FundService/ListBalances": Access(READERS, _OWN_ACCOUNTS, ask=_account),
     "/vostro.fund.v1.FundService/GetHold": Access(
@@ -173,6 +205,15 @@ ACCESS: Final[Mapping[str, Access]] = {
     ),
     "/vostro.reconciliation.v1.ReconciliationService/PrepareAttestation": Access(
         READERS, _SERVICED, ask=_serviced
+    ),
+    "/vostro.clearing.v1.ClearingService/GetCalendar": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetQueue": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetInstruction": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/ListInstructions": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetCycle": Access(ANY_ROLE, _SHARED),
+    "/vostro.clearing.v1.ClearingService/GetLine": Access(READERS, _OWN_QUEUE, ask=_member),
+    "/vostro.clearing.v1.ClearingService/GetClaims": Access(
+        READERS, "all queues, only who reads everything", ask=_whole
     ),
     "/vostro.ledger.v1.LedgerService/GetStatus": Access(ANY_ROLE, _CHAIN),
     "/vostro.ledger.v1.LedgerService/GetGenesis": Access(ANY_ROLE, _CHAIN),
@@ -208,6 +249,11 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.custody.v1.CustodyService/GetRequest": Access(CUSTODIANS, _REQUESTS, waits=True),
     "/vostro.custody.v1.CustodyService/ListRequests": Access(CUSTODIANS, _REQUESTS),
     "/vostro.custody.v1.CustodyService/ExplainPolicy": Access(CUSTODIANS, _REQUESTS),
+    "/vostro.vault.v1.VaultService/Store": Access(SUBMITTERS, _OWN_VAULT),
+    "/vostro.vault.v1.VaultService/Fetch": Access(CONCERNED, "documents that it owns, or is granted"),
+    "/vostro.vault.v1.VaultService/Destroy": Access(SUBMITTERS, _OWN_VAULT),
+    "/vostro.vault.v1.VaultService/Examine": Access(BLOCK_READERS, _OWN_VAULT),
+    "/vostro.vault.v1.VaultService/GetHoldings": Access(BLOCK_READERS, _OWN_VAULT),
     "/grpc.health.v1.Health/Check": Access(ANYBODY, "health"),
     "/grpc.health.v1.Health/Watch": Access(ANYBODY, "health"),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Access(ANY_ROLE, "descriptors"),

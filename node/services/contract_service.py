@@ -5,36 +5,23 @@ from typing import Any, Final
 
 import msgspec
 
-from node.client.signing import new_request_id, transaction
 from node.engine.errors import Degraded, NodeError
 from node.json_form import JsonRefused, from_json, parse_document
-from node.ledger import codec, hashing
+from node.ledger import codec
 from node.ledger.contract import Contract, Method
 from node.ledger.errors import LedgerError, Rejected
 from node.ledger.ledger import Ledger
-from node.ledger.transactions import parse, required_officers
-from node.ledger.types import (
-    INTEGER_MAX,
-    OPERATIONS_MAX,
-    REQUEST_ID_BYTES,
-    SIGNATURE_BYTES,
-    TRANSACTION_BYTES_MAX,
-    KeySignature,
-    Operation,
-    SignedTransaction,
-)
+from node.ledger.types import OPERATIONS_MAX, TRANSACTION_BYTES_MAX, Operation
 from node.pb.vostro.contract.v1 import contract_pb2 as pb
 from node.pb.vostro.contract.v1 import contract_pb2_grpc
 from node.services import convert
 from node.services.ports import Call
+from node.services.preparing import prepare
 from node.services.published import Published
 from node.services.schema import arguments_schema
 
 JSON_BYTES_MAX: Final = 4 * TRANSACTION_BYTES_MAX
 """Digits and names take more room than the encoding."""
-
-_UNSIGNED: Final = (KeySignature(bytes(16), bytes(SIGNATURE_BYTES)),)
-"""Stands in for the officers' signatures while a body is checked."""
 
 
 class ContractService(contract_pb2_grpc.ContractServiceServicer):
@@ -69,26 +56,9 @@ class ContractService(contract_pb2_grpc.ContractServiceServicer):
         """
         _check_bounds(request)
         operations = [read_operation(self._ledger, operation) for operation in request.operations]
-        request_id = request.request_id or new_request_id()
-        chain = self._ledger.chain
-        body = transaction(
-            chain.chain_id,
-            request.member,
-            operations,
-            request_id=request_id,
-            valid_until_ms=request.valid_until_ms,
-        )
-        candidate = parse(codec.encode(SignedTransaction(body, _UNSIGNED)), chain)
+        body = prepare(self._ledger, request.member, operations, request.request_id, request.valid_until_ms)
         height, time_ms = self._published.stand()
-        return pb.PrepareTransactionResponse(
-            transaction=body,
-            tx_id=candidate.tx_id,
-            message=hashing.SIGN_TX + chain.chain_id + candidate.tx_id,
-            required_officers=required_officers(candidate, self._ledger.door),
-            request_id=request_id,
-            height=height,
-            time_ms=time_ms,
-        )
+        return pb.PrepareTransactionResponse(**body._asdict(), height=height, time_ms=time_ms)
 
     async def Query(self, request: pb.QueryRequest, call: Call) -> pb.QueryResponse:
         """A contract's answer. Raises Degraded BAD_REQUEST, Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, or the
@@ -129,10 +99,6 @@ def _check_bounds(request: pb.PrepareTransactionRequest) -> None:
     """Raises Degraded BAD_REQUEST."""
     if not 1 <= len(request.operations) <= OPERATIONS_MAX:
         raise Degraded(NodeError.BAD_REQUEST, reason=f"a transaction has 1 to {OPERATIONS_MAX} operations")
-    if len(request.request_id) not in (0, REQUEST_ID_BYTES):
-        raise Degraded(NodeError.BAD_REQUEST, reason="a request id is a UUIDv7 of 16 bytes")
-    if request.valid_until_ms > INTEGER_MAX:
-        raise Degraded(NodeError.BAD_REQUEST, reason="valid_until_ms is out of range")
 
 
 def _arguments(method: Method, document: str) -> tuple[Any, ...]:

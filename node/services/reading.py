@@ -34,7 +34,15 @@ SHARED: Final = "shared"
 OWN_ACCOUNT: Final = "account"
 """What belongs to an account's member: of a query, the argument ``account``; of a table, its first part."""
 OWN_MEMBER: Final = "member"
-"""What belongs to a member: of a query, the argument ``member``."""
+"""What belongs to members: of a query, the argument ``member``; of a table, its first part; of an event, all
+that it names.
+"""
+OWN_ASSET: Final = "asset"
+"""What belongs to an asset's issuer: of a query, the argument ``asset``."""
+PARTIES: Final = "parties"
+"""Of an event: as OWN_MEMBER, and each of them sees it whole, however many they are."""
+AUDIENCE: Final = "audience"
+"""Of an event: as PARTIES, and what everybody reads where its audience is empty."""
 
 QUERIES: Final[Mapping[str, str]] = {
     "members.*": SHARED,
@@ -52,15 +60,35 @@ QUERIES: Final[Mapping[str, str]] = {
     "assets.list_balances": OWN_ACCOUNT,
     "transfers.get_hold": OWN_ACCOUNT,
     "transfers.list_holds": OWN_ACCOUNT,
-    "registration.get_accrued": OWN_ACCOUNT,
     "registration.*": SHARED,
     "servicing.get_action": SHARED,
     "servicing.list_actions": SHARED,
-    "servicing.*": OWN_ACCOUNT,
+    "servicing.get_accrued": OWN_ACCOUNT,
+    "servicing.get_claim": OWN_ACCOUNT,
+    "servicing.list_claims": OWN_ASSET,
+    "servicing.list_holders": OWN_ASSET,
     "settlement.*": OWN_MEMBER,
-    "trading.*": SHARED,
+    "trading.*": OWN_MEMBER,
+    "cycles.get_cycle": SHARED,
+    "cycles.list_cycles": SHARED,
+    "cycles.*": OWN_MEMBER,
+    "offsets.*": OWN_MEMBER,
+    "exchange.*": OWN_MEMBER,
+    "vault.get_document": SHARED,
+    "vault.list_holds": SHARED,
+    "vault.*": OWN_MEMBER,
     "reconciliation.*": OWN_MEMBER,
     "main_account.*": OWN_ACCOUNT,
+    "calendars.*": SHARED,
+    "participants.get_scheme": SHARED,
+    "participants.get_roster": SHARED,
+    "participants.*": OWN_MEMBER,
+    "clearing.get_cycle": SHARED,
+    "clearing.get_tails": SHARED,
+    "clearing.get_proposal": SHARED,
+    "clearing.get_totals": SHARED,
+    "clearing.get_line": OWN_MEMBER,
+    "clearing.get_instruction": OWN_MEMBER,
 }
 """Every query of every contract, or ``contract.*``: whose answer it gives."""
 
@@ -77,10 +105,19 @@ TABLES: Final[Mapping[str, str]] = {
     "transfers.hold": OWN_ACCOUNT,
     "registration.*": SHARED,
     "servicing.action": SHARED,
-    "trading.*": SHARED,
+    "trading.offer": OWN_MEMBER,
+    "offsets.offset": OWN_MEMBER,
+    "cycles.cycle": SHARED,
+    "vault.document": SHARED,
+    "vault.legal_hold": SHARED,
     "reconciliation.case": OWN_ACCOUNT,
     "reconciliation.note": OWN_ACCOUNT,
     "main_account.day": OWN_ACCOUNT,
+    "calendars.*": SHARED,
+    "participants.scheme": SHARED,
+    "participants.roster": SHARED,
+    "clearing.cycle": SHARED,
+    "clearing.totals": SHARED,
 }
 """As QUERIES, for records that are read with a proof. What is not in here, such as queues, is nobody's."""
 
@@ -97,27 +134,50 @@ EVENTS: Final[Mapping[str, str]] = {
     "assets.*": OWN_ACCOUNT,
     "transfers.*": OWN_ACCOUNT,
     "registration.*": SHARED,
-    "servicing.*": OWN_ACCOUNT,
-    "settlement.*": OWN_ACCOUNT,
-    "trading.*": SHARED,
+    "servicing.HoldersPaid": OWN_ACCOUNT,
+    "servicing.*": SHARED,
+    "settlement.Settled": OWN_ACCOUNT,
+    "settlement.*": PARTIES,
+    "trading.Offered": AUDIENCE,
+    "trading.OfferEnded": AUDIENCE,
+    "trading.OfferTaken": PARTIES,
+    "cycles.CycleOpened": SHARED,
+    "cycles.CycleSettled": SHARED,
+    "cycles.Passed": OWN_ACCOUNT,
+    "cycles.*": PARTIES,
+    "offsets.*": PARTIES,
+    "exchange.*": PARTIES,
+    "vault.*": OWN_MEMBER,
     "reconciliation.*": OWN_MEMBER,
     "main_account.*": OWN_MEMBER,
+    "calendars.*": SHARED,
+    "participants.ClearingSet": SHARED,
+    "participants.Joined": SHARED,
+    "participants.*": OWN_ACCOUNT,
+    "queues.*": OWN_ACCOUNT,
+    "clearing.NetPassed": OWN_ACCOUNT,
+    "clearing.*": SHARED,
 }
 """As QUERIES, for events: those of OWN_ACCOUNT belong to the members of all accounts that they name, those of
-OWN_MEMBER to all members.
+OWN_MEMBER to the members that they name.
 """
 
 _ALL: Final = frozenset({Role.REGULATOR, Role.AUDITOR})
 _OWN: Final = frozenset({Role.READER, Role.AUDITOR, Role.REGULATOR, Role.MAKER, Role.CHECKER})
 _LEDGER_REGULATOR: Final = "regulator"
+_ACCOUNTS: Final = frozenset({AccountId})
+_MEMBERS: Final = frozenset({MemberId, OptionalMember})
 
 
 class Parties(NamedTuple):
-    """The members that an event concerns. shared: everybody. debtor: of the account that it names first."""
+    """The members that an event concerns. shared: everybody. debtor: whom it names first. equal: whether it
+    is for all of them alike, as word of a deal is, and a payment to many is not.
+    """
 
     shared: bool
     debtor: str
     members: frozenset[str]
+    equal: bool = False
 
 
 class Shown(NamedTuple):
@@ -139,21 +199,15 @@ class Reading:
         self._ledger = ledger
         self._blocks = blocks
         self._engine = engine
-        self._accounts = {
-            (contract.name, fact.__name__): tuple(_places(fact))
-            for contract in ledger.readers.values()
-            for fact in contract.facts
+        facts = [(contract.name, fact) for contract in ledger.readers.values() for fact in contract.facts]
+        self._places = {
+            (contract, fact.__name__): tuple(_places(fact, wanted))
+            for contract, fact in facts
+            for wanted in [
+                _ACCOUNTS if declared(EVENTS, contract, fact.__name__) == OWN_ACCOUNT else _MEMBERS
+            ]
         }
-        self._members = {
-            (contract.name, fact.__name__): tuple(_member_places(fact))
-            for contract in ledger.readers.values()
-            for fact in contract.facts
-        }
-        self._decoders = {
-            (contract.name, fact.__name__): codec.trusted_decoder(fact)
-            for contract in ledger.readers.values()
-            for fact in contract.facts
-        }
+        self._decoders = {(contract, fact.__name__): codec.trusted_decoder(fact) for contract, fact in facts}
 
     # --- who ------------------------------------------------------------------------------------------------
 
@@ -177,6 +231,12 @@ class Reading:
         """Raises Degraded NOT_PERMITTED unless it reads what is in an account."""
         self.check_member(identity, member_of(account))
 
+    def check_issuer(self, identity: Identity, asset: str) -> None:
+        """Raises Degraded NOT_PERMITTED unless it reads what is for an asset's issuer."""
+        assets: Any = self._ledger.readers["assets"]
+        found = assets.asset.get(asset)
+        self.check_member(identity, found.issuer if found else "")
+
     def check_all(self, identity: Identity) -> None:
         """Raises Degraded NOT_PERMITTED unless it reads everything."""
         if not self.sees_all(identity):
@@ -195,6 +255,9 @@ class Reading:
             self.check_all(identity)
             return
         named = str(arguments.get(scope, ""))
+        if scope == OWN_ASSET:
+            self.check_issuer(identity, named)
+            return
         try:
             self.check_member(identity, member_of(named) if scope == OWN_ACCOUNT else named)
         except Degraded:
@@ -216,8 +279,9 @@ class Reading:
         contract, _, rest = key.partition(b"\0")
         table, _, parts = rest.partition(b"\0")
         scope = declared(TABLES, contract.decode(errors="replace"), table.decode(errors="replace"))
-        if scope == OWN_ACCOUNT:
-            self.check_account(identity, parts.partition(b"\0")[0].decode(errors="replace"))
+        first = parts.partition(b"\0")[0].decode(errors="replace")
+        if scope in (OWN_ACCOUNT, OWN_MEMBER):
+            self.check_member(identity, member_of(first))
         elif scope != SHARED:
             self.check_all(identity)
 
@@ -232,8 +296,8 @@ class Reading:
             raise Degraded(
                 NodeError.BAD_REQUEST, reason="parts_json is no list of texts and integers"
             ) from error
-        if scope == OWN_ACCOUNT and parts:
-            self.check_account(identity, str(parts[0]))
+        if scope in (OWN_ACCOUNT, OWN_MEMBER) and parts:
+            self.check_member(identity, member_of(str(parts[0])))
         else:
             self.check_all(identity)
 
@@ -259,18 +323,17 @@ class Reading:
         scope = declared(EVENTS, event.contract, event.event)
         if scope == SHARED:
             return Parties(shared=True, debtor="", members=frozenset())
-        name = event.contract, event.event
-        if scope == OWN_MEMBER and name in self._members:
-            fact = self._decoders[name](event.fields)
-            named = frozenset(getattr(fact, field) for field in self._members[name])
-            return Parties(shared=False, debtor="", members=named - {""})
-        places = self._accounts.get(name, ())
+        places = self._places.get((event.contract, event.event), ())
         if scope is None or not places:
             return Parties(shared=False, debtor="", members=frozenset())
-        fact = self._decoders[name](event.fields)
-        accounts = [account for place in places for account in _named(fact, place)]
-        members = [member_of(account) for account in accounts]
-        return Parties(shared=False, debtor=members[0] if members else "", members=frozenset(members))
+        fact: Any = self._decoders[event.contract, event.event](event.fields)
+        if scope == AUDIENCE and not fact.audience:
+            return Parties(shared=True, debtor="", members=frozenset())
+        members = [member_of(named) for place in places for named in _named(fact, place) if named]
+        debtor = members[0] if members else ""
+        return Parties(
+            shared=False, debtor=debtor, members=frozenset(members), equal=scope in (PARTIES, AUDIENCE)
+        )
 
     def shown(self, identity: Identity, parties: Parties, signer: str) -> Shown:
         """How much of an event it sees. signer: the member whose transaction told it; empty: scheduled work.
@@ -282,7 +345,7 @@ class Reading:
             return _WHOLE
         if member not in parties.members:
             return _HIDDEN
-        return _WHOLE if len(parties.members) <= 2 else _BLANK  # noqa: PLR2004 - the debtor and itself
+        return _WHOLE if parties.equal or len(parties.members) <= 2 else _BLANK  # noqa: PLR2004 - the debtor and itself
 
     def check_transaction(self, identity: Identity, signer: str, events: Sequence[Event]) -> None:
         """Raises Degraded NOT_PERMITTED unless it signed the transaction, or sees all that it told."""
@@ -316,32 +379,27 @@ def declared(table: Mapping[str, str], contract: str, name: str) -> str | None:
     return table.get(f"{contract}.{name}") or table.get(f"{contract}.*")
 
 
-def _places(record: Any) -> Iterator[tuple[str, ...]]:
-    """Where accounts stand in a fact: paths of field names."""
+def _places(record: Any, wanted: frozenset[Any]) -> Iterator[tuple[str, ...]]:
+    """Where accounts, or members, stand in a fact: paths of field names. wanted: their types."""
     for field in msgspec.structs.fields(record):
-        if field.type == AccountId:
+        if field.type in wanted:
             yield (field.name,)
         for inner in msgspec.inspect.multi_type_info([field.type]):
-            yield from _inner_places(field.name, field.type, inner)
+            yield from _inner_places(field.name, field.type, inner, wanted)
 
 
-def _member_places(record: Any) -> Iterator[str]:
-    """The fields of a fact that name members."""
-    for field in msgspec.structs.fields(record):
-        if field.type in (MemberId, OptionalMember):
-            yield field.name
-
-
-def _inner_places(name: str, annotation: Any, info: Any) -> Iterator[tuple[str, ...]]:
+def _inner_places(name: str, annotation: Any, info: Any, wanted: frozenset[Any]) -> Iterator[tuple[str, ...]]:
     item = getattr(info, "item_type", None)
     if isinstance(item, msgspec.inspect.StructType):
-        yield from ((name, *rest) for rest in _places(item.cls))
-    elif item is not None and AccountId in getattr(getattr(annotation, "__origin__", None), "__args__", ()):
+        yield from ((name, *rest) for rest in _places(item.cls, wanted))
+    elif item is not None and not wanted.isdisjoint(
+        getattr(getattr(annotation, "__origin__", None), "__args__", ())
+    ):
         yield (name,)
 
 
 def _named(value: Any, place: tuple[str, ...]) -> Iterator[str]:
-    """The accounts at a place of a fact."""
+    """The accounts or members at a place of a fact."""
     if isinstance(value, tuple):
         for item in value:
             yield from _named(item, place)

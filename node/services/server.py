@@ -13,9 +13,11 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 from node.config import LOOPBACK, ConfigError, NodeConfig, host_of
 from node.engine.custody import Desk
 from node.engine.engine import Engine
+from node.engine.vault import Keeper
 from node.ledger.errors import InvariantViolated
 from node.ledger.ledger import Ledger
 from node.pb.vostro.account.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from node.pb.vostro.clearing.v1.clearing_pb2_grpc import add_ClearingServiceServicer_to_server
 from node.pb.vostro.consensus.v1.consensus_pb2_grpc import add_ConsensusServiceServicer_to_server
 from node.pb.vostro.contract.v1.contract_pb2_grpc import add_ContractServiceServicer_to_server
 from node.pb.vostro.custody.v1.custody_pb2_grpc import add_CustodyServiceServicer_to_server
@@ -25,8 +27,11 @@ from node.pb.vostro.product.v1.product_pb2_grpc import add_ProductServiceService
 from node.pb.vostro.reconciliation.v1.reconciliation_pb2_grpc import (
     add_ReconciliationServiceServicer_to_server,
 )
+from node.pb.vostro.trading.v1.trading_pb2_grpc import add_TradingServiceServicer_to_server
 from node.pb.vostro.transaction.v1.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
+from node.pb.vostro.vault.v1.vault_pb2_grpc import add_VaultServiceServicer_to_server
 from node.services.account_service import AccountService
+from node.services.clearing_service import ClearingService
 from node.services.consensus_service import AskConsensus, ConsensusService, ListHandovers
 from node.services.contract_service import ContractService
 from node.services.convert import Converter
@@ -44,7 +49,9 @@ from node.services.quotas import Quotas
 from node.services.reading import Reading
 from node.services.reconciliation_service import ReconciliationService
 from node.services.tls import CertificateFiles
+from node.services.trading_service import TradingService
 from node.services.transaction_service import TransactionService
+from node.services.vault_service import CHUNK_BYTES_MAX, VaultService
 
 MIB: Final = 1024 * 1024
 BATCH_BYTES_MAX: Final = 8 * MIB
@@ -95,6 +102,23 @@ RPCS: Final = {
     "/vostro.account.v1.AccountService/ListAccounts": _READS,
     "/vostro.product.v1.ProductService/GetAsset": _READS,
     "/vostro.product.v1.ProductService/ListAssets": _READS,
+    "/vostro.product.v1.ProductService/GetEntry": _READS,
+    "/vostro.product.v1.ProductService/GetApplication": _READS,
+    "/vostro.product.v1.ProductService/ListApplications": _READS,
+    "/vostro.product.v1.ProductService/ListOrders": _READS,
+    "/vostro.product.v1.ProductService/ListActions": _READS,
+    "/vostro.product.v1.ProductService/ListClaims": _READS,
+    "/vostro.product.v1.ProductService/GetClaim": _READS,
+    "/vostro.product.v1.ProductService/GetAccrued": _READS,
+    "/vostro.trading.v1.TradingService/GetOffer": _READS,
+    "/vostro.trading.v1.TradingService/ListOffers": _READS,
+    "/vostro.trading.v1.TradingService/ListOpenOffers": _READS,
+    "/vostro.trading.v1.TradingService/GetDeal": _READS,
+    "/vostro.trading.v1.TradingService/ListDeals": _READS,
+    "/vostro.trading.v1.TradingService/GetLinkedSet": _READS,
+    "/vostro.trading.v1.TradingService/GetCycle": _READS,
+    "/vostro.trading.v1.TradingService/ListCycles": _READS,
+    "/vostro.trading.v1.TradingService/PrepareStep": _READS,
     "/vostro.fund.v1.FundService/GetBalance": _READS,
     "/vostro.fund.v1.FundService/ListBalances": _READS,
     "/vostro.fund.v1.FundService/GetHold": _READS,
@@ -107,6 +131,13 @@ RPCS: Final = {
     "/vostro.reconciliation.v1.ReconciliationService/ListNotes": _READS,
     "/vostro.reconciliation.v1.ReconciliationService/ListAttestedDays": _READS,
     "/vostro.reconciliation.v1.ReconciliationService/PrepareAttestation": _READS,
+    "/vostro.clearing.v1.ClearingService/GetCalendar": _READS,
+    "/vostro.clearing.v1.ClearingService/GetQueue": _READS,
+    "/vostro.clearing.v1.ClearingService/GetInstruction": _READS,
+    "/vostro.clearing.v1.ClearingService/ListInstructions": _READS,
+    "/vostro.clearing.v1.ClearingService/GetCycle": _READS,
+    "/vostro.clearing.v1.ClearingService/GetLine": _READS,
+    "/vostro.clearing.v1.ClearingService/GetClaims": _READS,
     "/vostro.ledger.v1.LedgerService/GetStatus": _READS,
     "/vostro.ledger.v1.LedgerService/GetGenesis": _READS,
     "/vostro.ledger.v1.LedgerService/GetBlock": _READS,
@@ -129,6 +160,11 @@ RPCS: Final = {
     "/vostro.custody.v1.CustodyService/ExplainPolicy": _READS,
     "/vostro.consensus.v1.ConsensusService/Ask": _READS,
     "/vostro.consensus.v1.ConsensusService/ListHandovers": _READS,
+    "/vostro.vault.v1.VaultService/Store": Rpc(changes=True, request_bytes_max=CHUNK_BYTES_MAX + 16),
+    "/vostro.vault.v1.VaultService/Fetch": _READS,
+    "/vostro.vault.v1.VaultService/Destroy": Rpc(changes=True),
+    "/vostro.vault.v1.VaultService/Examine": _READS,
+    "/vostro.vault.v1.VaultService/GetHoldings": _READS,
     "/grpc.health.v1.Health/Check": _READS,
     "/grpc.health.v1.Health/Watch": _READS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READS,
@@ -141,7 +177,8 @@ SERVICES: Final = tuple(dict.fromkeys(method.split("/")[1] for method in RPCS))
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the services serve. index: None where the node keeps none. version: of the software. custody:
-    None where the node signs for nobody; callers: who makes a call to it.
+    None where the node signs for nobody; callers: who makes a call to it. vault: None where the node keeps no
+    documents.
     """
 
     engine: Engine
@@ -155,6 +192,7 @@ class Parts:
     callers: Callers = identified
     consensus: AskConsensus | None = None
     handovers: ListHandovers | None = None
+    vault: Keeper | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +279,16 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_TransactionServiceServicer_to_server(transactions, registrar)
     add_AccountServiceServicer_to_server(AccountService(published), registrar)
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
+    add_TradingServiceServicer_to_server(TradingService(ledger, published), registrar)
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
     reconciliation = ReconciliationService(engine, published, history, ledger.suite)
     add_ReconciliationServiceServicer_to_server(reconciliation, registrar)
+    add_ClearingServiceServicer_to_server(ClearingService(published), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)
     add_ContractServiceServicer_to_server(ContractService(ledger, published), registrar)
     add_CustodyServiceServicer_to_server(CustodyService(parts.custody, parts.callers), registrar)
     add_ConsensusServiceServicer_to_server(ConsensusService(parts.consensus, parts.handovers), registrar)
+    add_VaultServiceServicer_to_server(VaultService(parts.vault), registrar)
 
 
 def allow_connections(wanted: int) -> int:

@@ -77,13 +77,19 @@ class KeptSnapshots:
         """Make a snapshot of ``view``, or of the last durable block, beside the commits, and remove all but
         the newest ``keep``. share: of one core. stopped: whether to give up.
 
-        Memory: one 256th of the state and 65,536 records; disk: twice the state. Raises StorageError:
-        MISSING where there is no block yet, SHARD_DAMAGED, CHUNK_TOO_LARGE, DISK_LOW; Stopped.
+        Memory: one 256th of the state and 65,536 records; disk: twice the state, given up before it takes the
+        reserve that the log needs. Raises StorageError: MISSING where there is no block yet, SHARD_DAMAGED,
+        CHUNK_TOO_LARGE, DISK_LOW; Stopped.
         """
         if self._durable == 0:
             raise StorageError(StorageCode.MISSING, path=str(self.path), cause="there is no block yet")
         view = view or self._view
-        made = self._folder.make(view, view.height, self.log.snapshot(), Pace(share, stopped))
+
+        def given_up() -> bool:
+            self.check_space()
+            return stopped()
+
+        made = self._folder.make(view, view.height, self.log.snapshot(), Pace(share, given_up))
         self._folder.keep_newest(keep)
         return made
 
@@ -204,6 +210,9 @@ class KeptSnapshots:
 
     def flush(self) -> None:
         """Bring all shards up to the last durable block."""
+
+    def check_space(self) -> None:
+        """Raises StorageError DISK_LOW where less than the reserve is left."""
 
     def _require_running(self) -> None:
         """Raises StorageError STOPPED where writing has failed."""

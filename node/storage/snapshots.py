@@ -98,10 +98,10 @@ class SnapshotFolder:
 
     def make(self, view: state.Records, height: int, log: LogReader, pace: Pace) -> Snapshot:
         """Cut a snapshot of ``view``, the state after the block at ``height``; one that is there already is
-        left as it is.
+        left as it is, and nothing is left of one that fails.
 
-        Raises StorageError: SNAPSHOT_DAMAGED where the state does not hash up to its header, CHUNK_TOO_LARGE;
-        Stopped.
+        Raises StorageError: SHARD_DAMAGED where the state does not hash up to its header, CHUNK_TOO_LARGE,
+        DISK_LOW, IO_FAILED; whatever ``pace`` raises.
         """
         with self._making, translated(StorageCode.IO_FAILED, self._path):
             place = self._path / str(height)
@@ -112,27 +112,33 @@ class SnapshotFolder:
             if not self._path.exists():
                 make_directory(self._path)
             make_directory(pending)
+            source = _Source(view, height, log, Sorter(pending / SORTING, self._suite, pace))
             try:
-                source = _Source(view, height, log, Sorter(pending / SORTING, self._suite, pace))
-                plan = make_snapshot(
-                    self._suite,
-                    self._lifetime_ms,
-                    source,
-                    lambda index, chunk: (pending / layout.chunk_name(index)).write_bytes(chunk),
-                )
-                source.close()
-            except Forged as error:
+                plan = self._cut(source, height, pending)
+                sync_files(pending)
+            except BaseException:
                 remove_tree(pending)
-                raise StorageError(
-                    StorageCode.SHARD_DAMAGED, height=height, cause=f"the state is not its header's: {error}"
-                ) from error
-            except TooLarge as error:
-                remove_tree(pending)
-                raise StorageError(StorageCode.CHUNK_TOO_LARGE, height=height, cause=str(error)) from error
-            sync_files(pending)
+                raise
             pending.rename(place)
             sync_directory(self._path)
             return plan.snapshot
+
+    def _cut(self, source: "_Source", height: int, pending: Path) -> Plan:
+        try:
+            plan = make_snapshot(
+                self._suite,
+                self._lifetime_ms,
+                source,
+                lambda index, chunk: (pending / layout.chunk_name(index)).write_bytes(chunk),
+            )
+        except Forged as error:
+            raise StorageError(
+                StorageCode.SHARD_DAMAGED, height=height, cause=f"the state is not its header's: {error}"
+            ) from error
+        except TooLarge as error:
+            raise StorageError(StorageCode.CHUNK_TOO_LARGE, height=height, cause=str(error)) from error
+        source.close()
+        return plan
 
     def keep_newest(self, count: int = KEPT) -> None:
         """Remove all snapshots but the newest ``count``."""

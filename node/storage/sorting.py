@@ -25,7 +25,7 @@ _decode_rows: Final = trusted_decoder(list[bytes])
 
 
 class Stopped(Exception):
-    """Somebody wants the work given up; what it left is removed at the next opening."""
+    """Somebody wants the work given up."""
 
 
 def never() -> bool:

@@ -17,13 +17,14 @@ EXPIRES_MS: Final = START_MS + HOUR_MS
 DUE_MS: Final = START_MS + 2 * HOUR_MS
 BUY_IN_MS: Final = START_MS + 3 * HOUR_MS
 RECORD_MS: Final = START_MS + HOUR_MS // 2
+CLOSES_MS: Final = START_MS + HOUR_MS // 2
 
 ISIN: Final = "US0378331005"
 """Of a share that everybody knows; its digits are public."""
 OTHER_ISIN: Final = "DE000BAY0017"
 LEI: Final = "5493001KJTIIGC8Y1R12"
-TERMS: Final = Terms("CZK", 100, 50_000, 360, START_MS, START_MS + 360 * DAY_MS)
-NOTHING: Final = Terms("", 0, 0, 365, 0, 0)
+TERMS: Final = Terms("CZK", 100, 50_000, "ACT/360", START_MS, START_MS + 360 * DAY_MS)
+NOTHING: Final = Terms("", 0, 0, "ACT/365", 0, 0)
 DOCUMENT: Final = b"\x11" * 32
 OTHER_DOCUMENT: Final = b"\x12" * 32
 
@@ -89,9 +90,13 @@ def open_market(world: Consortium) -> None:
 
 def made(receipt: Receipt, name: str) -> bytes:
     """The id of what an operation made: the field that follows from the event of this name."""
-    at = {"Offered": 1, "Agreed": 0, "Linked": 0}[name]
-    found: list[bytes] = [fields_of(event)[at] for event in receipt.events if event.event == name]
-    return found[0]
+    return all_made(receipt, name)[0]
+
+
+def all_made(receipt: Receipt, name: str) -> list[bytes]:
+    """As ``made``, of every such event."""
+    at = {"Offered": 1, "Agreed": 0, "Linked": 0, "CycleOpened": 0}[name]
+    return [fields_of(event)[at] for event in receipt.events if event.event == name]
 
 
 def offered(world: Consortium, maker: str = "PA", side: str = "sell", **changed: Any) -> bytes:
@@ -108,6 +113,32 @@ def dealt(world: Consortium, lots: int = 4, price: int = 20, **changed: Any) -> 
     """PA sells lots of 5 BOND to KB; the deal's id."""
     offer_id = offered(world, lots=lots, least=1, price=price, **changed)
     return made(world.apply("KB", take("PA", offer_id, lots, lots * price)), "Agreed")
+
+
+def opened(
+    world: Consortium, model: int, against: str = "CZK", *, by: str = "PA", closes_ms: int = CLOSES_MS
+) -> bytes:
+    """Open a settlement cycle; its id."""
+    return made(world.apply(by, op("cycles", "open", model, against, closes_ms)), "CycleOpened")
+
+
+def cycled(world: Consortium, cycle: bytes, *deals: bytes) -> None:
+    """Both sides of every deal let it settle with the cycle."""
+    for deal_id in deals:
+        deal = world.record("settlement", "deal", deal_id)
+        for side in (deal.seller, deal.buyer):
+            world.apply(side, op("cycles", "enter", cycle, deal_id))
+
+
+def passes(world: Consortium, time_ms: int) -> None:
+    """A block at this time, with something in it: a quiet one moves no clock."""
+    world.apply(
+        "CNB",
+        op("transfers", "send", "CNB/main", "PA/main", "CZK", 1, "", b"", ""),
+        time_ms=time_ms,
+        created_ms=time_ms,
+    )
+    world.apply("PA", op("transfers", "send", "PA/main", "CNB/main", "CZK", 1, "", b"", ""))
 
 
 def announced(world: Consortium, kind: str = "coupon", record_ms: int = RECORD_MS) -> None:

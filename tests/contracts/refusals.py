@@ -26,14 +26,19 @@ from tests.contracts.cases import (
     _listed_for_an_hour,
 )
 from tests.contracts.refusals_approvals import APPROVALS
+from tests.contracts.refusals_clearing import CALENDARS, CLEARING, INSTRUCTIONS, PARTICIPANTS
+from tests.contracts.refusals_cycles import CYCLES
 from tests.contracts.refusals_encryption import ENCRYPTION
+from tests.contracts.refusals_exchange import EXCHANGE
 from tests.contracts.refusals_governance import GOVERNANCE
 from tests.contracts.refusals_members import MEMBERS
 from tests.contracts.refusals_money import ASSETS, TRANSFERS
+from tests.contracts.refusals_offsets import OFFSETS
 from tests.contracts.refusals_reconciliation import MAIN_ACCOUNT, RECONCILIATION
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
+from tests.contracts.refusals_vault import VAULT
 from tests.kit import NO_TERMS, START_MS, STEP_MS, op
 
 # --- blacklist ----------------------------------------------------------------------------------------------
@@ -139,8 +144,16 @@ ALL: Final = (
     *TRADING,
     *ANCHORS,
     *APPROVALS,
+    *VAULT,
+    *CYCLES,
+    *OFFSETS,
+    *EXCHANGE,
     *RECONCILIATION,
     *MAIN_ACCOUNT,
+    *CALENDARS,
+    *PARTICIPANTS,
+    *INSTRUCTIONS,
+    *CLEARING,
 )
 SWEEPERS: Final = (
     transfers_module,

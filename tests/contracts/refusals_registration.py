@@ -9,6 +9,7 @@ from contracts.servicing import AHEAD_MAX_MS, Servicing
 from contracts.terms import Terms
 from tests.contracts.cases import Case, Flaw
 from tests.contracts.market import (
+    DAY_MS,
     DOCUMENT,
     HOUR_MS,
     ISIN,
@@ -35,9 +36,9 @@ ASKED: Final[dict[str, Any]] = {
     "lei": LEI,
     "terms": TERMS,
 }
-NEVER_STARTS: Final = Terms("CZK", 100, 50_000, 360, 0, 0)
-ENDS_FIRST: Final = Terms("CZK", 100, 50_000, 360, START_MS, START_MS - 1)
-IN_NOTHING_KNOWN: Final = Terms("NONE", 100, 50_000, 360, START_MS, 0)
+NEVER_STARTS: Final = Terms("CZK", 100, 50_000, "ACT/360", 0, 0)
+ENDS_FIRST: Final = Terms("CZK", 100, 50_000, "ACT/360", START_MS, START_MS - 1)
+IN_NOTHING_KNOWN: Final = Terms("NONE", 100, 50_000, "ACT/360", START_MS, 0)
 
 
 def _applied(world: Consortium) -> None:
@@ -272,6 +273,15 @@ def _far(world: Consortium) -> None:
     world.block(time_ms=RECORD_MS)
 
 
+def _rich(world: Consortium) -> str:
+    """An asset that pays more than anybody can count."""
+    terms = Terms("CZK", 10**18, 10**6, "ACT/365", START_MS, 0)
+    world.apply("CNB", apply_for("RICH", isin="", terms_hash=NO_TERMS, cap=10, terms=terms))
+    taken = op("registration", "take_up", "RICH")
+    world.apply("REG", taken, op("registration", "approve", "RICH", NO_TERMS, ""))
+    return "RICH"
+
+
 def _record_date(world: Consortium) -> None:
     announced(world)
     world.block(time_ms=RECORD_MS)
@@ -322,6 +332,22 @@ SERVICING: Final = (
             Flaw(Servicing.RECORD_OUT_OF_RANGE, record_ms=lambda world: world.time_ms + STEP_MS),
             Flaw(Servicing.RECORD_OUT_OF_RANGE, record_ms=START_MS + 2 * AHEAD_MAX_MS),
             Flaw(Servicing.TOO_MUCH, pays=10**18),
+            Flaw(Servicing.ACTION_PENDING, given=announced),
+        ),
+        given=open_market,
+    ),
+    Case(
+        "servicing",
+        "announce_interest",
+        "CNB",
+        {"asset": "BOND", "record_ms": START_MS + 36 * DAY_MS},
+        (
+            Flaw(Assets.ASSET_UNKNOWN, asset="NONE"),
+            Flaw(Assets.NOT_ISSUER, by="PA"),
+            Flaw(Registration.APPLICATION_UNKNOWN, asset="CZK"),
+            Flaw(Servicing.NO_INTEREST, record_ms=START_MS + HOUR_MS),
+            Flaw(Servicing.TOO_MUCH, asset=_rich),
+            Flaw(Servicing.RECORD_OUT_OF_RANGE, record_ms=START_MS + 2 * AHEAD_MAX_MS),
             Flaw(Servicing.ACTION_PENDING, given=announced),
         ),
         given=open_market,

@@ -16,7 +16,8 @@ from tests.contracts.refusals_governance import content_hash
 from tests.kit import (
     START_MS,
     Consortium,
-    expect_discarded,
+    discarded,
+    is_discarded,
     is_refused,
     new_key,
     officer,
@@ -58,7 +59,7 @@ def shown(world: Consortium, number: int) -> Any:
 
 
 def test_two_officers_sign_days_apart_what_one_transaction_could_not_wait_for(world: Consortium) -> None:
-    expect_discarded(world, world.make("PA", *LARGE), LedgerError.POLICY_NOT_MET)
+    assert is_discarded(discarded(world, world.make("PA", *LARGE)), LedgerError.POLICY_NOT_MET)
     number = propose(world, *LARGE)
     assert is_refused(sign(world, "execute", number, LARGE, "PA-officer"), Approvals.NOT_APPROVED)
     two_days = world.time_ms + world.genesis.limits.lifetime_ms * 4
@@ -258,13 +259,22 @@ def test_a_draft_without_approvals_is_withdrawn(world: Consortium) -> None:
     assert world.record("approvals", "counter", "PA").open == 0
 
 
+def test_others_clear_what_an_officer_drafted_whose_key_was_revoked(world: Consortium) -> None:
+    number = propose(world, *LARGE, by="third")
+    assert is_refused(sign(world, "withdraw", number, LARGE, "second"), Approvals.NO_APPROVAL)
+    world.apply("PA", op("members", "revoke_key", officer("third").key_id), officers=TEAM)
+    receipt = sign(world, "withdraw", number, LARGE, "second")
+    assert told(receipt) == [("approvals.Ended", ["PA", number, "withdrawn"])]
+    assert world.record("approvals", "counter", "PA").open == 0
+
+
 def test_a_rule_that_names_approvals_binds_them(world: Consortium) -> None:
     policy(world, Rule("approvals", "execute", "", 0, 2), Rule("*", "*", "CZK", 100, 2))
     number = propose(world, *LARGE)
     assert sign(world, "approve", number, LARGE, "second").code == 0
     call = op("approvals", "execute", number, content_hash(*LARGE))
     alone = world.make("PA", call, officers=("third",))
-    expect_discarded(world, alone, LedgerError.POLICY_NOT_MET)
+    assert is_discarded(discarded(world, alone), LedgerError.POLICY_NOT_MET)
     world.apply("PA", call, officers=("third", "second"))
 
 

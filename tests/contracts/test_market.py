@@ -1,12 +1,13 @@
 """Registration, servicing, trading and settlement: what whole histories come to."""
 
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from contracts.assets import Assets
 from contracts.settlement import Settlement
-from contracts.terms import Terms, accrued
+from contracts.terms import Holders, Terms, accrued, civil_date, days_between
 from node.ledger import codec
 from tests.checker import check_ledger
 from tests.contracts.market import (
@@ -23,6 +24,7 @@ from tests.contracts.market import (
     dealt,
     made,
     offered,
+    passes,
     take,
 )
 from tests.kit import NO_TERMS, START_MS, is_refused, op
@@ -58,6 +60,37 @@ def test_a_redemption_pays_the_holders_takes_the_units_back_and_lets_the_bond_re
     )
     assert [market.balance(f"{bank}/main")[0] for bank in ("PA", "KB", "CNB")] == [1_180, 620, 100]
     assert market.record("assets", "asset", "BOND").status == "retired"
+    check_ledger(market.blocks(), market.genesis)
+
+
+def test_a_coupon_for_thousands_of_holders_is_paid_in_pieces_and_what_is_unpaid_is_told(
+    market: Market,
+) -> None:
+    """2,400 accounts: fixed and paid 1,000 at a time, the last piece first, a part of them left unpaid."""
+    names = [f"KB/h{number:04}" for number in range(2_400)]
+    for at in range(0, 2_400, 1_000):
+        market.apply("KB", op("assets", "open_accounts", tuple(names[at : at + 1_000])))
+    market.apply("CNB", op("registration", "supplement", "BOND", 10_000, NO_TERMS))
+    approved = op("registration", "approve", "BOND", NO_TERMS, "")
+    market.apply("REG", op("registration", "take_up", "BOND"), approved)
+    for at in range(0, 2_400, 100):
+        market.apply("CNB", *[op("assets", "issue", "BOND", name, 3, "") for name in names[at : at + 100]])
+    market.apply("CNB", op("assets", "issue", "CZK", "CNB/main", 20_000, ""))
+    announced(market)
+    market.block(time_ms=RECORD_MS)
+    pieces = [tuple(names[at : at + 1_000]) for at in range(0, 2_400, 1_000)]
+    for piece in [*pieces, ("PA/main", "KB/main")]:
+        market.apply("REG", op("servicing", "fix", "BOND", 1, piece))
+    assert market.record("servicing", "action", "BOND", 1).status == "fixed"
+    for piece in (pieces[2], pieces[0]):
+        market.apply("CNB", op("servicing", "pay", "BOND", 1, "CNB/main", "CNB/main", piece))
+    action = market.record("servicing", "action", "BOND", 1)
+    assert (action.owed, action.paid, action.claims) == (2_400 * 7 + 250, 1_400 * 7, 1_002)
+    unpaid, after = [], ""
+    while page := _query(market, "servicing", "list_claims", "BOND", 1, after):
+        unpaid += [named.account for named in page if named.claim.status == "unpaid"]
+        after = page[-1].account
+    assert unpaid == sorted([*pieces[1], "PA/main", "KB/main"])
     check_ledger(market.blocks(), market.genesis)
 
 
@@ -146,22 +179,73 @@ def test_both_sides_settle_at_the_same_moment_and_one_does(market: Market) -> No
 
 
 def test_interest_accrues_by_whole_days_and_ends_at_maturity(market: Market) -> None:
-    assert [accrued(TERMS, 60, START_MS + days * DAY_MS).amount for days in (0, 36, 360, 720)] == [
+    assert [accrued(TERMS, 60, 0, START_MS + days * DAY_MS).amount for days in (0, 36, 360, 720)] == [
         0,
         30,
         300,
         300,
     ]
-    told = _query(market, "registration", "get_accrued", "PA/main", "BOND", START_MS + 36 * DAY_MS)
+    told = _query(market, "servicing", "get_accrued", "PA/main", "BOND", START_MS + 36 * DAY_MS)
     assert (told.currency, told.amount, told.days) == ("CZK", 30, 36)
-    assert accrued(Terms("", 0, 0, 365, 0, 0), 10**18, 2**62).amount == 0
+    assert accrued(Terms("", 0, 0, "ACT/365", 0, 0), 10**18, 0, 2**62).amount == 0
 
 
-def test_the_holders_of_an_asset_are_found_in_pages(market: Market) -> None:
-    found = _query(market, "servicing", "list_holders", "BOND", "")
-    holders = [named.id for named in found if market.balance(named.id, "BOND")[0]]
-    assert holders == ["KB/main", "PA/main"]
-    assert _query(market, "servicing", "list_holders", "BOND", found[-1].id) == ()
+def test_a_coupon_of_interest_pays_what_accrued_since_the_last_one(market: Market) -> None:
+    for number, days in ((1, 36), (2, 108)):
+        record_ms = START_MS + days * DAY_MS
+        told = _query(market, "servicing", "get_accrued", "PA/main", "BOND", record_ms)
+        market.apply("CNB", op("servicing", "announce_interest", "BOND", record_ms))
+        passes(market, record_ms)
+        market.apply("KB", op("servicing", "fix", "BOND", number, ("PA/main", "KB/main")))
+        assert market.record("servicing", "claim", "BOND", number, "PA/main").amount == told.amount
+        assert told.amount == {36: 30, 108: 60}[days]
+    action = market.record("servicing", "action", "BOND", 2)
+    assert (action.pays, action.per, action.owed) == (1, 1, 100)
+    check_ledger(market.blocks(), market.genesis)
+
+
+def test_a_cancelled_coupon_takes_nothing_from_the_next(market: Market) -> None:
+    market.apply("CNB", op("servicing", "announce_interest", "BOND", START_MS + 36 * DAY_MS))
+    market.apply("CNB", op("servicing", "cancel", "BOND", 1))
+    told = _query(market, "servicing", "get_accrued", "PA/main", "BOND", START_MS + 72 * DAY_MS)
+    assert (told.amount, told.days) == (60, 72)
+
+
+def test_days_are_counted_as_the_conventions_say() -> None:
+    """30E/360 by ISDA 2006, 4.16(g); the civil date against Python's own calendar, day by day."""
+
+    def ms(year: int, month: int, day: int) -> int:
+        return (date(year, month, day) - date(1970, 1, 1)).days * DAY_MS
+
+    for start, end, thirty, actual in (
+        ((2007, 1, 15), (2007, 1, 30), 15, 15),
+        ((2007, 1, 15), (2007, 2, 15), 30, 31),
+        ((2007, 1, 31), (2007, 2, 28), 28, 28),
+        ((2007, 2, 28), (2007, 8, 31), 182, 184),
+        ((2008, 2, 29), (2008, 3, 31), 31, 31),
+        ((2007, 12, 31), (2008, 12, 31), 360, 366),
+        ((2008, 1, 1), (2007, 1, 1), 0, 0),
+    ):
+        assert days_between("30E/360", ms(*start), ms(*end)) == thirty, (start, end)
+        assert days_between("ACT/365", ms(*start), ms(*end) + 1) == actual, (start, end)
+    first = date(1970, 1, 1)
+    for number in range(0, 366 * 400, 3):
+        day = first + timedelta(days=number)
+        assert civil_date(number * DAY_MS + 5) == (day.year, day.month, day.day)
+
+
+def test_the_holders_of_an_asset_are_found_in_pages(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _query(market, "servicing", "list_holders", "BOND", "") == Holders(("KB/main", "PA/main"), "")
+    assert _query(market, "servicing", "list_holders", "BOND", "KB/main").accounts == ("PA/main",)
+    monkeypatch.setattr("contracts.servicing.LOOKED_THROUGH_MAX", 2)
+    found, after = [], ""
+    for _ in range(20):
+        page = _query(market, "servicing", "list_holders", "BOND", after)
+        found += page.accounts
+        after = page.next
+        if not after:
+            break
+    assert (found, after) == (["KB/main", "PA/main"], "")
 
 
 def test_an_accounts_side_may_be_split(market: Market) -> None:

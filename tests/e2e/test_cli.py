@@ -386,8 +386,13 @@ def test_help_teaches_every_command_with_what_it_does() -> None:
         assert noun in top.out
     for noun in (
         "approvals",
+        "register",
+        "servicing",
         "offers",
         "deals",
+        "cycles",
+        "offsets",
+        "exchange",
         "blacklist",
         "blocks",
         "receipt",

@@ -30,6 +30,7 @@ from node.engine.counters import Counters
 from node.engine.embedded import EmbeddedEngine
 from node.engine.engine import EngineStatus
 from node.engine.errors import NodeError
+from node.engine.vault import Keeper
 from node.keys.certificates import Role
 from node.ledger.errors import ErrorCode
 from node.metrics import NodeMetrics
@@ -183,6 +184,9 @@ def samples() -> set[str]:
     metrics.observe("method", "OK", 0.1)
     metrics.doors = cast(
         "Any", SimpleNamespace(refusals={"NOT_PERMITTED": 1}, ends=lambda: {"node certificate": 1.0})
+    )
+    metrics.vault = Keeper(
+        cast("Any", None), cast("Any", None), "", {}, cast("Any", None), document_bytes_max=1
     )
     page = generate_latest(metrics.registry).decode()
     found = {

@@ -69,6 +69,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield found
 
 
+@pytest.mark.evidence(
+    "BNK3", asset="balances", threat="a file is fed twice", mitigation="a journal of references"
+)
 def test_payments_are_settled_once_however_often_the_file_is_fed(desk: Desk, tmp_path: Path) -> None:
     desk.fund("21.00")
     path, journal, status = tmp_path / "pay.xml", tmp_path / "journal", tmp_path / "status.xml"
@@ -98,6 +101,12 @@ def check_status(path: Path, words: list[str], reason: str) -> None:
     assert found[0].original == Original("MSG-1", "pain.001.001.09")
 
 
+@pytest.mark.evidence(
+    "BNK1",
+    asset="balances",
+    threat="a bad file is carried out by half",
+    mitigation="all of it is checked first",
+)
 def test_a_bad_file_moves_nothing_and_a_repaired_one_completes_the_rest(desk: Desk, tmp_path: Path) -> None:
     desk.fund("21.00")
     before = desk.balance("PA/main")
@@ -127,6 +136,9 @@ def test_a_bad_file_moves_nothing_and_a_repaired_one_completes_the_rest(desk: De
     assert desk.balance("PA/main") == "0.00"
 
 
+@pytest.mark.evidence(
+    "BNK3", asset="balances", threat="a file is fed twice", mitigation="a journal of references"
+)
 def test_a_payment_that_was_settled_is_not_paid_again_with_another_amount(desk: Desk, tmp_path: Path) -> None:
     desk.fund("100.00")
     path, journal = tmp_path / "pay.xml", tmp_path / "journal"

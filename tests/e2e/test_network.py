@@ -3,6 +3,7 @@ that joins it later.
 """
 
 import asyncio
+import datetime as dt
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from node.client import Client, load_key, operation
 from node.demo.child import spawn
@@ -24,6 +26,7 @@ from node.network import processes
 from node.network.bank import Particulars, make_entry, make_home
 from node.network.entry import POWER, default_roles, joining, read_entry
 from node.network.local import LocalBank, LocalNetwork, free_ports, make_network, read_network
+from tests.certificates_kit import Pki, save
 from tests.consortium_kit import (
     SMALL,
     Bank,
@@ -140,6 +143,12 @@ async def _same_everywhere(network: LocalNetwork, height: int) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.evidence(
+    "CFT4",
+    asset="availability",
+    threat="expired certificates stop the network",
+    mitigation="votes rest on no certificate",
+)
 def test_a_bank_can_be_away_and_comes_back_and_the_others_go_on(folder: Path) -> None:
     told(vostro("-o", "json", "network", "new", folder))
     told(vostro("-o", "json", "network", "up", folder, "--detach"))
@@ -159,6 +168,22 @@ def test_a_bank_can_be_away_and_comes_back_and_the_others_go_on(folder: Path) ->
     rows = vostro("-o", "json", "network", "status", folder)
     assert [row["state"] for row in rows.json] == ["serving", "ended", "serving", "serving"]
     assert "bank-b  {" in vostro("network", "logs", folder, "bank-b").out
+    _decide_with_an_expired_certificate(network)
+
+
+def _decide_with_an_expired_certificate(network: LocalNetwork) -> None:
+    """With one of four killed nothing is decided without the one whose certificate has ended."""
+    told(vostro("-o", "json", "network", "down", network.folder, "bank-d"))
+    bank, pki = network.bank("bank-d"), Pki(network.folder / "pki")
+    past = {"begins": dt.timedelta(days=-90), "ends": dt.timedelta(seconds=-1)}
+    expired = pki.forged(bank.member, use=ExtendedKeyUsageOID.SERVER_AUTH, **past)
+    settings = save(bank.config.parent, expired, pki.bundle, pki.crls)
+    lines = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+    bank.config.write_text(lines + bank.config.read_text())  # in front of the first table
+    processes.start(network, bank, detached=True)
+    told(as_bank(network, "bank-a", "assets", "register", "USD", "--cap", "1.00"))
+    assert "a certificate has ended" in bank.log.read_text()
+    print("a validator whose certificate has ended: 1 tried, 1 voted")
 
 
 def foreground(folder: Path, log: Path) -> "subprocess.Popen[bytes]":

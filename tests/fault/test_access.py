@@ -23,8 +23,11 @@ from node.pb.vostro.account.v1 import account_pb2
 from node.pb.vostro.contract.v1 import contract_pb2
 from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
+from node.pb.vostro.product.v1 import product_pb2
 from node.pb.vostro.reconciliation.v1 import reconciliation_pb2
+from node.pb.vostro.trading.v1 import trading_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2 as pb
+from node.pb.vostro.vault.v1 import vault_pb2
 from node.services.access import ACCESS
 from node.services.reading import QUERIES, declared
 from tests.certificates_kit import Pki, save, secure_channel
@@ -138,6 +141,23 @@ def requests(guarded: Guarded, member: str) -> dict[str, Any]:
         "GetReceiptFile": ledger_pb2.GetReceiptFileRequest(tx_id=tx_id),
         "PrepareTransaction": prepare,
         "Query": query,
+        "Store": vault_pb2.StoreRequest(chunk=b"sealed"),
+        "Fetch": vault_pb2.FetchRequest(document=bytes(32)),
+        "Destroy": vault_pb2.DestroyRequest(document=bytes(32)),
+        "Examine": vault_pb2.ExamineRequest(document=bytes(32)),
+        "GetClaim": product_pb2.GetClaimRequest(account=account, asset="CZK", number=1),
+        "GetAccrued": product_pb2.GetAccruedRequest(account=account, asset="CZK"),
+        "ListClaims": product_pb2.ListClaimsRequest(asset="CZK", number=1),
+        "GetOffer": trading_pb2.GetOfferRequest(member=member, maker=member, offer=bytes([7]) * 32),
+        "ListOffers": trading_pb2.ListOffersRequest(member=member),
+        "ListOpenOffers": trading_pb2.ListOpenOffersRequest(member=member, asset="CZK"),
+        "GetDeal": trading_pb2.GetDealRequest(member=member, deal=bytes([7]) * 32),
+        "ListDeals": trading_pb2.ListDealsRequest(member=member),
+        "GetLinkedSet": trading_pb2.GetLinkedSetRequest(member=member, set_id=bytes([7]) * 32),
+        "GetCycle": trading_pb2.GetCycleRequest(member=member, cycle=bytes([7]) * 32),
+        "PrepareStep": trading_pb2.PrepareStepRequest(
+            member=member, settle=trading_pb2.Settle(deal=bytes([7]) * 32)
+        ),
         "GetSchema": contract_pb2.GetSchemaRequest(contract="assets", method="issue"),
     }
     return {
@@ -154,6 +174,8 @@ WIDE: Final = {
 OF_A_MEMBER: Final = (
     "GetTransaction", "WaitTransaction", "ListTransactions", "GetAccount", "ListAccounts", "GetBalance",
     "ListBalances", "GetHold", "ListHolds", "ListMovements", "ListPositions", "GetProof", "GetReceiptFile",
+    "Query", "GetClaim", "GetAccrued", "ListClaims", "GetOffer", "ListOffers", "ListOpenOffers", "GetDeal",
+    "ListDeals", "GetLinkedSet", "GetCycle", "PrepareStep",
     "Query", "GetCase", "ListCases", "ListCasesAgainst", "ListNotes", "ListAttestedDays",
     "PrepareAttestation",
 )  # fmt: skip
@@ -175,7 +197,7 @@ async def probe(stubs: Stubs, method: str, data: bytes) -> str:
 async def probe_once(stubs: Stubs, method: str, data: bytes) -> str:
     """As ``probe``, or CLIENT_FAILED."""
     call: Any = stubs.channel.unary_stream(method)
-    if method.endswith(("SubmitStream", "ReflectionInfo")):
+    if method.endswith(("SubmitStream", "ReflectionInfo", "VaultService/Store")):
         call = stubs.channel.stream_stream(method)
         data = iter([data])  # type: ignore[assignment]
     answers = call(data, timeout=20)
@@ -202,6 +224,8 @@ def opens(role: Role, reader: str, method: str, owner: str) -> bool:
         return False
     if role in (Role.MAKER, Role.CHECKER) and reader != NODE_MEMBER:
         return False
+    if name in ("Store", "GetHoldings") and reader != NODE_MEMBER:
+        return False
     if role not in row:
         return False
     if name not in OF_A_MEMBER or (reader == "REG" and role in (Role.REGULATOR, Role.AUDITOR)):
@@ -210,6 +234,8 @@ def opens(role: Role, reader: str, method: str, owner: str) -> bool:
         return reader == owner
     if name == "Query" and role is Role.SUBMITTER:
         return False
+    if name == "ListClaims":
+        return reader == "CNB"  # the issuer of CZK, whoever holds it
     return reader == owner
 
 

@@ -3,6 +3,7 @@ ledger goes its own way, it floods. The others go on, and the members see what i
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 import shutil
@@ -10,12 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from contracts.proposals import Opened
 from node.client import Client, Declined, load_key, operation
@@ -35,21 +36,28 @@ from tests.consortium_load import DESTINATION, SOURCE, check_banks
 from tests.fault.faulty_kit import Faulty, faulty
 from tests.processes import vostro
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
 ODD: Final = Path(__file__).with_name("odd_child.py")
 UNLUCKY: Final = 13
-GOODPUT_SECONDS: Final = 5.0
-BATCH: Final = 25
+TIGHT: Final = replace(LIMITS, block_work_max=100_000)
+"""Of a block: some 1,700 payments. What a flooding proposer costs, until the members suspend it, is bounded
+by the blocks that it proposes; where four nodes share two cores, a block ten times as large takes seconds.
+"""
+GOODPUT_SECONDS: Final = 3.0
+CLIENTS: Final = 4
+BATCH: Final = 100
+"""So many clients of each honest node hand in so many payments at once: enough to fill blocks."""
 FLOOD_ITEMS: Final = 50
 FLOOD_UNDER_WAY: Final = 4
-SHARE_KEPT: Final = 0.5
+SHARE_KEPT: Final = 0.25
+"""Half is the aim; four nodes that shared two cores kept 40% to 56%, too near to it to be asserted."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[Faulty]:
     """One consortium for this file."""
-    async with faulty() as made:
+    async with faulty(TIGHT) as made:
         yield made
 
 
@@ -71,7 +79,7 @@ def twin_of(bank: Bank) -> Bank:
     folder = local.folder.with_name("twin")
     shutil.copytree(local.folder, folder, ignore=shutil.ignore_patterns("*.sock"))
     grpc, listen = (f"127.0.0.1:{port}" for port in free_ports(2))
-    twin = replace(local, name="twin", folder=folder, grpc=grpc, address=listen)
+    twin = dataclasses.replace(local, name="twin", folder=folder, grpc=grpc, address=listen)
     text = twin.config.read_text().replace(f'"{local.grpc}"', f'"{grpc}"')
     twin.config.write_text(text.replace(f'"{local.address}"', f'"{listen}"'))
     home = Home(folder / COMET)
@@ -229,7 +237,7 @@ async def goodput(made: Faulty, banks: list[Bank]) -> float:
             assert all(outcome.applied for outcome in outcomes)
             count += len(outcomes)
 
-    await asyncio.gather(*[client(bank) for bank in banks])
+    await asyncio.gather(*[client(bank) for bank in banks for _ in range(CLIENTS)])
     return count / (time.monotonic() - began)
 
 
@@ -248,7 +256,9 @@ async def decide(banks: Consortium, *operations: Operation) -> None:
     assert ended.proposal.status == "executed", ended
 
 
-async def test_beside_a_flood_of_false_signatures_the_others_keep_half_their_goodput(made: Faulty) -> None:
+async def test_beside_a_flood_of_false_signatures_the_others_go_on_and_suspend_the_flooder(
+    made: Faulty,
+) -> None:
     *honest, flooder = made.banks
     flood = Flood(flooder, made.banks.network.assembled.network.chain)
     await flood.prepare()
@@ -266,14 +276,13 @@ async def test_beside_a_flood_of_false_signatures_the_others_keep_half_their_goo
         signed = await made.load.sign()
         with pytest.raises(Declined, match="NODE_INACTIVE"):
             await (await flooder.client()).submit(signed.raw)
-        after = await goodput(made, honest)
     finally:
         flooding.cancel()
         await asyncio.wait([flooding])
     held = await check_banks(made.banks, made.load, honest)
     print(
         f"flood: {flood.sent} bundles of {FLOOD_ITEMS} false signatures, {flood.refused} refused; goodput "
-        f"{before:.0f} tx/s before, {during:.0f} during, {after:.0f} behind the suspension: 1 tried, 1 held:",
+        f"{before:.0f} tx/s before, {during:.0f} during ({during / before:.0%} kept): 1 tried, 1 held:",
         held,
     )
-    assert during > 0
+    assert during >= SHARE_KEPT * before

@@ -9,15 +9,19 @@ from typing import Any, Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from node.engine.cometbft.guard import Guard, SigningRefused, delimited
 from node.engine.cometbft.signer import RemoteSigner, _read
 from node.keys.keystore import KeystoreError
 from node.keys.pkcs8 import is_encrypted, read_pkcs8, write_pkcs8
+from node.keys.sealing import PIECE_BYTES, Sealer, SealRefused, opened
 from node.keys.shares import load_share, needed, restore, save_share, split
-from node.keys.signer import Ed25519Signer
+from node.keys.signer import Ed25519Signer, generate
 from node.keys.token_uri import parse_uri
+from node.keys.wrapping import Opener, Sm2Opener, WrapRefused, X25519Opener, wrap
+from node.ledger.hashing import GUOMI, INTERNATIONAL
 from node.pb.cometbft.privval.v1 import privval_pb2 as wire
 from tests.fuzz.storage_targets import folder
 from tests.fuzz.target import Target
@@ -182,7 +186,56 @@ def _unheard(alarm: str) -> None:
     assert alarm
 
 
+@cache
+def documents() -> tuple[tuple[Sealer, bytes], ...]:
+    """A sealed document of each suite, of two pieces."""
+    made = []
+    for suite in (INTERNATIONAL, GUOMI):
+        sealer = Sealer(suite)
+        made.append((sealer, b"".join(sealer.pieces([bytes(PIECE_BYTES + 9)]))))
+    return tuple(made)
+
+
+def run_sealed(data: bytes) -> None:
+    """Sealed bytes open as the document that they are, or are refused."""
+    for suite, (sealer, sealed) in zip((INTERNATIONAL, GUOMI), documents(), strict=True):
+        try:
+            content = b"".join(opened(suite, sealer.secret, sealer.document, [data[:11], data[11:]]))
+        except SealRefused:
+            continue
+        assert (data, len(content)) == (sealed, sealer.size_bytes)
+
+
+@cache
+def _openers() -> tuple[tuple[Opener, bytes], ...]:
+    """A private key of each algorithm, and its public half."""
+    key, signer = X25519PrivateKey.generate(), generate("sm2")
+    public = key.public_key().public_bytes_raw()
+    return (X25519Opener(key), public), (Sm2Opener(signer.secret()), signer.public_key)
+
+
+@cache
+def wrapped() -> tuple[bytes, ...]:
+    """A wrapped key of each algorithm."""
+    return tuple(
+        wrap(algorithm, public, bytes(range(48)), b"fuzz")
+        for algorithm, (_, public) in zip(("x25519", "sm2"), _openers(), strict=True)
+    )
+
+
+def run_wrapped(data: bytes) -> None:
+    """A wrapped key opens as what was wrapped, or is refused."""
+    for opener, _ in _openers():
+        try:
+            secret = opener.unwrap(data, b"fuzz")
+        except WrapRefused:
+            continue
+        assert secret == bytes(range(48))
+
+
 TARGETS: Final = (
+    Target("sealed", "bytes", lambda: [sealed for _, sealed in documents()], run_sealed, 70_000),
+    Target("wrapped", "bytes", wrapped, run_wrapped, 512),
     Target("private-key", "bytes", private_keys, run_private_key, 8_192),
     Target("share", "json", shares, run_share, 8_192),
     Target("token-uri", "bytes", tokens, run_token, 1_024),

@@ -3,6 +3,7 @@
 from typing import Final
 
 from tests.fuzz import (
+    adapter_targets,
     comet_targets,
     edge_targets,
     keys_targets,
@@ -22,6 +23,7 @@ TARGETS: Final = (
     *edge_targets.TARGETS,
     *keys_targets.TARGETS,
     *network_targets.TARGETS,
+    *adapter_targets.TARGETS,
 )
 
 PLANTED: Final = Target("planted", "bytes", lambda: [b"abcdefgh"], planted.run, 16)

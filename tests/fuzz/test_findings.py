@@ -117,6 +117,7 @@ FINDINGS: Final = (
     ("head", "a whole file of another form", lambda: b"\x92\x03\x91\x01"),
     ("config", "a path that is a number", lambda: CONFIG.replace(b'"data"', b"5")),
     ("config", "a path with a NUL", lambda: CONFIG.replace(b'"data"', b'"a\\u0000b"')),
+    ("environment", "a data directory without a name", lambda: b"8\n1\n1\n"),
     ("environment", "a value that is no UTF-8", lambda: b"8\ntrue\n127.0.0.1:7600\ndata\n1\xed\xec"),
     ("payments", "a first line that is no UTF-8", lambda: b"source;destination;\x9b\x9b\n"),
     ("requests", "a file that is not ASCII", lambda: b"1;aa\xff\xff;00\n"),

@@ -22,7 +22,7 @@ MINUTE_MS = 60_000
 COUNTS = {"applied": 0, "refused": 0, "executed": 0}
 
 key = st.sampled_from(sorted(KEYS))
-number = st.integers(1, 4)
+number = st.integers(1, 3)
 call = st.one_of(
     st.tuples(st.just("propose"), key, st.lists(st.integers(1, 40), min_size=1, max_size=3)),
     st.tuples(st.just("approve"), key, number),
@@ -30,8 +30,10 @@ call = st.one_of(
     st.tuples(st.just("withdraw"), key, number),
     st.tuples(st.just("execute"), key, number),
     st.tuples(st.just("execute"), key, number),
+    st.tuples(st.just("execute"), key, number),
+    st.tuples(st.just("propose"), key, st.lists(st.integers(1, 40), min_size=1, max_size=3)),
     st.tuples(st.just("revoke"), key, st.just(0)),
-    st.tuples(st.just("policy"), st.just("ann"), st.tuples(st.integers(1, 60), st.integers(1, 3))),
+    st.tuples(st.just("policy"), st.just("ann"), st.tuples(st.integers(10, 90), st.integers(1, 3))),
     st.tuples(st.just("wait"), st.just("ann"), st.integers(1, 20)),
 )
 
@@ -62,19 +64,21 @@ class Office:
 
     def withdraw(self, by: str, number: int, now: int) -> bool:
         found = self.open(number, now)
-        if not found or by not in found["by"]:
+        if not found or (by not in found["by"] and self.counted(found)):
             return False
-        found["by"].remove(by)
-        found["open"] = bool(found["by"])
+        found["by"].discard(by)
+        found["open"] = bool(self.counted(found))
         return True
+
+    def counted(self, found: Any) -> set[str]:
+        return {KEYS[name] for name in found["by"] if self.alive[name] and name != "scoped"}
 
     def execute(self, number: int, now: int) -> bool:
         found = self.open(number, now)
         if not found:
             return False
-        counted = {KEYS[name] for name in found["by"] if self.alive[name] and name != "scoped"}
         total = sum(found["amounts"])
-        if len(counted) < (self.rule[1] if total >= self.rule[0] else 1) or total > self.money:
+        if len(self.counted(found)) < (self.rule[1] if total >= self.rule[0] else 1) or total > self.money:
             return False
         self.money -= total
         found["open"] = False
@@ -132,7 +136,7 @@ def payments(amounts: list[int]) -> tuple[Any, ...]:
     return tuple([pay("PA/main", "KB/main", amount) for amount in amounts])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(call, min_size=15, max_size=40))
 @pytest.mark.evidence(
     "APP2",

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 import contracts.settlement as settlement_module
 import contracts.trading as trading_module
 from contracts.assets import Assets
+from contracts.deals import legs_of
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
 from contracts.trading import Trading
@@ -19,31 +20,31 @@ from tests.sim.canary import body, canary
 @canary
 def a_deal_settles_one_leg_only(patch: pytest.MonkeyPatch) -> None:
     def settle(self: Settlement, ctx: Context, deal_id: bytes, deal: Any, lots: int) -> None:
-        asset, _ = settlement_module._legs(deal, lots)
-        self.assets.move(*asset)
-        self._put_settled(ctx, deal_id, deal, lots)
+        legs = legs_of(deal, lots)
+        self.assets.move(*legs[0])
+        self._put_settled(ctx, deal_id, deal, lots, legs)
 
     patch.setattr(Settlement, "_settle_lots", settle)
 
 
 @canary
 def a_deal_settles_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Settlement, "_check_open", lambda self, deal: None)
+    patch.setattr(Settlement, "check_open", lambda self, deal: None)
     every = tuple(settlement_module.TRANSITIONS)
     patch.setattr(settlement_module, "TRANSITIONS", dict.fromkeys(every, every))
     original = Settlement._put_settled
     patch.setattr(
         Settlement,
         "_put_settled",
-        lambda self, ctx, deal_id, deal, lots: original(
-            self, ctx, deal_id, replace(deal, left=deal.lots), lots
+        lambda self, ctx, deal_id, deal, lots, legs: original(
+            self, ctx, deal_id, replace(deal, left=deal.lots), lots, legs
         ),
     )
 
 
 @canary
 def anybody_settles_a_deal(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Settlement, "_require_open", lambda self, ctx, deal_id: self.require_deal(deal_id))
+    patch.setattr(Settlement, "require_open", lambda self, ctx, deal_id: self.require_deal(deal_id))
 
 
 @canary

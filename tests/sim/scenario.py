@@ -30,6 +30,7 @@ from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_reconciliation import reconcile
 from tests.sim.scenario_trading import trade
+from tests.sim.scenario_vault import keep
 
 WORK_MAX: Final = 100_000
 OK: Final = ("", 0)
@@ -102,6 +103,7 @@ def play() -> Day:
         approve,
         reconcile,
         _rest,
+        keep,
         govern,
     ):
         part(day)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from contracts.deals import Conditions
 from tests.contracts.market import KB, PA, made, offer, open_market, take
 from tests.kit import op
+from tests.sim.scenario_cycles import cycle, exchange
 
 if TYPE_CHECKING:
     from tests.sim.scenario import Day
@@ -19,6 +20,8 @@ def trade(day: "Day") -> None:
     _offers(day)
     _deals(day)
     _holds(day)
+    cycle(day)
+    exchange(day)
     _coupon(day)
 
 

@@ -10,11 +10,13 @@ from tests.checker import Violated, check_ledger
 from tests.sim import (
     canaries,
     canaries_approvals,
+    canaries_cycles,
     canaries_encryption,
     canaries_governance,
     canaries_money,
     canaries_reconciliation,
     canaries_trading,
+    canaries_vault,
 )
 from tests.sim.canary import CANARIES
 from tests.sim.scenario import Day, play, with_faulty
@@ -46,11 +48,13 @@ def checker_says(day: Day | None) -> str:
 PLANTED = (
     canaries,
     canaries_approvals,
+    canaries_cycles,
     canaries_encryption,
     canaries_governance,
     canaries_money,
     canaries_reconciliation,
     canaries_trading,
+    canaries_vault,
 )
 
 

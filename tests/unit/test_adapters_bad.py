@@ -267,6 +267,12 @@ STATEMENTS: dict[str, Case] = {
 }  # fmt: skip
 
 
+@pytest.mark.evidence(
+    "BNK1",
+    asset="balances",
+    threat="a bad file is carried out by half",
+    mitigation="all of it is checked first",
+)
 def test_every_bad_file_is_refused_with_its_reason_and_line(tmp_path: Path) -> None:
     wrong: list[str] = []
     cases = XML | STATEMENTS
@@ -288,6 +294,12 @@ def test_the_files_that_were_changed_are_right_as_they_stand(tmp_path: Path) -> 
         assert refusal(path) == []
 
 
+@pytest.mark.evidence(
+    "BNK2",
+    asset="the importer's machine",
+    threat="a file that is made to hurt",
+    mitigation="bounds, and no entities",
+)
 def test_an_external_entity_is_never_fetched(tmp_path: Path) -> None:
     pipe = tmp_path / "secret"
     os.mkfifo(pipe)  # reading it would block for ever
@@ -304,6 +316,12 @@ def test_all_problems_of_a_file_are_told_at_once_in_its_order(tmp_path: Path) ->
     assert len(refusal(path)) == 1_000
 
 
+@pytest.mark.evidence(
+    "BNK2",
+    asset="the importer's machine",
+    threat="a file that is made to hurt",
+    mitigation="bounds, and no entities",
+)
 def test_a_file_above_the_bound_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "large.xml"
     path.write_text(pain())

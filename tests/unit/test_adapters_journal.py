@@ -114,6 +114,9 @@ def test_accounts_are_found_by_number_by_bank_or_by_being_the_ledgers_own(tmp_pa
             load_accounts(path)
 
 
+@pytest.mark.evidence(
+    "BNK3", asset="balances", threat="a file is fed twice", mitigation="a journal of references"
+)
 def test_a_complete_file_is_refused_under_its_bytes_and_under_its_name(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal") as journal:
         journal.begin("m1", "d1")

@@ -51,6 +51,12 @@ def measured(path: Path, count: int, seconds: float) -> dict[str, float]:
     return told
 
 
+@pytest.mark.evidence(
+    "BNK2",
+    asset="the importer's machine",
+    threat="a file that is made to hurt",
+    mitigation="bounds, and no entities",
+)
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     small, large = (measured(tmp_path / f"{count}.xml", count, 60) for count in (200, 4_000))
     assert large["bytes"] > 3_000_000

@@ -78,8 +78,21 @@ def test_a_torn_slot_leaves_the_record_before_it_and_two_torn_slots_are_refused(
     newest = next(slot for slot in (0, 1) if b'2,"00' in data[slot * SLOT_BYTES : (slot + 1) * SLOT_BYTES])
     data[newest * SLOT_BYTES + 40] ^= 1
     record.write_bytes(data)
-    assert opened(record).last.height == 1
+    before = opened(record)
+    assert before.last.height == 1
+    before.close()
     data[(1 - newest) * SLOT_BYTES + 40] ^= 1
     record.write_bytes(data)
     with pytest.raises(SequencerRefused, match="damaged"):
         opened(record)
+
+
+def test_two_sequencers_do_not_hold_one_record(record: Path) -> None:
+    first = opened(record)
+    with pytest.raises(SequencerRefused, match="runs twice"):
+        opened(record)
+    reader = Sequencer(SIGNER, CHAIN, record, exclusive=False)  # who only looks
+    assert reader.last == first.last
+    reader.close()
+    first.close()
+    opened(record).close()

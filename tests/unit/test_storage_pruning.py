@@ -2,6 +2,7 @@
 refuses damage, and says what it no longer has.
 """
 
+import errno
 import io
 import random
 import shutil
@@ -379,6 +380,43 @@ def test_a_base_moved_and_nothing_deleted_is_finished_by_the_next_opening(tmp_pa
         assert found.log.base == base
         assert list(found.log._surplus(base)) == []
     check_goes_on(tmp_path / "crashed")
+
+
+@pytest.mark.parametrize("looks", [0, 1, 40])
+def test_a_snapshot_gives_up_before_it_takes_the_space_that_the_log_needs(
+    kept: Path, tmp_path: Path, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    shutil.copytree(kept, path)
+    before = sorted(path.joinpath(layout.SNAPSHOTS).iterdir())
+    left = iter([2_000] * looks)
+    with ShardedStore.open(path, INTERNATIONAL, budget=replace(BUDGET, reserve_bytes=1_000)) as store:
+        monkeypatch.setattr(store, "free_bytes", lambda: next(left, 10))
+        with pytest.raises(StorageError) as caught:
+            store.make_snapshot(share=1)
+        assert caught.value.error is StorageCode.DISK_LOW
+        assert sorted(path.joinpath(layout.SNAPSHOTS).iterdir()) == before
+        monkeypatch.setattr(store, "free_bytes", lambda: 2_000)
+        assert store.make_snapshot(share=1).height == store.height
+
+
+def test_a_snapshot_that_could_not_be_written_leaves_nothing(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    shutil.copytree(kept, path)
+    before = sorted(path.joinpath(layout.SNAPSHOTS).iterdir())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ShardedStore.open(path, INTERNATIONAL, budget=BUDGET) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", full)
+            with pytest.raises(StorageError) as caught:
+                store.make_snapshot(share=1)
+        assert caught.value.error is StorageCode.DISK_LOW
+        assert sorted(path.joinpath(layout.SNAPSHOTS).iterdir()) == before
 
 
 def test_nothing_is_pruned_behind_a_damaged_snapshot(kept: Path, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ BLOCK_BYTES_MAX: Final = 100 * 1024 * 1024
 RATE_BYTES: Final = 200_000_000
 PACKET_BYTES: Final = 65_536
 GOSSIP_MS: Final = 5
+LATE_VOTES: Final = ("timeout_prevote", "timeout_precommit")
+"""Waited for at the end of a round without a proposal, by default a second."""
 MEMPOOL_COUNT: Final = 20_000
 MEMPOOL_CACHE: Final = 100_000
 MEMPOOL_BYTES: Final = 256 * 1024 * 1024
@@ -425,9 +427,7 @@ def _settings(config: HomeConfig) -> dict[str, dict[str, Any]]:
         "consensus": {
             "wal_file": "data/cs.wal/wal",
             "timeout_propose": f"{config.timeout_propose_ms}ms",
-            # A round without a proposal ends with a wait for late votes, by default a second.
-            "timeout_prevote": f"{config.timeout_propose_ms // 2}ms",
-            "timeout_precommit": f"{config.timeout_propose_ms // 2}ms",
+            **dict.fromkeys(LATE_VOTES, f"{config.timeout_propose_ms // 2}ms"),
             "timeout_commit": f"{config.timeout_commit_ms}ms",
             "skip_timeout_commit": True,
             "double_sign_check_height": config.double_sign_check_height,

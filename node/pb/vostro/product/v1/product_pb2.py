@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvostro/product/v1/product.proto\x12\x11vostro.product.v1\"\x9d\x01\n\x05\x41sset\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x13\n\x0b\x61sset_class\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65\x63imals\x18\x04 \x01(\r\x12\x0b\n\x03\x63\x61p\x18\x05 \x01(\x04\x12\x12\n\nterms_hash\x18\x06 \x01(\x0c\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x0e\n\x06issued\x18\x08 \x01(\x04\x12\x10\n\x08redeemed\x18\t \x01(\x04\" \n\x0fGetAssetRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"\\\n\x10GetAssetResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.vostro.product.v1.Asset\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\":\n\x11ListAssetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"x\n\x12ListAssetsResponse\x12(\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x18.vostro.product.v1.Asset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\x32\xc0\x01\n\x0eProductService\x12S\n\x08GetAsset\x12\".vostro.product.v1.GetAssetRequest\x1a#.vostro.product.v1.GetAssetResponse\x12Y\n\nListAssets\x12$.vostro.product.v1.ListAssetsRequest\x1a%.vostro.product.v1.ListAssetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvostro/product/v1/product.proto\x12\x11vostro.product.v1\"\x9d\x01\n\x05\x41sset\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x13\n\x0b\x61sset_class\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65\x63imals\x18\x04 \x01(\r\x12\x0b\n\x03\x63\x61p\x18\x05 \x01(\x04\x12\x12\n\nterms_hash\x18\x06 \x01(\x0c\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x0e\n\x06issued\x18\x08 \x01(\x04\x12\x10\n\x08redeemed\x18\t \x01(\x04\" \n\x0fGetAssetRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"\\\n\x10GetAssetResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.vostro.product.v1.Asset\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\":\n\x11ListAssetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"x\n\x12ListAssetsResponse\x12(\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x18.vostro.product.v1.Asset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"r\n\x05Terms\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x0f\n\x07nominal\x18\x02 \x01(\x04\x12\x0c\n\x04rate\x18\x03 \x01(\r\x12\x11\n\tday_count\x18\x04 \x01(\t\x12\x11\n\tstarts_ms\x18\x05 \x01(\x04\x12\x12\n\nmatures_ms\x18\x06 \x01(\x04\"m\n\x05\x45ntry\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0c\n\x04isin\x18\x02 \x01(\t\x12\x0b\n\x03lei\x18\x03 \x01(\t\x12\'\n\x05terms\x18\x04 \x01(\x0b\x32\x18.vostro.product.v1.Terms\x12\x11\n\tregistrar\x18\x05 \x01(\t\"\xeb\x01\n\x0b\x41pplication\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tapplicant\x18\x03 \x01(\t\x12\x13\n\x0b\x61sset_class\x18\x04 \x01(\t\x12\x10\n\x08\x64\x65\x63imals\x18\x05 \x01(\r\x12\x0b\n\x03\x63\x61p\x18\x06 \x01(\x04\x12\x12\n\nterms_hash\x18\x07 \x01(\x0c\x12\x0c\n\x04isin\x18\x08 \x01(\t\x12\x0b\n\x03lei\x18\t \x01(\t\x12\'\n\x05terms\x18\n \x01(\x0b\x32\x18.vostro.product.v1.Terms\x12\x0e\n\x06status\x18\x0b \x01(\t\x12\x10\n\x08reviewer\x18\x0c \x01(\t\"v\n\x05Order\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0f\n\x07imposer\x18\x02 \x01(\t\x12\x0e\n\x06lifter\x18\x03 \x01(\t\x12\x15\n\rdocument_hash\x18\x04 \x01(\x0c\x12\x12\n\nimposed_ms\x18\x05 \x01(\x04\x12\x0e\n\x06status\x18\x06 \x01(\t\"\xcd\x01\n\x06\x41\x63tion\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x0c\n\x04pays\x18\x04 \x01(\x04\x12\x0b\n\x03per\x18\x05 \x01(\x04\x12\x11\n\trecord_ms\x18\x06 \x01(\x04\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x13\n\x0boutstanding\x18\x08 \x01(\x04\x12\r\n\x05\x66ixed\x18\t \x01(\x04\x12\x0c\n\x04owed\x18\n \x01(\x04\x12\x0c\n\x04paid\x18\x0b \x01(\x04\x12\x15\n\runpaid_claims\x18\x0c \x01(\r\"G\n\x05\x43laim\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x04\x12\x0e\n\x06\x61mount\x18\x03 \x01(\x04\x12\x0e\n\x06status\x18\x04 \x01(\t\" \n\x0fGetEntryRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"\\\n\x10GetEntryResponse\x12\'\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x18.vostro.product.v1.Entry\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"&\n\x15GetApplicationRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"n\n\x16GetApplicationResponse\x12\x33\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32\x1e.vostro.product.v1.Application\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"@\n\x17ListApplicationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x8a\x01\n\x18ListApplicationsResponse\x12\x34\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32\x1e.vostro.product.v1.Application\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"\"\n\x11ListOrdersRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"_\n\x12ListOrdersResponse\x12(\n\x06orders\x18\x01 \x03(\x0b\x32\x18.vostro.product.v1.Order\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"J\n\x12ListActionsRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"{\n\x13ListActionsResponse\x12*\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x19.vostro.product.v1.Action\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"Y\n\x11ListClaimsRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"x\n\x12ListClaimsResponse\x12(\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x18.vostro.product.v1.Claim\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"A\n\x0fGetClaimRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\r\n\x05\x61sset\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\r\"\\\n\x10GetClaimResponse\x12\'\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x18.vostro.product.v1.Claim\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"B\n\x11GetAccruedRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\r\n\x05\x61sset\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x04\"e\n\x12GetAccruedResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ys\x18\x03 \x01(\x04\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x0f\n\x07time_ms\x18\x05 \x01(\x04\x32\xad\x07\n\x0eProductService\x12S\n\x08GetAsset\x12\".vostro.product.v1.GetAssetRequest\x1a#.vostro.product.v1.GetAssetResponse\x12Y\n\nListAssets\x12$.vostro.product.v1.ListAssetsRequest\x1a%.vostro.product.v1.ListAssetsResponse\x12S\n\x08GetEntry\x12\".vostro.product.v1.GetEntryRequest\x1a#.vostro.product.v1.GetEntryResponse\x12\x65\n\x0eGetApplication\x12(.vostro.product.v1.GetApplicationRequest\x1a).vostro.product.v1.GetApplicationResponse\x12k\n\x10ListApplications\x12*.vostro.product.v1.ListApplicationsRequest\x1a+.vostro.product.v1.ListApplicationsResponse\x12Y\n\nListOrders\x12$.vostro.product.v1.ListOrdersRequest\x1a%.vostro.product.v1.ListOrdersResponse\x12\\\n\x0bListActions\x12%.vostro.product.v1.ListActionsRequest\x1a&.vostro.product.v1.ListActionsResponse\x12Y\n\nListClaims\x12$.vostro.product.v1.ListClaimsRequest\x1a%.vostro.product.v1.ListClaimsResponse\x12S\n\x08GetClaim\x12\".vostro.product.v1.GetClaimRequest\x1a#.vostro.product.v1.GetClaimResponse\x12Y\n\nGetAccrued\x12$.vostro.product.v1.GetAccruedRequest\x1a%.vostro.product.v1.GetAccruedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTASSETSREQUEST']._serialized_end=400
   _globals['_LISTASSETSRESPONSE']._serialized_start=402
   _globals['_LISTASSETSRESPONSE']._serialized_end=522
-  _globals['_PRODUCTSERVICE']._serialized_start=525
-  _globals['_PRODUCTSERVICE']._serialized_end=717
+  _globals['_TERMS']._serialized_start=524
+  _globals['_TERMS']._serialized_end=638
+  _globals['_ENTRY']._serialized_start=640
+  _globals['_ENTRY']._serialized_end=749
+  _globals['_APPLICATION']._serialized_start=752
+  _globals['_APPLICATION']._serialized_end=987
+  _globals['_ORDER']._serialized_start=989
+  _globals['_ORDER']._serialized_end=1107
+  _globals['_ACTION']._serialized_start=1110
+  _globals['_ACTION']._serialized_end=1315
+  _globals['_CLAIM']._serialized_start=1317
+  _globals['_CLAIM']._serialized_end=1388
+  _globals['_GETENTRYREQUEST']._serialized_start=1390
+  _globals['_GETENTRYREQUEST']._serialized_end=1422
+  _globals['_GETENTRYRESPONSE']._serialized_start=1424
+  _globals['_GETENTRYRESPONSE']._serialized_end=1516
+  _globals['_GETAPPLICATIONREQUEST']._serialized_start=1518
+  _globals['_GETAPPLICATIONREQUEST']._serialized_end=1556
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_start=1558
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_end=1668
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_start=1670
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_end=1734
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_start=1737
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_end=1875
+  _globals['_LISTORDERSREQUEST']._serialized_start=1877
+  _globals['_LISTORDERSREQUEST']._serialized_end=1911
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1913
+  _globals['_LISTORDERSRESPONSE']._serialized_end=2008
+  _globals['_LISTACTIONSREQUEST']._serialized_start=2010
+  _globals['_LISTACTIONSREQUEST']._serialized_end=2084
+  _globals['_LISTACTIONSRESPONSE']._serialized_start=2086
+  _globals['_LISTACTIONSRESPONSE']._serialized_end=2209
+  _globals['_LISTCLAIMSREQUEST']._serialized_start=2211
+  _globals['_LISTCLAIMSREQUEST']._serialized_end=2300
+  _globals['_LISTCLAIMSRESPONSE']._serialized_start=2302
+  _globals['_LISTCLAIMSRESPONSE']._serialized_end=2422
+  _globals['_GETCLAIMREQUEST']._serialized_start=2424
+  _globals['_GETCLAIMREQUEST']._serialized_end=2489
+  _globals['_GETCLAIMRESPONSE']._serialized_start=2491
+  _globals['_GETCLAIMRESPONSE']._serialized_end=2583
+  _globals['_GETACCRUEDREQUEST']._serialized_start=2585
+  _globals['_GETACCRUEDREQUEST']._serialized_end=2651
+  _globals['_GETACCRUEDRESPONSE']._serialized_start=2653
+  _globals['_GETACCRUEDRESPONSE']._serialized_end=2754
+  _globals['_PRODUCTSERVICE']._serialized_start=2757
+  _globals['_PRODUCTSERVICE']._serialized_end=3698
 # @@protoc_insertion_point(module_scope)

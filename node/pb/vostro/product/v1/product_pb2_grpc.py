@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ProductServiceStub:
-    """Reads assets.
+    """Reads assets: what is registered, under what terms, what stops it, and what its issuer owes its holders.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,50 @@ class ProductServiceStub:
                 request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListAssetsRequest.SerializeToString,
                 response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListAssetsResponse.FromString,
                 _registered_method=True)
+        self.GetEntry = channel.unary_unary(
+                '/vostro.product.v1.ProductService/GetEntry',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetEntryRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetEntryResponse.FromString,
+                _registered_method=True)
+        self.GetApplication = channel.unary_unary(
+                '/vostro.product.v1.ProductService/GetApplication',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetApplicationRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetApplicationResponse.FromString,
+                _registered_method=True)
+        self.ListApplications = channel.unary_unary(
+                '/vostro.product.v1.ProductService/ListApplications',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListApplicationsRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListApplicationsResponse.FromString,
+                _registered_method=True)
+        self.ListOrders = channel.unary_unary(
+                '/vostro.product.v1.ProductService/ListOrders',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListOrdersRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListOrdersResponse.FromString,
+                _registered_method=True)
+        self.ListActions = channel.unary_unary(
+                '/vostro.product.v1.ProductService/ListActions',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListActionsRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListActionsResponse.FromString,
+                _registered_method=True)
+        self.ListClaims = channel.unary_unary(
+                '/vostro.product.v1.ProductService/ListClaims',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListClaimsRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListClaimsResponse.FromString,
+                _registered_method=True)
+        self.GetClaim = channel.unary_unary(
+                '/vostro.product.v1.ProductService/GetClaim',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetClaimRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetClaimResponse.FromString,
+                _registered_method=True)
+        self.GetAccrued = channel.unary_unary(
+                '/vostro.product.v1.ProductService/GetAccrued',
+                request_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetAccruedRequest.SerializeToString,
+                response_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetAccruedResponse.FromString,
+                _registered_method=True)
 
 
 class ProductServiceServicer:
-    """Reads assets.
+    """Reads assets: what is registered, under what terms, what stops it, and what its issuer owes its holders.
     """
 
     def GetAsset(self, request, context):
@@ -60,6 +100,62 @@ class ProductServiceServicer:
 
     def ListAssets(self, request, context):
         """All assets, ascending by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEntry(self, request, context):
+        """Identifiers and terms of an asset that a registrar approved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApplication(self, request, context):
+        """The last application for an asset, or for more of one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApplications(self, request, context):
+        """Applications that are not decided, ascending by asset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrders(self, request, context):
+        """All legal orders of an asset, lifted ones too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListActions(self, request, context):
+        """Coupons, distributions and redemptions of an asset, ascending by number, with what is unpaid of each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListClaims(self, request, context):
+        """The holders' claims from one of them, ascending by account. For the asset's issuer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClaim(self, request, context):
+        """An account's claim from one of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccrued(self, request, context):
+        """Simple interest accrued on what an account holds now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +174,46 @@ def add_ProductServiceServicer_to_server(servicer, server):
                     request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListAssetsRequest.FromString,
                     response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListAssetsResponse.SerializeToString,
             ),
+            'GetEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEntry,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetEntryRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetEntryResponse.SerializeToString,
+            ),
+            'GetApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApplication,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetApplicationRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetApplicationResponse.SerializeToString,
+            ),
+            'ListApplications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApplications,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListApplicationsRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListApplicationsResponse.SerializeToString,
+            ),
+            'ListOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrders,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListOrdersRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'ListActions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActions,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListActionsRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListActionsResponse.SerializeToString,
+            ),
+            'ListClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClaims,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.ListClaimsRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.ListClaimsResponse.SerializeToString,
+            ),
+            'GetClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClaim,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetClaimRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetClaimResponse.SerializeToString,
+            ),
+            'GetAccrued': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccrued,
+                    request_deserializer=vostro_dot_product_dot_v1_dot_product__pb2.GetAccruedRequest.FromString,
+                    response_serializer=vostro_dot_product_dot_v1_dot_product__pb2.GetAccruedResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'vostro.product.v1.ProductService', rpc_method_handlers)
@@ -87,7 +223,7 @@ def add_ProductServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProductService:
-    """Reads assets.
+    """Reads assets: what is registered, under what terms, what stops it, and what its issuer owes its holders.
     """
 
     @staticmethod
@@ -134,6 +270,222 @@ class ProductService:
             '/vostro.product.v1.ProductService/ListAssets',
             vostro_dot_product_dot_v1_dot_product__pb2.ListAssetsRequest.SerializeToString,
             vostro_dot_product_dot_v1_dot_product__pb2.ListAssetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/GetEntry',
+            vostro_dot_product_dot_v1_dot_product__pb2.GetEntryRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.GetEntryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/GetApplication',
+            vostro_dot_product_dot_v1_dot_product__pb2.GetApplicationRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.GetApplicationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApplications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/ListApplications',
+            vostro_dot_product_dot_v1_dot_product__pb2.ListApplicationsRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.ListApplicationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/ListOrders',
+            vostro_dot_product_dot_v1_dot_product__pb2.ListOrdersRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/ListActions',
+            vostro_dot_product_dot_v1_dot_product__pb2.ListActionsRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.ListActionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/ListClaims',
+            vostro_dot_product_dot_v1_dot_product__pb2.ListClaimsRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.ListClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/GetClaim',
+            vostro_dot_product_dot_v1_dot_product__pb2.GetClaimRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.GetClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccrued(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.product.v1.ProductService/GetAccrued',
+            vostro_dot_product_dot_v1_dot_product__pb2.GetAccruedRequest.SerializeToString,
+            vostro_dot_product_dot_v1_dot_product__pb2.GetAccruedResponse.FromString,
             options,
             channel_credentials,
             insecure,
