@@ -25,7 +25,7 @@ Privacy     who runs a node sees all holders and claims in clear. What an issuer
 """
 
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -186,7 +186,12 @@ class Servicing(Contract):
             self.assets.resume_asset(ctx, asset, _reason(number))
         ctx.emit(ActionEnded(asset, number, "cancelled"))
 
-    @method(work=24)
+    def _weight_of_payment(self, asset: str, number: int, *_: Any) -> tuple[tuple[str, int], ...]:
+        """All that is owed still, whatever the piece."""
+        action = self.require_action(asset, number)
+        return ((action.currency, action.owed - action.paid),)
+
+    @method(weight=_weight_of_payment, work=24)
     def pay(
         self,
         ctx: Context,

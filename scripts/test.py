@@ -171,7 +171,7 @@ def run_folder(folder: Folder, options: argparse.Namespace) -> Outcome:
         report = Path(scratch) / "report.xml"
         command = [
             *(sys.executable, "-m", "pytest", "-q", str(TESTS / folder.name), f"--junitxml={report}"),
-            *(["-n", "2"] if folder.parallel else []),
+            *(["-n", "2", "--dist", "loadgroup"] if folder.parallel else []),
             *(["-k", options.expression] if options.expression else []),
             *(["--long"] if options.long else []),
             *(f"--without={name}" for name in options.without),

@@ -19,6 +19,9 @@ from tests.kit import Consortium, new_key, officer, op, pay
 
 KEYS = {"ann": "ann", "ann again": "ann", "ben": "ben", "cat": "cat", "scoped": "dan"}
 MINUTE_MS = 60_000
+pytestmark = pytest.mark.xdist_group("counted")
+"""What the last test counts must have happened in its own process."""
+
 COUNTS = {"applied": 0, "refused": 0, "executed": 0}
 
 key = st.sampled_from(sorted(KEYS))

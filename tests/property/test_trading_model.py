@@ -7,6 +7,7 @@ legs or none, no lot twice, supply unchanged, holds to the unit.
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,9 @@ from tests.kit import op
 BANKS = ("PA", "KB", "CNB")
 LOT = 5
 HELD_ELSEWHERE = {("PA", "CZK"): 200}
+pytestmark = pytest.mark.xdist_group("counted")
+"""What the last test counts must have happened in its own process."""
+
 COUNTS = {"applied": 0, "refused": 0, "settled": 0, "in a cycle": 0, "taken out": 0}
 
 bank = st.sampled_from(BANKS)
