@@ -180,10 +180,14 @@ def _decide_with_an_expired_certificate(network: LocalNetwork) -> None:
     settings = save(bank.config.parent, expired, pki.bundle, pki.crls)
     lines = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
     bank.config.write_text(lines + bank.config.read_text())  # in front of the first table
-    processes.start(network, bank, detached=True)
+    process = processes.start(network, bank, detached=True)
     told(as_bank(network, "bank-a", "assets", "register", "USD", "--cap", "1.00"))
     assert "a certificate has ended" in bank.log.read_text()
+    processes.stop(network, [bank])
+    process.wait(SECONDS)
     print("a validator whose certificate has ended: 1 tried, 1 voted")
+    told(vostro("-o", "json", "network", "down", network.folder, "bank-d"))
+    process.wait(SECONDS)
 
 
 def foreground(folder: Path, log: Path) -> "subprocess.Popen[bytes]":

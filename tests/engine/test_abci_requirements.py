@@ -320,13 +320,18 @@ async def test_a_home_whose_first_commit_was_cut_off_goes_on(
         raise Killed
 
     sync = store.sync
+
+    def synced_and_killed() -> None:
+        sync()
+        raise Killed
+
     with monkeypatch.context() as patch:
         if at == "place":
             patch.setattr(RecordFile, "create", killed)
         elif at == "ledger":
             patch.setattr(process.ledger, "commit", killed)
         else:
-            patch.setattr(store, "sync", lambda: killed(sync()))
+            patch.setattr(store, "sync", synced_and_killed)
         with pytest.raises(Killed):
             await process.application.commit()
     again = Process(world.genesis, process.folder, 0, store)
