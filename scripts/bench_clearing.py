@@ -33,7 +33,9 @@ INSTRUCTIONS: Final = 100_000
 ORDERS: Final = 1_000
 ASSET: Final = "CZK"
 OPERATIONS: Final = 100
-SIGNERS: Final[list[SoftwareSigner]] = [Ed25519Signer(bytes([9, number]) + bytes(30)) for number in range(BANKS)]
+SIGNERS: Final[list[SoftwareSigner]] = [
+    Ed25519Signer(bytes([9, number]) + bytes(30)) for number in range(BANKS)
+]
 NAMES: Final = [f"B{number}" for number in range(BANKS)]
 
 
