@@ -20,7 +20,7 @@ from node.client import Client
 from node.client.clearing import CycleAt, proposal
 from node.client.netting import Solution, solve
 from node.genesis_file import load_genesis
-from node.keys.signer import Ed25519Signer
+from node.keys.signer import Ed25519Signer, SoftwareSigner
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.transactions import Chain, parse
 from node.ledger.types import Operation, Receipt
@@ -33,7 +33,9 @@ INSTRUCTIONS: Final = 100_000
 ORDERS: Final = 1_000
 ASSET: Final = "CZK"
 OPERATIONS: Final = 100
-SIGNERS: Final = [Ed25519Signer(bytes([9, number]) + bytes(30)) for number in range(BANKS)]
+SIGNERS: Final[list[SoftwareSigner]] = [
+    Ed25519Signer(bytes([9, number]) + bytes(30)) for number in range(BANKS)
+]
 NAMES: Final = [f"B{number}" for number in range(BANKS)]
 
 
@@ -53,11 +55,11 @@ class Day:
         self.chain = _chain(node)
         self.works: dict[int, int] = {}
 
-    async def must(self, member: str, signer: Ed25519Signer, *operations: Operation) -> Receipt:
+    async def must(self, member: str, signer: SoftwareSigner, *operations: Operation) -> Receipt:
         """Apply one transaction, and count its work. Raises what the client raises."""
         return (await self.all([(member, signer, operations)]))[0]
 
-    async def all(self, calls: Sequence[tuple[str, Ed25519Signer, Sequence[Operation]]]) -> list[Receipt]:
+    async def all(self, calls: Sequence[tuple[str, SoftwareSigner, Sequence[Operation]]]) -> list[Receipt]:
         """Apply transactions that may share blocks."""
         raws = [self.node.transaction(signer, member, *operations) for member, signer, operations in calls]
         receipts: list[Receipt] = []
