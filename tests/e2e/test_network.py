@@ -183,6 +183,8 @@ def _decide_with_an_expired_certificate(network: LocalNetwork) -> None:
     process = processes.start(network, bank, detached=True)
     told(as_bank(network, "bank-a", "assets", "register", "USD", "--cap", "1.00"))
     assert "a certificate has ended" in bank.log.read_text()
+    processes.stop(network, [bank])
+    process.wait(SECONDS)
     print("a validator whose certificate has ended: 1 tried, 1 voted")
     told(vostro("-o", "json", "network", "down", network.folder, "bank-d"))
     process.wait(SECONDS)

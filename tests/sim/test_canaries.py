@@ -10,6 +10,7 @@ from tests.checker import Violated, check_ledger
 from tests.sim import (
     canaries,
     canaries_approvals,
+    canaries_clearing,
     canaries_cycles,
     canaries_encryption,
     canaries_governance,
@@ -48,6 +49,7 @@ def checker_says(day: Day | None) -> str:
 PLANTED = (
     canaries,
     canaries_approvals,
+    canaries_clearing,
     canaries_cycles,
     canaries_encryption,
     canaries_governance,
