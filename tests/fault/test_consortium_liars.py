@@ -51,8 +51,8 @@ BATCH: Final = 100
 FLOOD_ITEMS: Final = 50
 FLOOD_UNDER_WAY: Final = 4
 SHARE_KEPT: Final = 0.1
-"""Half is the aim; four nodes that shared two cores, with other work beside them, kept 31% to 56%. Asserted is
-that the others go on.
+"""Half is the aim; four nodes that shared two cores, with other work beside them, kept 31% to 56%. What is
+asserted is that the others go on.
 """
 
 
