@@ -209,7 +209,7 @@ def root(
 app.command("init")(initialise.init)
 app.command("run")(run.run)
 app.command("status")(status.status)
-app.command("demo")(payday.demo)
+app.add_typer(payday.app, name="demo")
 for name, noun in (
     ("keys", keys),
     ("ca", ca),

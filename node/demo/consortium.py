@@ -6,7 +6,7 @@ CNB that issues CZK. Each bank has its own encrypted key file and signs for itse
 administrators, two of whom sign together, admit them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ CENTRAL: Final = "CNB"
 ASSET: Final = "CZK"
 ADMINISTRATORS: Final = 3
 THRESHOLD: Final = 2
+ROLES: Final = {CENTRAL: ("issuer", "participant")}
 PASSPHRASE: Final = b"only for a demonstration"
 """The key files are made for this run and guard nothing."""
 
@@ -99,9 +100,9 @@ def payment(order: Order) -> Operation:
     )
 
 
-async def admit(client: Client, consortium: Consortium) -> int:
+async def admit(client: Client, consortium: Consortium, roles: Mapping[str, tuple[str, ...]]) -> int:
     """Admit every member in one transaction of the administrators; CNB then registers its currency. How
-    many members.
+    many members. roles: of those that are more than participants.
     """
     admissions = [
         operation(
@@ -110,7 +111,7 @@ async def admit(client: Client, consortium: Consortium) -> int:
             member,
             f"Bank {member}" if member != CENTRAL else "Central bank",
             "",
-            ("issuer", "participant") if member == CENTRAL else ("participant",),
+            roles.get(member, ("participant",)),
             (NewKey(key.algorithm, key.public_key, "payments", ("*",)),),
         )
         for member, key in consortium.signers.items()

@@ -156,6 +156,35 @@ def generated_day(seed: int = SEED_DEFAULT) -> list[Order]:
     return orders
 
 
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """An order of a bank other than the issuing one. amount: in hellers."""
+
+    order_id: str
+    debtor: str
+    creditor: str
+    amount: int
+    purpose: str
+
+
+def returned_orders(orders: Sequence[Order], issuing: str, seed: int = SEED_DEFAULT) -> list[Returned]:
+    """What the receiving banks' customers order on the same day, so that there is something to net: as many
+    orders, of the amounts and purposes of ``generated_day``. Of four, three go to the issuing bank; the first
+    banks of the alphabet pay most.
+    """
+    chance = Chance(seed + 1)
+    banks = sorted({order.bank_to for order in orders})
+    found: list[Returned] = []
+    for number in range(1, len(orders) + 1):
+        debtor = banks[min(chance.below(len(banks)), chance.below(len(banks)))]
+        others = [bank for bank in banks if bank != debtor]
+        to_issuing = not others or chance.below(4) > 0
+        creditor = issuing if to_issuing else others[chance.below(len(others))]
+        purpose = _purpose(chance)
+        found.append(Returned(f"R{number}", debtor, creditor, _amount(chance, purpose), purpose))
+    return found
+
+
 def _shuffle(chance: Chance, values: list[int]) -> None:
     for at in range(len(values) - 1, 0, -1):
         other = chance.below(at + 1)

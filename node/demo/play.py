@@ -9,7 +9,8 @@ chain verified without the node.
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +40,7 @@ from node.demo.stage import Stage
 from node.ledger.hashing import INTERNATIONAL, Suite
 from node.receipts import Verified, verify_receipt_file
 
-__all__ = ["DemoFailed", "play"]
+__all__ = ["DemoFailed", "place_of", "play"]
 
 MEMBERS_USUAL: Final = 15
 CONNECT_SECONDS: Final = 60.0
@@ -63,10 +64,19 @@ def play(
     """
     day = read_orders(orders) if orders else generated_day(seed)
     source = str(orders) if orders else f"generated from seed {seed} (docs/demonstration.md)"
-    place = _place(directory)
     stage = Stage(output)
-    try:
+    with place_of(stage, directory, keep=keep) as place:
         uvloop.run(_Play(stage, place, day, source, suite).run())
+
+
+@contextmanager
+def place_of(stage: Stage, directory: Path | None, *, keep: bool) -> Iterator[Path]:
+    """Where to play, gone afterwards unless it was named, is to be kept, or what was played there failed.
+    Raises: DemoFailed, Failure, OSError.
+    """
+    place = _place(directory)
+    try:
+        yield place
     except (ChildFailed, DemoFailed) as error:
         keep = True  # whoever looks for the reason finds it there
         raise DemoFailed(str(error)) from error
@@ -173,7 +183,7 @@ class _Play:
         """Members, accounts, money; how many accounts are debited and credited."""
         stage, orders = self.stage, self.orders
         with stage.step("The administrators admit the members") as step:
-            count = await setting.admit(client, cast)
+            count = await setting.admit(client, cast, setting.ROLES)
             step.told = (
                 f"{count} members in one transaction of {setting.THRESHOLD} officers; CNB registers CZK"
             )

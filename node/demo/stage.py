@@ -14,12 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from node.cli.output import Output
+from node.cli.output import Output, Row, table_of
 from node.cli.replay import Replayed
 from node.client.amounts import format_amount
 from node.demo.day import Day, Sums, WrongOrder
 from node.demo.orders import DECIMALS
 
+LAST_WORD: Final = "Every order, every heller and every hash agrees."
 UNTOLD: Final = "(none)"
 """How an empty purpose is shown."""
 TABLE_TITLE: Final = "Paid, as read from the ledger: CZK and orders by receiving bank and purpose"
@@ -53,15 +54,13 @@ class Stage:
         """An amount for people."""
         return format_amount(hellers, DECIMALS, group=",")
 
-    def open(self, source: str, orders: int, total: int) -> None:
+    def open(self, source: str, orders: int, total: int, title: str = "Vostro: a payment day") -> None:
         """The curtain."""
         lines = Group(
             Text(f"{orders:,} payment orders, CZK {self.amount(total)}, {source}"),
             Text(NOT_PRIVATE, style="dim"),
         )
-        self._console.print(
-            Panel(lines, title="Vostro: a payment day", title_align="left", border_style="cyan")
-        )
+        self._console.print(Panel(lines, title=title, title_align="left", border_style="cyan"))
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
@@ -174,12 +173,18 @@ class Stage:
         table.add_row("Set-up", f"{set_up:.1f} s")
         self._console.print(table)
 
-    def close(self, document: Mapping[str, Any]) -> None:
+    def rows(
+        self, title: str, columns: Mapping[str, str], rows: Sequence[Row], numbers: Sequence[str] = ()
+    ) -> None:
+        """A table, as ``Output.rows`` takes it, with the show."""
+        self._console.print(table_of(title, columns, rows, numbers=numbers))
+
+    def close(self, document: Mapping[str, Any], last: str = LAST_WORD) -> None:
         """The last word; for programs the only one."""
         if self.output.is_json:
             self.output.json(document)
         else:
-            self._console.print(Text("Every order, every heller and every hash agrees.", style="bold green"))
+            self._console.print(Text(last, style="bold green"))
 
     def _tick(self, title: str, told: str, seconds: float) -> None:
         head = Text("  ✓ ", style="green").append(title, style="bold default")

@@ -1,0 +1,309 @@
+"""The trading day from curtain to curtain: fourteen banks' payments through queues, limits and netting, bonds
+against money, every bank's statements reconciled, and ten planted differences found.
+
+As in play.py everything goes through a real node in a process of its own and a real client, and what does not
+agree ends it loudly.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from node.cli.output import Output, Row
+from node.cli.verify import verify_directory
+from node.client import BlockingClient, Client, operation
+from node.client.clearing import CycleLine
+from node.demo import cleared
+from node.demo import consortium as setting
+from node.demo.child import NodeProcess, free_port
+from node.demo.cleared import Netted, Netting, Payment
+from node.demo.consortium import Consortium, DemoFailed, found
+from node.demo.day import Sums
+from node.demo.desk import Desk
+from node.demo.orders import (
+    SEED_DEFAULT,
+    BadOrders,
+    Order,
+    generated_day,
+    read_orders,
+    returned_orders,
+)
+from node.demo.play import CONNECT_SECONDS, place_of
+from node.demo.stage import Stage
+from node.ledger.hashing import INTERNATIONAL, Suite
+
+BANKS_MIN: Final = 4
+"""Receiving banks without which there is no market."""
+TITLE: Final = "Vostro: a trading day"
+LAST_WORD: Final = "Every order, every heller and every hash agrees."
+
+
+def play_trading_day(
+    output: Output,
+    *,
+    orders: Path | None,
+    directory: Path | None,
+    keep: bool,
+    seed: int,
+    suite: Suite = INTERNATIONAL,
+) -> None:
+    """Play a trading day; the arguments are those of ``play``. Raises: DemoFailed, BadOrders, Failure,
+    OSError.
+    """
+    day = read_orders(orders) if orders else generated_day(seed)
+    if len({order.bank_to for order in day}) < BANKS_MIN:
+        raise BadOrders(f"a trading day takes orders to at least {BANKS_MIN} banks")
+    source = str(orders) if orders else f"generated from seed {seed} (docs/demonstration.md)"
+    stage = Stage(output)
+    with place_of(stage, directory, keep=keep) as place:
+        _TradingDay(stage, place, day, source, suite).run()
+
+
+@dataclass(slots=True)
+class _Figures:
+    """What each act leaves for the last."""
+
+    liquidity: list[Row] = field(default_factory=list)
+    given: list[dict[str, int]] = field(default_factory=list)
+    cycles: list[Netted] = field(default_factory=list)
+    withdrawn: tuple[str, int] = ("", 0)
+    table: dict[tuple[str, str], Sums] = field(default_factory=dict)
+    app_hash: bytes = b""
+
+
+class _TradingDay:
+    """One performance."""
+
+    def __init__(self, stage: Stage, place: Path, orders: Sequence[Order], source: str, suite: Suite) -> None:
+        self.stage = stage
+        self.place = place
+        self.orders = orders
+        self.source = source
+        self.suite = suite
+        self.listen = f"127.0.0.1:{free_port()}"
+        own = [
+            Payment(each.order_id, setting.ISSUING, each.bank_to, each.amount, each.purpose)
+            for each in orders
+        ]
+        back = [
+            Payment(each.order_id, each.debtor, each.creditor, each.amount, each.purpose)
+            for each in returned_orders(orders, setting.ISSUING, SEED_DEFAULT)
+        ]
+        self.payments = [*own, *back]
+        self.figures = _Figures()
+
+    def run(self) -> None:
+        """All acts, in order."""
+        stage = self.stage
+        started = time.monotonic()
+        stage.open(self.source, len(self.orders), sum(order.amount for order in self.orders), TITLE)
+        with stage.step("The banks make their keys, a node starts") as step:
+            banks = sorted({order.bank_to for order in self.orders} - {setting.ISSUING, setting.CENTRAL})
+            cast = found(self.place, banks, self.listen, self.suite)
+            node = NodeProcess(cast.node.config, self.listen, self.place / "node.log")
+            node.start()
+            node.wait_ready()
+            step.told = f"{len(cast.signers)} members, process {node.pid} on {self.listen}"
+        try:
+            uvloop.run(self._admit(cast))
+            with BlockingClient.connect(
+                self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
+            ) as client:
+                self._day(Desk(client, cast))
+                self.figures.app_hash = client.status().app_hash
+        finally:
+            node.stop()
+        self._afterwards(cast, started)
+
+    async def _admit(self, cast: Consortium) -> None:
+        roles = {setting.CENTRAL: ("issuer", "registrar", "participant")}
+        with self.stage.step("The administrators admit the members") as step:
+            async with await Client.connect(
+                self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
+            ) as client:
+                count = await setting.admit(client, cast, roles)
+            step.told = f"{count} members; CNB registers CZK"
+
+    def _day(self, desk: Desk) -> None:
+        """What needs the running node."""
+        self._instruct(desk)
+        self._first_cycle(desk)
+        self._second_cycle(desk)
+        self._compare(desk)
+
+    # --- clearing -------------------------------------------------------------------------------------------
+
+    def _instruct(self, desk: Desk) -> None:
+        stage, figures = self.stage, self.figures
+        with stage.step("CNB opens the clearing of CZK, the banks join it") as step:
+            cleared.open_clearing(desk)
+            opening = cleared.opening_liquidity(self.payments)
+            lent = cleared.lend(desk, opening, "opening")
+            figures.given.append(opening)
+            share = f"a {cleared.LIQUIDITY_SHARE}th of what their orders add up to"
+            step.told = f"{len(desk.banks)} participants with CZK {stage.amount(lent)}, {share}"
+        with stage.step("PA limits what it pays one of them") as step:
+            last, most = cleared.limit_last_bank(desk, self.payments)
+            step.told = f"{last}: CZK {stage.amount(most)} more than it receives from there"
+        with stage.progress("Every bank instructs its payments", len(self.payments)) as bar:
+            at_once = cleared.instruct(desk, self.payments, bar.done)
+        self._settled("At once, gross", at_once.orders, at_once.amount, at_once.amount)
+        with stage.step("Every bank pays the front of its queue") as step:
+            paid = cleared.advance(desk)
+            waits = stage.amount(cleared.queued(desk))
+            step.told = f"{at_once.orders:,} settled at once and {paid.orders:,} now; CZK {waits} wait"
+        self._settled("From the queue, gross", paid.orders, paid.amount, paid.amount)
+
+    def _first_cycle(self, desk: Desk) -> None:
+        stage = self.stage
+        with stage.step("Cycle 1: sealed, solved off the ledger, checked by the contract") as step:
+            cycle = Netting(desk)
+            problem, solution = cycle.propose(time.perf_counter)
+            frozen = f"{cycle.cycle.frozen_count:,} frozen"
+            step.told = f"{frozen}; {solution.settled:,} can settle, in {cycle.solver_seconds:.2f} s"
+        bank = cleared.most_indebted(desk, problem, solution)
+        if bank:
+            amount = desk.spendable(bank, setting.ASSET)
+            desk.act(bank, cleared.withdraw(bank, amount))
+            stage.alarm(f"{bank} moves CZK {stage.amount(amount)} away between check and settlement")
+            self.figures.withdrawn = (bank, amount)
+        with stage.step("Cycle 1 settles, one net position a bank") as step:
+            self._settle(cycle)
+            outs = ", ".join(f"{member} ({reason})" for member, reason in cycle.cycle.excluded) or "nobody"
+            step.told = f"taken out: {outs}; {cycle.cycle.count:,} settled"
+
+    def _second_cycle(self, desk: Desk) -> None:
+        stage = self.stage
+        bank, amount = self.figures.withdrawn
+        with stage.step("The limit is lifted, CNB lends what is lacking") as step:
+            if bank:
+                desk.act(bank, cleared.bring_back(bank, amount))
+            desk.act(setting.ISSUING, operation("participants", "set_limits", setting.ASSET, ()))
+            cycle = Netting(desk)
+            lacking = cycle.shortfalls()
+            lent = cleared.lend(desk, lacking, "intraday")
+            self.figures.given.append(lacking)
+            short = sum(1 for each in lacking.values() if each)
+            step.told = f"CZK {stage.amount(lent)} to {short} banks"
+        with stage.step("Cycle 2 settles all that is left") as step:
+            cycle.propose(time.perf_counter)
+            self._settle(cycle)
+            step.told = f"{cycle.cycle.count:,} settled, in {cycle.solver_seconds:.2f} s of solving"
+
+    def _settle(self, cycle: Netting) -> None:
+        """Settle a cycle, and solve it again as long as somebody is taken out."""
+        while not cycle.settle():
+            cycle.propose(time.perf_counter)
+        netted = cycle.report()
+        self.figures.cycles.append(netted)
+        told = netted.cycle
+        self._settled(f"Cycle {told.cycle}, net", told.count, told.gross, told.net)
+
+    def _settled(self, how: str, count: int, gross: int, moved: int) -> None:
+        self.figures.liquidity.append({"how": how, "count": count, "gross": gross, "moved": moved})
+
+    def _compare(self, desk: Desk) -> None:
+        stage, figures = self.stage, self.figures
+        with stage.step("Every instruction is read back and compared with the orders") as step:
+            if cleared.queued(desk):
+                raise DemoFailed("something still waits")
+            figures.table = cleared.settled(desk, self.payments)
+            cleared.check_balances(desk, self.payments, figures.given)
+            ordered = sum(order.amount for order in self.orders)
+            paid = sum(sums.amount for sums in figures.table.values())
+            count = sum(sums.orders for sums in figures.table.values())
+            if (count, paid) != (len(self.orders), ordered):
+                raise DemoFailed(f"ordered {ordered} hellers, settled {paid} in {count} orders")
+            step.told = f"{len(self.payments):,}, each settled as ordered; balances agree to the heller"
+
+    # --- telling --------------------------------------------------------------------------------------------
+
+    def _afterwards(self, cast: Consortium, started: float) -> None:
+        """What needs no node: it has been stopped."""
+        stage, figures = self.stage, self.figures
+        with stage.step("The whole chain is recomputed from its log") as step:
+            replayed = verify_directory(stage.output, cast.node.path / "data", cast.node.genesis)
+            step.told = f"{replayed.blocks:,} blocks, {replayed.transactions:,} transactions"
+        if replayed.app_hash != figures.app_hash:
+            raise DemoFailed("the recomputed app hash is not the one that the node told last")
+        stage.table(figures.table)
+        self._tell_clearing()
+        seconds = time.monotonic() - started
+        stage.note(f"{seconds:.0f} s in all; app hash {replayed.app_hash.hex()}")
+        stage.close(self._document(replayed.app_hash, seconds), LAST_WORD)
+
+    def _tell_clearing(self) -> None:
+        stage = self.stage
+        rows = list(self.figures.liquidity)
+        total: Row = {"how": "All"} | {
+            name: sum(row[name] for row in rows) for name in ("count", "gross", "moved")
+        }
+        told = [
+            {
+                "how": row["how"],
+                "count": f"{row['count']:,}",
+                "gross": stage.amount(row["gross"]),
+                "moved": stage.amount(row["moved"]),
+                "saved": stage.amount(row["gross"] - row["moved"]),
+            }
+            for row in [*rows, total]
+        ]
+        columns = {"how": "Settled", "count": "Instructions", "gross": "Gross", "moved": "Money moved"}
+        columns |= {"saved": "Saved"}
+        stage.rows("Liquidity, gross against net (CZK)", columns, told, tuple(columns)[1:])
+        for netted in self.figures.cycles:
+            outs = ", ".join(f"{member} ({reason})" for member, reason in netted.cycle.excluded) or "nobody"
+            title = f"Cycle {netted.cycle.cycle}: taken out: {outs}"
+            columns = {"member": "Bank", "before": "Before", "pays": "Pays gross"}
+            columns |= {"receives": "Receives gross", "net": "Net", "after": "After"}
+            columns |= {"count": "Settled", "left": "Still waits"}
+            stage.rows(title, columns, [self._line(line) for line in netted.lines], tuple(columns)[1:])
+
+    def _line(self, line: CycleLine) -> Row:
+        amount = self.stage.amount
+        net = line.receives - line.pays
+        return {
+            "member": line.member,
+            "before": amount(line.before),
+            "pays": amount(line.pays),
+            "receives": amount(line.receives),
+            "net": f"{'-' if net < 0 else ''}{amount(abs(net))}",
+            "after": amount(line.after),
+            "count": f"{line.count:,}",
+            "left": amount(line.left),
+        }
+
+    def _document(self, app_hash: bytes, seconds: float) -> dict[str, Any]:
+        """The result for programs; amounts in hellers."""
+        figures = self.figures
+        return {
+            "source": self.source,
+            "suite": self.suite.name,
+            "orders": len(self.orders),
+            "total_hellers": sum(sums.amount for sums in figures.table.values()),
+            "instructions": len(self.payments),
+            "instructed_hellers": sum(each.amount for each in self.payments),
+            "by_bank_and_purpose": [
+                {"bank": bank, "purpose": purpose, "orders": sums.orders, "hellers": sums.amount}
+                for (bank, purpose), sums in sorted(figures.table.items())
+            ],
+            "liquidity": figures.liquidity,
+            "cycles": [
+                {
+                    "cycle": netted.cycle.cycle,
+                    "frozen": netted.cycle.frozen_count,
+                    "settled": netted.cycle.count,
+                    "gross": netted.cycle.gross,
+                    "net": netted.cycle.net,
+                    "attempts": netted.cycle.attempt,
+                    "taken_out": [list(out) for out in netted.cycle.excluded],
+                }
+                for netted in figures.cycles
+            ],
+            "app_hash": app_hash,
+            "seconds": round(seconds, 1),
+        }
