@@ -20,6 +20,7 @@ from node.engine.errors import NodeError
 from node.keys.certificates import Role
 from node.ledger.types import Receipt
 from node.pb.vostro.account.v1 import account_pb2
+from node.pb.vostro.clearing.v1 import clearing_pb2
 from node.pb.vostro.contract.v1 import contract_pb2
 from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
@@ -154,16 +155,28 @@ def requests(guarded: Guarded, member: str) -> dict[str, Any]:
         "GetDeal": trading_pb2.GetDealRequest(member=member, deal=bytes([7]) * 32),
         "ListDeals": trading_pb2.ListDealsRequest(member=member),
         "GetLinkedSet": trading_pb2.GetLinkedSetRequest(member=member, set_id=bytes([7]) * 32),
-        "GetCycle": trading_pb2.GetCycleRequest(member=member, cycle=bytes([7]) * 32),
+        "TradingService/GetCycle": trading_pb2.GetCycleRequest(member=member, cycle=bytes([7]) * 32),
+        "GetCalendar": clearing_pb2.GetCalendarRequest(asset="CZK"),
+        "GetQueue": clearing_pb2.GetQueueRequest(member=member, asset="CZK"),
+        "GetInstruction": clearing_pb2.GetInstructionRequest(member=member, asset="CZK", number=1),
+        "ListInstructions": clearing_pb2.ListInstructionsRequest(member=member, asset="CZK"),
+        "ClearingService/GetCycle": clearing_pb2.GetCycleRequest(asset="CZK"),
+        "GetLine": clearing_pb2.GetLineRequest(member=member, asset="CZK", cycle=1),
+        "GetClaims": clearing_pb2.GetClaimsRequest(asset="CZK"),
         "PrepareStep": trading_pb2.PrepareStepRequest(
             member=member, settle=trading_pb2.Settle(deal=bytes([7]) * 32)
         ),
         "GetSchema": contract_pb2.GetSchemaRequest(contract="assets", method="issue"),
     }
-    return {
-        method: known[name].SerializeToString() if (name := method.rpartition("/")[2]) in known else b""
-        for method in ACCESS
+    found = {
+        method: known.get(method.rpartition("/")[2]) or known.get(service_of(method)) for method in ACCESS
     }
+    return {method: request.SerializeToString() if request else b"" for method, request in found.items()}
+
+
+def service_of(method: str) -> str:
+    """``Service/Method``, where two services have a method of one name."""
+    return method.rpartition(".")[2]
 
 
 WIDE: Final = {
@@ -175,9 +188,9 @@ OF_A_MEMBER: Final = (
     "GetTransaction", "WaitTransaction", "ListTransactions", "GetAccount", "ListAccounts", "GetBalance",
     "ListBalances", "GetHold", "ListHolds", "ListMovements", "ListPositions", "GetProof", "GetReceiptFile",
     "Query", "GetClaim", "GetAccrued", "ListClaims", "GetOffer", "ListOffers", "ListOpenOffers", "GetDeal",
-    "ListDeals", "GetLinkedSet", "GetCycle", "PrepareStep",
-    "Query", "GetCase", "ListCases", "ListCasesAgainst", "ListNotes", "ListAttestedDays",
-    "PrepareAttestation",
+    "ListDeals", "GetLinkedSet", "TradingService/GetCycle", "PrepareStep", "GetCase", "ListCases",
+    "ListCasesAgainst", "ListNotes", "ListAttestedDays", "PrepareAttestation", "GetQueue", "GetInstruction",
+    "ListInstructions", "GetLine", "GetClaims",
 )  # fmt: skip
 
 
@@ -228,7 +241,11 @@ def opens(role: Role, reader: str, method: str, owner: str) -> bool:
         return False
     if role not in row:
         return False
-    if name not in OF_A_MEMBER or (reader == "REG" and role in (Role.REGULATOR, Role.AUDITOR)):
+    if name == "GetClaims" and reader != "REG":
+        return False  # of all members
+    if {name, service_of(method)}.isdisjoint(OF_A_MEMBER) or (
+        reader == "REG" and role in (Role.REGULATOR, Role.AUDITOR)
+    ):
         return True
     if name in ("GetTransaction", "WaitTransaction", "GetReceiptFile"):
         return reader == owner
