@@ -311,7 +311,7 @@ class Clearing(Contract):
                 found.append(Absence(seat, "short"))
                 continue
             caps = self.participants.caps_of(seated.member, asset, day)
-            if caps and not self.participants.fits(caps, *flows(sums, seat)):
+            if caps and not self.participants.fits(caps, *flows(sums, seat, caps)):
                 found.append(Absence(seat, "limit"))
         return found
 
@@ -426,8 +426,9 @@ class Clearing(Contract):
         """Count what passed against everybody's limits."""
         day = self.participants.day(ctx, asset)
         for seat, seated in enumerate(self.participants.seats(asset)[: len(sums.walks)]):
-            if self.participants.caps_of(seated.member, asset, day):
-                self.participants.count(seated.member, asset, day, *flows(sums, seat))
+            caps = self.participants.caps_of(seated.member, asset, day)
+            if caps:
+                self.participants.count(seated.member, asset, day, *flows(sums, seat, caps))
 
     def _go_forward(self, asset: str, number: int, proposal: Proposal, sums: Sums) -> list[int]:
         """Let the heads of lanes pass what the cycle settled; what each queue then amounts to, by seat."""

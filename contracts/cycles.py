@@ -10,6 +10,7 @@ from contracts.instructions import (
     EVERYBODY,
     LANES,
     SEATS_MAX,
+    Cap,
     OptionalMember,
     Place,
     Queued,
@@ -215,8 +216,9 @@ class CycleAbandoned(Fact, frozen=True):
     cycle: Count
 
 
-def flows(sums: Sums, seat: int) -> tuple[dict[int, int], dict[int, int]]:
-    """(pays, receives) of a seat, by the other's seat and in all."""
-    pays = dict(enumerate(sums.walks[seat].pays)) | {EVERYBODY: sums.pays[seat]}
-    receives = {other: walk.pays[seat] for other, walk in enumerate(sums.walks)}
-    return pays, receives | {EVERYBODY: sums.receives[seat]}
+def flows(sums: Sums, seat: int, caps: tuple[Cap, ...]) -> tuple[dict[int, int], dict[int, int]]:
+    """(pays, receives) of a seat, as far as limits ask for them: by the other's seat, and in all."""
+    others = [cap.seat for cap in caps if cap.seat < len(sums.walks)]
+    pays = {other: sums.walks[seat].pays[other] for other in others}
+    receives = {other: sums.walks[other].pays[seat] for other in others}
+    return pays | {EVERYBODY: sums.pays[seat]}, receives | {EVERYBODY: sums.receives[seat]}

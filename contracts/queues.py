@@ -109,7 +109,7 @@ class Queues(Contract):
 
     # --- instructions ---------------------------------------------------------------------------------------
 
-    @method(amount="total", asset="asset", work=8)
+    @method(amount="total", asset="asset", work=16)
     def instruct(
         self,
         ctx: Context,
@@ -172,7 +172,7 @@ class Queues(Contract):
         self._tell(ctx, asset, number, "moved")
         self._enter(ctx, ctx.member, asset, PRIORITIES.index(priority), found.entry)
 
-    @method(flat=4_000)
+    @method(flat=10_000)
     def reorder(self, ctx: Context, asset: AssetId, number: Number, before: Number) -> None:
         """Move an instruction of one's own directly before another of the same lane."""
         found = self._require_queued(ctx, asset, number)

@@ -25,7 +25,7 @@ Privacy     who runs a node sees all holders and claims in clear. What an issuer
 """
 
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -98,6 +98,11 @@ class Servicing(Contract):
     CLAIM_PAID = error(9, Category.PRECONDITION, "The claim is paid already.")
     TOO_MUCH = error(10, Category.INVALID, "What would be owed exceeds what can be counted.")
     NO_INTEREST = error(11, Category.PRECONDITION, "By its terms nothing has accrued until then.")
+    NOT_BY_ITS_TERMS = error(
+        12,
+        Category.PRECONDITION,
+        "A redemption pays at least the registered nominal, in its currency, from maturity on.",
+    )
 
     action = table(Action, asset=AssetId, number=Number)
     counted = table(Counted, asset=AssetId)
@@ -156,6 +161,8 @@ class Servicing(Contract):
             raise Rejected(self.assets.ASSET_RETIRED)
         if not ctx.time_ms < record_ms <= ctx.time_ms + AHEAD_MAX_MS:
             raise Rejected(self.RECORD_OUT_OF_RANGE, block_time_ms=ctx.time_ms)
+        if action.kind == "redemption":
+            self._check_redemption(asset, action)
         if registered.cap * action.pays // action.per > AMOUNT_MAX:
             raise Rejected(self.TOO_MUCH)
         last = self.counted.get(asset)
@@ -179,7 +186,12 @@ class Servicing(Contract):
             self.assets.resume_asset(ctx, asset, _reason(number))
         ctx.emit(ActionEnded(asset, number, "cancelled"))
 
-    @method(work=24)
+    def _weight_of_payment(self, asset: str, number: int, *_: Any) -> tuple[tuple[str, int], ...]:
+        """All that is owed still, whatever the piece."""
+        action = self.require_action(asset, number)
+        return ((action.currency, action.owed - action.paid),)
+
+    @method(weight=_weight_of_payment, work=24)
     def pay(
         self,
         ctx: Context,
@@ -334,6 +346,13 @@ class Servicing(Contract):
         if registered.issuer != ctx.member:
             raise Rejected(self.assets.NOT_ISSUER)
         return registered
+
+    def _check_redemption(self, asset: str, action: Action) -> None:
+        """An issuer takes units back for what was promised; for else, holders sign a deal."""
+        terms = self.registration.require_entry(asset).terms
+        kept = action.currency == terms.currency and action.pays >= terms.nominal * action.per
+        if not (kept and terms.nominal and action.record_ms >= terms.matures_ms):
+            raise Rejected(self.NOT_BY_ITS_TERMS)
 
     def _last_coupon_ms(self, asset: str) -> int:
         """The record date of the last coupon that was not cancelled; 0 where there was none among the last

@@ -324,13 +324,10 @@ class Validators(Contract):
     def _check_new(self, ctx: Context, new: NewValidator) -> None:
         """What every new validator must satisfy, in the public order of precedence."""
         self.members.check_active(new.member)
-        for algorithm, public_key in (
-            (new.algorithm, new.public_key),
-            (new.node.algorithm, new.node.public_key),
-        ):
-            if not ctx.proofs.is_valid_key(algorithm, public_key):
-                raise Rejected(self.KEY_INVALID)
-        if new.algorithm != CONSENSUS_ALGORITHM:
+        votes = new.algorithm == CONSENSUS_ALGORITHM
+        if not (votes and ctx.proofs.is_valid_authority_key(new.algorithm, new.public_key)):
+            raise Rejected(self.KEY_INVALID)
+        if not ctx.proofs.is_valid_key(new.node.algorithm, new.node.public_key):
             raise Rejected(self.KEY_INVALID)
         if self.validator.get(SET, ctx.proofs.key_id(new.algorithm, new.public_key)):
             raise Rejected(self.VALIDATOR_EXISTS)

@@ -154,6 +154,10 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return (self.sequencer.key, self.sequencer.last_signed)
 
 
+PASSPHRASE_FILE = "VOSTRO_PASSPHRASE_FILE"  # noqa: S105 - a name
+OTHER_PASSPHRASE_FILE = "VOSTRO_OTHER_PASSPHRASE_FILE"  # noqa: S105 - a name
+OF_COMMANDS = ("VOSTRO_CONFIG", PASSPHRASE_FILE, OTHER_PASSPHRASE_FILE)
+"""What commands read before there is a node, and what is no setting of one."""
 SHARDS_MAX = 256
 WORKERS_MAX = 64
 PEERS_MIN = 2
@@ -212,7 +216,7 @@ def load_config(
     base = path.resolve().parent
     known = NodeConfig.__struct_fields__
     for name, value in (os.environ if environment is None else environment).items():
-        if name.startswith("VOSTRO_") and name != "VOSTRO_CONFIG":
+        if name.startswith("VOSTRO_") and name not in OF_COMMANDS:
             values[name.removeprefix("VOSTRO_").lower()] = value
     values.update({name: value for name, value in (flags or {}).items() if value is not None})
     if unknown := sorted(name for name in values if name not in known):
@@ -237,8 +241,17 @@ def load_config(
 
 def cometbft_binary(environment: Mapping[str, str] | None = None) -> Path | None:
     """``VOSTRO_COMETBFT``, for what has no configuration to read: the CometBFT binary."""
-    named = (os.environ if environment is None else environment).get("VOSTRO_COMETBFT", "")
-    return Path(named) if named else None
+    return _named("VOSTRO_COMETBFT", environment)
+
+
+def passphrase_file(environment: Mapping[str, str] | None = None) -> Path | None:
+    """``VOSTRO_PASSPHRASE_FILE``: of the keys that a command opens or makes; relative to where it runs."""
+    return _named(PASSPHRASE_FILE, environment)
+
+
+def other_passphrase_file(environment: Mapping[str, str] | None = None) -> Path | None:
+    """``VOSTRO_OTHER_PASSPHRASE_FILE``: as above, where a command takes a second passphrase."""
+    return _named(OTHER_PASSPHRASE_FILE, environment)
 
 
 def child_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -256,6 +269,11 @@ def child_environment(environment: Mapping[str, str] | None = None) -> dict[str,
 def host_of(listen: str) -> str:
     """The host in ``host:port``."""
     return listen.rpartition(":")[0].strip("[]")
+
+
+def _named(name: str, environment: Mapping[str, str] | None) -> Path | None:
+    value = (os.environ if environment is None else environment).get(name, "")
+    return Path(value) if value else None
 
 
 def _anchor(values: dict[str, Any], name: str, base: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import uvloop
 
+import bench_clearing
 import bench_consortium
 import bench_doors
 import bench_hsm
@@ -414,6 +415,7 @@ CASES: Final[dict[str, Callable[[Bench], None]]] = {
     **bench_consortium.CASES,
     **bench_trading.CASES,
     **bench_statements.CASES,
+    **bench_clearing.CASES,
     "hsm": hsm,
 }
 

@@ -188,6 +188,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.chosen:
         claims = [claim for claim in claims if claim.id in options.chosen]
         marks = [mark for mark in marks if mark.claim in options.chosen]
+        if not claims:
+            parser.error(f"no claim is called {', '.join(options.chosen)}")
     ended: dict[tuple[str, str], Ended] = {}
     for report in options.report:
         ended |= read_report(Path(report))

@@ -30,24 +30,26 @@ STOP_SECONDS: Final = 15.0  # what pytest gets to end its children before it is 
 
 
 class Folder(NamedTuple):
-    """One place of tests. group: the name under which its minutes are budgeted."""
+    """One place of tests. group: the name under which its minutes are budgeted. spread: what two processes
+    share out, tests (``load``) or files (``loadfile``); empty: one process runs them all.
+    """
 
     name: str
     group: str
-    parallel: bool
+    spread: str
 
 
 FOLDERS: Final = (
-    Folder("test_tidy.py", "logic", parallel=True),
-    Folder("unit", "logic", parallel=True),
-    Folder("contracts", "logic", parallel=True),
-    Folder("property", "logic", parallel=True),
-    Folder("vectors", "logic", parallel=True),
-    Folder("sim", "order", parallel=False),
-    Folder("engine", "order", parallel=False),
-    Folder("e2e", "e2e", parallel=False),
-    Folder("fault", "fault", parallel=False),
-    Folder("fuzz", "fuzz", parallel=False),
+    Folder("test_tidy.py", "logic", "load"),
+    Folder("unit", "logic", "load"),
+    Folder("contracts", "logic", "load"),
+    Folder("property", "logic", "loadfile"),
+    Folder("vectors", "logic", "load"),
+    Folder("sim", "order", ""),
+    Folder("engine", "order", ""),
+    Folder("e2e", "e2e", ""),
+    Folder("fault", "fault", ""),
+    Folder("fuzz", "fuzz", ""),
 )
 BUDGET_MINUTES: Final = {"logic": 5.0, "order": 5.0, "e2e": 6.0, "fault": 14.0, "fuzz": 4.0}
 
@@ -171,7 +173,7 @@ def run_folder(folder: Folder, options: argparse.Namespace) -> Outcome:
         report = Path(scratch) / "report.xml"
         command = [
             *(sys.executable, "-m", "pytest", "-q", str(TESTS / folder.name), f"--junitxml={report}"),
-            *(["-n", "2"] if folder.parallel else []),
+            *(["-n", "2", f"--dist={folder.spread}"] if folder.spread else []),
             *(["-k", options.expression] if options.expression else []),
             *(["--long"] if options.long else []),
             *(f"--without={name}" for name in options.without),

@@ -21,6 +21,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from node.cli.main import app
+from node.config import OTHER_PASSPHRASE_FILE, PASSPHRASE_FILE
 from node.demo.child import NodeProcess, free_port
 from node.keys.keystore import COST_MIN, save_signer
 from node.keys.signer import generate
@@ -54,13 +55,26 @@ class Answer:
         return told
 
 
-def vostro(*arguments: str | Path, folder: Path | None = None, stdin: str = "") -> Answer:
-    """Run the command to its end, in a process of its own, with an environment without its settings.
+def clean_environment(passphrase: Path | None = None, other: Path | None = None) -> dict[str, str]:
+    """This process's environment without settings of the command, but with the files of its passphrases."""
+    files = {PASSPHRASE_FILE: passphrase, OTHER_PASSPHRASE_FILE: other}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("VOSTRO_")}
+    return ours | {name: str(file) for name, file in files.items() if file}
+
+
+def vostro(
+    *arguments: str | Path,
+    folder: Path | None = None,
+    stdin: str = "",
+    passphrase: Path | None = None,
+    other: Path | None = None,
+) -> Answer:
+    """Run the command to its end, in a process of its own, in ``clean_environment``.
 
     The process is forked from one that has imported the command and done nothing else: to import it takes
     longer than most commands do. It dies with this process.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VOSTRO_")}
+    environment = clean_environment(passphrase, other)
     with TemporaryDirectory() as place:
         for stream, content in zip(STREAMS, (stdin, "", ""), strict=True):
             Path(place, stream).write_text(content, encoding="utf-8")
@@ -183,12 +197,12 @@ class RunningNode:
     def passphrase(self) -> Path:
         return self.folder / "passphrase"
 
-    def vostro(self, *arguments: str | Path) -> Answer:
+    def vostro(self, *arguments: str | Path, passphrase: Path | None = None) -> Answer:
         """Run the command against this node, in this process: an interpreter a command would take a minute
         a file.
         """
-        words = ["--config", self.config, "--passphrase-file", self.passphrase, *arguments]
-        done = CliRunner().invoke(app, [str(word) for word in words])
+        words = [str(word) for word in ("--config", self.config, *arguments)]
+        done = CliRunner().invoke(app, words, env={PASSPHRASE_FILE: str(passphrase or self.passphrase)})
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Answer(done.exit_code, done.stdout, done.stderr)
@@ -229,8 +243,8 @@ def running_node(folder: Path, *, settings: str = "") -> Iterator[RunningNode]:
         administrators += ["--administrator-key", f"administrator-{number}={key}"]
     listen = f"127.0.0.1:{free_port()}"
     made = vostro(
-        "init", folder / "node", "--passphrase-file", passphrase, "--listen", listen, "--threshold", "2",
-        "--shards", "2", *administrators
+        "init", folder / "node", "--listen", listen, "--threshold", "2", "--shards", "2", *administrators,
+        passphrase=passphrase,
     )  # fmt: skip
     assert made.code == 0, made.err
     with (folder / "node" / "node.toml").open("a", encoding="utf-8") as configuration:

@@ -224,7 +224,7 @@ def run_cycle(session: Session, client: BlockingClient, asset: str) -> int:
     while True:  # each attempt takes somebody out, or is the last
         number = solve_and_check(session, client, asset)
         _submit(session, client, [operation("clearing", "settle", asset, number)])
-        if client.clearing(lambda reads, number=number: reads.cycle(asset, number)).status != "sealed":
+        if clearing_reports.cycle_of(client, asset, number).status != "sealed":
             return number
 
 
@@ -232,7 +232,7 @@ def solve_and_check(session: Session, client: BlockingClient, asset: str) -> int
     """Propose the greatest solution of the sealed cycle, and have it walked to its end. The cycle's number.
     Raises what the client raises.
     """
-    cycle = client.clearing(lambda reads: reads.cycle(asset))
+    cycle = clearing_reports.cycle_of(client, asset)
     problem = client.clearing(lambda reads: reads.problem(asset, cycle))
     began = time.perf_counter()
     solution = netting.solve(problem)
@@ -257,7 +257,7 @@ def _act(ctx: typer.Context, contract: str, method: str, *arguments: object) -> 
 
 
 def _cycle(client: BlockingClient, asset: str, number: int) -> int:
-    return number or client.clearing(lambda reads: reads.cycle(asset)).cycle
+    return number or clearing_reports.cycle_of(client, asset).cycle
 
 
 def _priority(text: str) -> Priority:

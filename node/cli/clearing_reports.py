@@ -10,7 +10,7 @@ from node.cli import day_end
 from node.cli.output import Row, usage, when
 from node.cli.session import Session, session_of
 from node.client import BlockingClient, Declined
-from node.client.clearing import Instruction
+from node.client.clearing import CycleAt, CycleLine, Instruction
 
 ROWS_DEFAULT: Final = 100
 
@@ -109,7 +109,7 @@ def cycle(
 
 def show_cycle(session: Session, client: BlockingClient, asset: str, number: int) -> None:
     """A cycle's totals, and its lines as far as the reader may see them."""
-    found = client.clearing(lambda reads: reads.cycle(asset, number))
+    found = cycle_of(client, asset, number)
 
     def told(minor: int) -> str:
         return session.told_amount(client, asset, minor)
@@ -146,6 +146,19 @@ def show_cycle(session: Session, client: BlockingClient, asset: str, number: int
             "left": "Still waits",
         }
         session.output.rows("Participants", columns, rows, numbers=tuple(columns)[1:])
+
+
+def cycle_of(client: BlockingClient, asset: str, number: int = 0) -> CycleAt:
+    """A cycle; 0: the last one. Raises what the client raises."""
+    return client.clearing(lambda reads: reads.cycle(asset, number))
+
+
+def line_of(client: BlockingClient, member: str, asset: str, number: int) -> CycleLine | None:
+    """A participant's line; None where it is another's to read, or the participant joined later."""
+    try:
+        return client.clearing(lambda reads: reads.line(member, asset, number))
+    except Declined:
+        return None
 
 
 def end_of_day(
@@ -186,10 +199,9 @@ def _lines(
 ) -> list[Row]:
     rows: list[Row] = []
     for member in seats:
-        try:
-            line = client.clearing(lambda reads, member=member: reads.line(member, asset, number))
-        except Declined:
-            continue  # another member's, or it joined later
+        line = line_of(client, member, asset, number)
+        if line is None:
+            continue
         rows.append(
             {
                 "member": line.member,

@@ -59,8 +59,8 @@ def entry(
     """Make this bank's keys and its entry: a file to hand to the other banks, signed with every key.
 
     The officers' keys are those of --key (its file's name is the holder's); without one, a key is made and
-    encrypted under a passphrase that is asked for, or read from --passphrase-file. The member id is
-    --member.
+    encrypted under a passphrase that is asked for, or read from the file that VOSTRO_PASSPHRASE_FILE names.
+    The member id is --member.
 
     Example:
         vostro --member BANK-A consortium entry bank-a --name Interbank --full-name "Bank A"

@@ -7,6 +7,7 @@ import typer
 
 from node.cli.output import Row, usage
 from node.cli.session import Session, SuiteOption, session_of, suite_named
+from node.config import OTHER_PASSPHRASE_FILE, other_passphrase_file
 from node.keys.keystore import save_signer
 from node.keys.loader import read_public
 from node.keys.signer import generate
@@ -40,9 +41,6 @@ def init(
     sequencer_key: Annotated[
         str, typer.Option(help="A key of your own that signs headers: a key file, or a pkcs11: URI.")
     ] = "",
-    sequencer_passphrase_file: Annotated[
-        Path | None, typer.Option(help="The file of its passphrase, or of the token's PIN.")
-    ] = None,
 ) -> None:
     """Make a node's directory: node.toml, genesis.json, the sequencer's key, and the administrators' keys.
 
@@ -54,7 +52,8 @@ def init(
         vostro init national --suite guomi
 
     The keys of administrators that are made here are encrypted under a passphrase that is asked for, or
-    read from --passphrase-file.
+    read from the file that VOSTRO_PASSPHRASE_FILE names. That of your own --sequencer-key, or its token's
+    PIN, is in the file that VOSTRO_OTHER_PASSPHRASE_FILE names; that name goes into node.toml.
     """
     from node.cli.directory import KEYS, make_directory
 
@@ -62,7 +61,7 @@ def init(
     chosen = suite_named(suite)
     if directory.exists() and any(directory.iterdir()):
         raise usage(f"{directory} is not empty: name a directory that is new or empty")
-    sequencer = _sequencer(sequencer_key, sequencer_passphrase_file)
+    sequencer = _sequencer(sequencer_key)
     made: list[Path] = []
     if administrator_key:
         entries = [_given(spec) for spec in administrator_key]
@@ -111,17 +110,18 @@ def _made(path: Path, algorithm: str, passphrase: bytes) -> AdministratorKey:
     return AdministratorKey(signer.algorithm, signer.public_key, path.stem)
 
 
-def _sequencer(reference: str, passphrase_file: Path | None) -> "SequencerKey | None":
+def _sequencer(reference: str) -> "SequencerKey | None":
     """The sequencer's own key, by its public half; None where one is to be made."""
     from node.cli.directory import SequencerKey
 
     if not reference:
         return None
-    if passphrase_file is None:
-        raise usage("--sequencer-key needs --sequencer-passphrase-file, whose name goes into node.toml")
+    secret = other_passphrase_file()
+    if secret is None:
+        raise usage(f"--sequencer-key needs {OTHER_PASSPHRASE_FILE}: what it names goes into node.toml")
     known = read_public(reference)
     where = reference if is_token_uri(reference) else str(Path(reference).resolve())
-    return SequencerKey(known.algorithm, known.public_key, where, str(passphrase_file.resolve()))
+    return SequencerKey(known.algorithm, known.public_key, where, str(secret.resolve()))
 
 
 def _given(spec: str) -> AdministratorKey:

@@ -10,7 +10,7 @@ import typer
 
 from node.cli import hsm, shares
 from node.cli.output import Row, local, usage
-from node.cli.session import Session, session_of
+from node.cli.session import session_of
 from node.keys import keystore
 from node.keys.keystore import KeyMetadata, list_keys, save_signer
 from node.keys.loader import read_public
@@ -79,19 +79,17 @@ def show(
 def passphrase(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(help="A key file.")],
-    new_passphrase_file: Annotated[
-        Path | None, typer.Option(help="A file of mode 0600 with the new one; else it is asked for.")
-    ] = None,
 ) -> None:
     """Encrypt a key file under another passphrase, at the cost of today. The key stays the same.
 
+    The new one is asked for, or read from the file that VOSTRO_OTHER_PASSPHRASE_FILE names.
     Copies of the old file still open with the old passphrase: destroy them.
 
     Example: `vostro keys passphrase keys/payments-1.json`
     """
     session = session_of(ctx)
     old = session.passphrase_bytes(f"Passphrase of {path}")
-    new_ = _second(session, new_passphrase_file, f"New passphrase for {path}", confirm=True)
+    new_ = session.other_passphrase_bytes(f"New passphrase for {path}", confirm=True)
     session.output.record("Key", _told(keystore.change_passphrase(path, old, new_)))
 
 
@@ -112,12 +110,12 @@ def import_(
     ctx: typer.Context,
     source: Annotated[Path, typer.Argument(help="A private key in PKCS#8, PEM or DER.")],
     path: Annotated[Path, typer.Argument(help="The new key file.")],
-    source_passphrase_file: Annotated[
-        Path | None, typer.Option(help="A file of mode 0600 with the source's passphrase, if it has one.")
-    ] = None,
     label: Annotated[str, typer.Option(help="For people; not secret.")] = "",
 ) -> None:
     """Take over a key that OpenSSL or another tool made. Destroy the source afterwards.
+
+    The source's passphrase, if it has one, is asked for, or read from the file that
+    VOSTRO_OTHER_PASSPHRASE_FILE names.
 
     Example: `vostro keys import payments.pem keys/payments-1.json --label payments`
     """
@@ -128,7 +126,7 @@ def import_(
         data = file.read(PKCS8_BYTES_MAX + 1)
     password = None
     if is_encrypted(data):
-        password = _second(session, source_passphrase_file, f"Passphrase of {source}")
+        password = session.other_passphrase_bytes(f"Passphrase of {source}")
     signer = read_pkcs8(data, password)
     secret = session.passphrase_bytes(f"Passphrase for {path}", confirm=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,11 +138,10 @@ def export(
     ctx: typer.Context,
     path: Annotated[Path, typer.Argument(help="A key file.")],
     target: Annotated[Path, typer.Argument(help="The new file: an encrypted private key in PKCS#8, PEM.")],
-    target_passphrase_file: Annotated[
-        Path | None, typer.Option(help="A file of mode 0600 with the target's passphrase; else asked for.")
-    ] = None,
 ) -> None:
     """Write a key for OpenSSL or another tool, encrypted. From then on it is protected by that file only.
+
+    The new file's passphrase is asked for, or read from the file that VOSTRO_OTHER_PASSPHRASE_FILE names.
 
     Example: `vostro keys export keys/payments-1.json payments.pem`
     """
@@ -156,18 +153,11 @@ def export(
     if target.exists():
         raise local(f"{target} is there already: name a new file")
     signer = keystore.load_signer(path, session.passphrase_bytes(f"Passphrase of {path}"))
-    password = _second(session, target_passphrase_file, f"Passphrase for {target}", confirm=True)
+    password = session.other_passphrase_bytes(f"Passphrase for {target}", confirm=True)
     data = write_pkcs8(signer, password)
     with keystore.told_by_system(target):
         keystore.write_whole(target, data, overwrite=False)
     session.output.record("Exported", {"file": str(target), "key_id": signer.key_id})
-
-
-def _second(session: Session, path: Path | None, prompt: str, *, confirm: bool = False) -> bytes:
-    """A passphrase besides that of --passphrase-file: from its own file, or typed."""
-    if path is not None:
-        return keystore.read_passphrase(path)
-    return session.typed(prompt, confirm=confirm)
 
 
 def _told(key: KeyMetadata) -> Row:

@@ -70,7 +70,6 @@ GLOBAL: Final = (
     "--node",
     "--member",
     "--key",
-    "--passphrase-file",
     "--tls-ca",
     "--tls-certificate",
     "--tls-key",
@@ -178,10 +177,6 @@ def root(
     key: Annotated[
         list[Path] | None, typer.Option(help="A key file that signs; repeat it for several officers.")
     ] = None,
-    passphrase_file: Annotated[
-        Path | None,
-        typer.Option(help="A file of mode 0600 with the passphrase of the key files; default: ask."),
-    ] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="Mutual TLS: certificates to trust.")] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="Mutual TLS: our certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Mutual TLS: its key.")] = None,
@@ -200,10 +195,12 @@ def root(
 
         vostro --config first/node.toml status
 
+    A passphrase is asked for, or read from the file of mode 0600 that VOSTRO_PASSPHRASE_FILE names.
+
     The options below may stand anywhere on the line. `vostro demo` plays a whole payment day.
     """
     tls = (tls_ca, tls_certificate, tls_key)
-    ctx.obj = Session(Output(output), config, node, member, tuple(key or ()), passphrase_file, tls, seconds)
+    ctx.obj = Session(Output(output), config, node, member, tuple(key or ()), tls, seconds)
 
 
 app.command("init")(initialise.init)

@@ -1,7 +1,8 @@
 """What one run of the command knows: the global options, and from them the node, the member, its keys and
 the chain.
 
-A secret is typed at a prompt or read from a file of mode 0600; no option ever takes one.
+A secret is typed at a prompt or read from a file of mode 0600 that the environment names; no option ever
+takes one, or its file's name.
 """
 
 import sys
@@ -19,7 +20,14 @@ from node.client import BlockingClient, Outcome, Tls
 from node.client.amounts import BadAmount, format_amount, parse_amount
 from node.client.describe import event_fields
 from node.client.signing import operation
-from node.config import NodeConfig, load_config
+from node.config import (
+    OTHER_PASSPHRASE_FILE,
+    PASSPHRASE_FILE,
+    NodeConfig,
+    load_config,
+    other_passphrase_file,
+    passphrase_file,
+)
 from node.keys.keystore import read_passphrase
 from node.keys.loader import load_signer
 from node.keys.signer import Signer
@@ -45,7 +53,6 @@ class Session:
     node: str = ""
     member_id: str = ""
     key_paths: Sequence[Path] = ()
-    passphrase_file: Path | None = None
     tls_paths: tuple[Path | None, Path | None, Path | None] = (None, None, None)
     seconds: float = SECONDS_DEFAULT
     _decimals: dict[str, int] = field(default_factory=dict)
@@ -132,23 +139,25 @@ class Session:
         """A token with a ``pin-source`` asks nobody."""
         return load_signer(path, lambda: self.passphrase_bytes(f"Passphrase of {path}"))
 
-    def passphrase(self, prompt: str, *, confirm: bool = False) -> bytes | Path:
-        """From ``--passphrase-file``, or typed. Raises Failure where nobody can type."""
-        return self.passphrase_file or self.typed(prompt, confirm=confirm)
+    def passphrase_bytes(self, prompt: str, *, confirm: bool = False) -> bytes:
+        """From the file of ``VOSTRO_PASSPHRASE_FILE``, or typed. Raises KeystoreError, Failure."""
+        file = passphrase_file()
+        return read_passphrase(file) if file else self.typed(prompt, confirm=confirm)
+
+    def other_passphrase_bytes(self, prompt: str, *, confirm: bool = False) -> bytes:
+        """As above, where a command takes a second one: ``VOSTRO_OTHER_PASSPHRASE_FILE``."""
+        file = other_passphrase_file()
+        return read_passphrase(file) if file else self.typed(prompt, confirm=confirm)
 
     def typed(self, prompt: str, *, confirm: bool = False) -> bytes:
         """A secret typed at the terminal. Raises Failure where nobody can type."""
         if not sys.stdin.isatty():
             raise usage(
-                "there is no terminal to ask for a passphrase: name a file of mode 0600 that holds it"
+                "there is no terminal to ask for a passphrase: name a file of mode 0600 that holds it with "
+                f"{PASSPHRASE_FILE}, for a second one with {OTHER_PASSPHRASE_FILE}"
             )
         typed: str = typer.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True)
         return typed.encode()
-
-    def passphrase_bytes(self, prompt: str, *, confirm: bool = False) -> bytes:
-        """As ``passphrase``, read. Raises KeystoreError."""
-        given = self.passphrase(prompt, confirm=confirm)
-        return read_passphrase(given) if isinstance(given, Path) else given
 
     # --- acting -------------------------------------------------------------------------------------------
 

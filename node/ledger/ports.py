@@ -37,6 +37,9 @@ class Proofs(Protocol):
     def is_valid_key(self, algorithm: str, public_key: bytes) -> bool:
         """Whether the chain's suite admits this public key."""
 
+    def is_valid_authority_key(self, algorithm: str, public_key: bytes) -> bool:
+        """Whether the chain's suite admits this public key of somebody who certifies headers."""
+
     def is_valid_encryption_key(self, algorithm: str, public_key: bytes) -> bool:
         """Whether the chain's suite admits this public key for encryption."""
 

@@ -40,6 +40,11 @@ class SuiteProofs:
         """Whether the chain's suite admits this public key."""
         return algorithm in self._suite.algorithms and self._verifier.is_valid_key(algorithm, public_key)
 
+    def is_valid_authority_key(self, algorithm: str, public_key: bytes) -> bool:
+        """Whether the chain's suite admits this public key of somebody who certifies headers."""
+        admitted = algorithm in self._suite.authority_algorithms
+        return admitted and self._verifier.is_valid_key(algorithm, public_key)
+
     def is_valid_encryption_key(self, algorithm: str, public_key: bytes) -> bool:
         """Whether others may encrypt with this public key on a chain of this suite."""
         if algorithm not in self._suite.encryption:

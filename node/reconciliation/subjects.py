@@ -1,4 +1,4 @@
-"""Breaks as the ledger's cases: the subject of each follows from what it is about (docs/formats.md, 18)."""
+"""Breaks as the ledger's cases: the subject of each follows from what it is about (docs/formats.md, 19)."""
 
 from collections.abc import Callable, Iterator
 

@@ -11,6 +11,7 @@ import msgspec
 from contracts.cases import NamedCase, NamedNote
 from contracts.scenarios.main_account import DAY_MS_MAX, Attestation, NamedDay
 from node.books import books_digest
+from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.ledger.hashing import Suite
 from node.ledger.types import INTEGER_MAX
@@ -33,7 +34,8 @@ INDEX_PAUSE: Final = 0.02
 class ReconciliationService(reconciliation_pb2_grpc.ReconciliationServiceServicer):
     """See proto/vostro/reconciliation/v1."""
 
-    def __init__(self, published: Published, history: History, suite: Suite) -> None:
+    def __init__(self, engine: Engine, published: Published, history: History, suite: Suite) -> None:
+        self._engine = engine
         self._published = published
         self._history = history
         self._suite = suite
@@ -107,7 +109,8 @@ class ReconciliationService(reconciliation_pb2_grpc.ReconciliationServiceService
         begins_ms, ends_ms = request.begins_ms, request.ends_ms
         position = self._published.ask("assets", "get_balance", request.account, request.asset)
         height, time_ms = self._published.stand()
-        if not begins_ms < ends_ms <= min(begins_ms + DAY_MS_MAX, time_ms):
+        over_ms = self._engine.status().time_ms  # of the last block, if only a heartbeat: none is earlier
+        if not begins_ms < ends_ms <= min(begins_ms + DAY_MS_MAX, over_ms):
             raise Degraded(
                 NodeError.BAD_REQUEST, reason="a period ends later than it begins, within a day, and is over"
             )

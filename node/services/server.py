@@ -281,7 +281,7 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
     add_TradingServiceServicer_to_server(TradingService(ledger, published), registrar)
     add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
-    reconciliation = ReconciliationService(published, history, ledger.suite)
+    reconciliation = ReconciliationService(engine, published, history, ledger.suite)
     add_ReconciliationServiceServicer_to_server(reconciliation, registrar)
     add_ClearingServiceServicer_to_server(ClearingService(published), registrar)
     add_LedgerServiceServicer_to_server(chain, registrar)

@@ -55,7 +55,10 @@ def problem(world: World, asset: str = "CZK") -> list[Participant]:
     """What a solver sees of the sealed cycle, read from the published state."""
     scheme = world.record("participants", "scheme", asset)
     cycle = world.record("clearing", "cycle", asset, scheme.cycle)
-    tails = world.record("participants", "tails", asset).tails
+    sealed = world.record("participants", "tails", asset)
+    if sealed is None:
+        raise LookupError(f"no cycle of {asset} is sealed")
+    tails = sealed.tails
     seats = world.record("participants", "roster", asset).seats
     day = world.time_ms // DAY_MS
     outs = {out.seat: out.reason for out in cycle.outs}

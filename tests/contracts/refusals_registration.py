@@ -338,6 +338,27 @@ SERVICING: Final = (
     ),
     Case(
         "servicing",
+        "announce",
+        "CNB",
+        {
+            "asset": "BOND",
+            "kind": "redemption",
+            "currency": "CZK",
+            "pays": 1_000,
+            "per": 10,
+            "record_ms": TERMS.matures_ms,
+        },
+        (
+            Flaw(Registration.APPLICATION_UNKNOWN, asset="CZK", currency="EUR"),
+            Flaw(Servicing.NOT_BY_ITS_TERMS, currency="EUR"),
+            Flaw(Servicing.NOT_BY_ITS_TERMS, pays=999),
+            Flaw(Servicing.NOT_BY_ITS_TERMS, record_ms=TERMS.matures_ms - 1),
+        ),
+        given=open_market,
+        label=" a redemption",
+    ),
+    Case(
+        "servicing",
         "announce_interest",
         "CNB",
         {"asset": "BOND", "record_ms": START_MS + 36 * DAY_MS},

@@ -40,8 +40,10 @@ def _query(world: Market, contract: str, name: str, *arguments: Any) -> Any:
 
 
 def test_a_redemption_pays_the_holders_takes_the_units_back_and_lets_the_bond_retire(market: Market) -> None:
-    market.apply("CNB", op("servicing", "announce", "BOND", "redemption", "CZK", 3, 1, RECORD_MS))
-    market.block(time_ms=RECORD_MS)
+    market.apply("CNB", op("assets", "issue", "CZK", "CNB/main", 10_000, ""))
+    due_ms = TERMS.matures_ms
+    market.apply("CNB", op("servicing", "announce", "BOND", "redemption", "CZK", 100, 1, due_ms))
+    market.block(time_ms=due_ms)
     market.apply("KB", op("servicing", "fix", "BOND", 1, ("PA/main",)))
     assert market.record("servicing", "action", "BOND", 1).status == "fixing"
     market.apply("KB", op("servicing", "fix", "BOND", 1, ("KB/main",)))
@@ -50,7 +52,7 @@ def test_a_redemption_pays_the_holders_takes_the_units_back_and_lets_the_bond_re
     ]
     market.apply("CNB", pay[0])
     action = market.record("servicing", "action", "BOND", 1)
-    assert (action.owed, action.paid, action.claims, action.status) == (300, 180, 1, "fixed")
+    assert (action.owed, action.paid, action.claims, action.status) == (10_000, 6_000, 1, "fixed")
     assert is_refused(
         market.send("CNB", op("assets", "redeem", "BOND", "CNB/main", 60, "")), Assets.BOOKS_CLOSED
     )
@@ -58,7 +60,7 @@ def test_a_redemption_pays_the_holders_takes_the_units_back_and_lets_the_bond_re
     market.apply(
         "CNB", op("assets", "redeem", "BOND", "CNB/main", 100, ""), op("registration", "retire", "BOND")
     )
-    assert [market.balance(f"{bank}/main")[0] for bank in ("PA", "KB", "CNB")] == [1_180, 620, 100]
+    assert [market.balance(f"{bank}/main")[0] for bank in ("PA", "KB", "CNB")] == [7_000, 4_500, 400]
     assert market.record("assets", "asset", "BOND").status == "retired"
     check_ledger(market.blocks(), market.genesis)
 

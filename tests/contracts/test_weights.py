@@ -15,12 +15,13 @@ from tests.contracts.market import (
     SECURED,
     Market,
     dealt,
+    fixing,
     made,
     offer,
     offered,
     take,
 )
-from tests.kit import discarded, is_discarded, new_key, op, refusal
+from tests.kit import Consortium, discarded, is_discarded, new_key, op, refusal
 
 Made = Callable[[Market], Operation]
 
@@ -95,6 +96,22 @@ def test_amounts_that_are_split_over_offers_of_one_transaction_are_weighed_toget
     parts = [offer("PA", lots=2, price=21), offer("PA", lots=2, price=21)]
     assert is_discarded(discarded(world, world.make("PA", *parts)), LedgerError.POLICY_NOT_MET)
     world.apply("PA", parts[0])
+
+
+def test_a_payment_to_holders_weighs_all_that_is_owed_still_whatever_the_piece() -> None:
+    world = Consortium()
+    fixing(world)
+    holders = ("PA/main", "KB/main")
+    world.apply("KB", op("servicing", "fix", "BOND", 1, holders))
+    owed = world.record("servicing", "action", "BOND", 1).owed
+    world.apply("CNB", op("members", "register_key", new_key("second")))
+    world.apply("CNB", op("members", "set_policy", (Rule("*", "*", "CZK", owed, 2),)))
+    for piece in (holders, holders[:1], holders[1:]):
+        call = op("servicing", "pay", "BOND", 1, "CNB/main", "CNB/main", piece)
+        assert is_discarded(discarded(world, world.make("CNB", call)), LedgerError.POLICY_NOT_MET)
+    world.apply("CNB", call, officers=("CNB-officer", "second"))
+    rest = op("servicing", "pay", "BOND", 1, "CNB/main", "CNB/main", holders[:1])
+    world.apply("CNB", rest)  # less is owed now
 
 
 def test_a_call_about_a_deal_that_nobody_knows_is_refused_and_weighs_nothing() -> None:

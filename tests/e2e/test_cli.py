@@ -257,7 +257,7 @@ def test_exit_codes_tell_a_refusal_from_a_mistake_from_a_node_that_is_away(
     wrong = tmp_path / "wrong"
     wrong.touch(mode=0o600)
     wrong.write_text("not it\n")
-    locked = node.vostro(*pa, "--passphrase-file", wrong, "accounts", "open", "PA/x")
+    locked = node.vostro(*pa, "accounts", "open", "PA/x", passphrase=wrong)
     assert locked.code == 5
     assert vostro("--config", tmp_path / "none.toml", "status").code == 5
 

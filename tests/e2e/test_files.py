@@ -18,7 +18,7 @@ from node.adapters import iso_write
 from node.adapters.reading import Source, check_file, records_of, statement_entries
 from node.adapters.records import Message, Original, Recall, RecallAnswer, Return, Status
 from tests.adapters_kit import CREATED, IBAN, OTHER, check_schema, instruction, pain, records, written
-from tests.processes import Answer, RunningNode, running_node
+from tests.processes import Answer, RunningNode, clean_environment, running_node
 
 LARGE = 4_000
 ENVELOPE = iso_write.Envelope("IN-1", CREATED, "COBADEFF", "GIBACZPX", "Payer")
@@ -284,12 +284,15 @@ def test_an_import_that_was_killed_is_completed_by_the_next_and_pays_nothing_twi
     desk.fund(f"{LARGE * 10.5:.2f}")
     path, journal = tmp_path / "pay.xml", tmp_path / "journal"
     path.write_text(pain(LARGE).replace("MSG-1", "MSG-K"))
-    words = ["--config", desk.node.config, "--passphrase-file", desk.node.passphrase, "--member", "PA"]
+    words = ["--config", desk.node.config, "--member", "PA"]
     words += ["--key", desk.folder / "PA.json", "import", path, "--accounts", desk.accounts]
     kills, left = 0, LARGE
     for _ in range(2):
         command = [sys.executable, "-m", "node.cli", *map(str, words), "--journal", str(journal)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        named = clean_environment(desk.node.passphrase)
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=named
+        ) as running:
             deadline = time.monotonic() + 90
             while decided(journal) <= LARGE - left and running.poll() is None:
                 assert time.monotonic() < deadline

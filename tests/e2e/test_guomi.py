@@ -24,7 +24,7 @@ def test_a_guomi_chain_is_founded_used_proven_and_restored_by_the_command_line(t
     listen = f"127.0.0.1:{free_port()}"
     made = vostro(
         "-o", "json", "init", tmp_path / "node", "--suite", "guomi", "--listen", listen, "--shards", "2",
-        "--passphrase-file", passphrase,
+        passphrase=passphrase,
     )  # fmt: skip
     assert made.code == 0, made.err
     assert made.json["suite"] == "guomi"

@@ -1,6 +1,5 @@
 """A node whose every key is in a token: it decides, is killed, goes on; and CometBFT with such a key."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from node.keys.pkcs11 import start_library
 from tests import hsm_kit
 from tests.hsm_kit import MODULE, Hsm
 from tests.lone_validator import Chain
-from tests.processes import vostro, write_key, write_passphrase
+from tests.processes import clean_environment, vostro, write_key, write_passphrase
 
 pytestmark = pytest.mark.needs("softhsm2-util")
 
@@ -67,7 +66,7 @@ def test_a_node_and_its_administrator_run_wholly_from_a_token(hsm: Hsm, tmp_path
     made = vostro(
         "init", tmp_path / "node", "--listen", listen, "--shards", "2",
         "--administrator-key", f"officer={hsm.uri('officer')}",
-        "--sequencer-key", hsm.uri("sequencer"), "--sequencer-passphrase-file", hsm.pin_file,
+        "--sequencer-key", hsm.uri("sequencer"), other=hsm.pin_file,
     )  # fmt: skip
     assert made.code == 0, made.err
     assert [path.name for path in (tmp_path / "node").rglob("*") if "sequencer" in path.name] == []
@@ -105,21 +104,22 @@ def test_a_validator_whose_key_is_in_a_token_keeps_a_chain_going(hsm: Hsm, tmp_p
         assert vostro("validator", "record", *signer).code == 0
         assert vostro("validator", "record", *signer).code == 5
         words: list[str | Path] = [
-            *(sys.executable, "-m", "node.cli", "--passphrase-file", hsm.pin_file, "validator", "run"),
+            *(sys.executable, "-m", "node.cli", "validator", "run"),
             *signer,
             *("--socket", chain.privval),
         ]
+        named = clean_environment(hsm.pin_file)
         with (tmp_path / "signer.log").open("wb") as log:
-            child = subprocess.Popen(words, stdout=log, stderr=log, env=dict(os.environ))
+            child = subprocess.Popen(words, stdout=log, stderr=log, env=named)
         try:
             chain.start()
             chain.wait_height(10)
             child.send_signal(signal.SIGKILL)
             child.wait(timeout=20)
             with (tmp_path / "signer.log").open("ab") as log:
-                child = subprocess.Popen(words, stdout=log, stderr=log, env=dict(os.environ))
+                child = subprocess.Popen(words, stdout=log, stderr=log, env=named)
             chain.wait_height(chain.height() + 10)
-            twice = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+            twice = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=named)
             assert twice.returncode == 5
             assert "runs twice" in twice.stderr
             reached = chain.height()
@@ -146,8 +146,8 @@ def test_a_key_is_taken_over_backed_up_drilled_restored_and_given_another_passph
     )
     (tmp_path / "foreign.pem").write_bytes(pem.stdout)
 
-    def done(*words: str | Path, passphrase: Path = secret) -> dict[str, object]:
-        answer = vostro("-o", "json", "--passphrase-file", passphrase, *words, folder=tmp_path)
+    def done(*words: str, passphrase: Path = secret, new: Path | None = None) -> dict[str, object]:
+        answer = vostro("-o", "json", *words, folder=tmp_path, passphrase=passphrase, other=new)
         assert answer.code == 0, answer.err
         result: dict[str, object] = answer.json
         return result
@@ -165,8 +165,8 @@ def test_a_key_is_taken_over_backed_up_drilled_restored_and_given_another_passph
     assert vostro("keys", "drill", files[0], folder=tmp_path).code == 5
     restored = done("keys", "restore", "--to", "again.json", files[2], files[0], passphrase=other)
     assert (restored["public_key"], restored["label"]) == (key["public_key"], "issuing")
-    done("keys", "passphrase", "key.json", "--new-passphrase-file", "other")
+    done("keys", "passphrase", "key.json", new=other)
     assert done("keys", "label", "key.json", "retired", passphrase=other)["label"] == "retired"
-    assert vostro("--passphrase-file", secret, "keys", "label", "key.json", "x", folder=tmp_path).code == 5
-    done("keys", "export", "key.json", "out.pem", "--target-passphrase-file", secret, passphrase=other)
+    assert vostro("keys", "label", "key.json", "x", folder=tmp_path, passphrase=secret).code == 5
+    done("keys", "export", "key.json", "out.pem", passphrase=other, new=secret)
     assert "ENCRYPTED" in (tmp_path / "out.pem").read_text()

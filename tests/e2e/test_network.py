@@ -35,7 +35,7 @@ from tests.consortium_kit import (
     consortium,
     until,
 )
-from tests.processes import Answer, networks_ended, vostro, write_passphrase
+from tests.processes import Answer, clean_environment, networks_ended, vostro, write_passphrase
 
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
 SECONDS = 60.0
@@ -45,8 +45,8 @@ def as_bank(network: LocalNetwork, name: str, *words: str | Path) -> Answer:
     """Run an ordinary command as a bank of the network, at its own node."""
     bank = network.bank(name)
     return vostro(
-        "--config", bank.config, "--member", bank.member, "--key", bank.officer,
-        "--passphrase-file", bank.passphrase, "-o", "json", *words,
+        "--config", bank.config, "--member", bank.member, "--key", bank.officer, "-o", "json", *words,
+        passphrase=bank.passphrase,
     )  # fmt: skip
 
 
@@ -180,10 +180,14 @@ def _decide_with_an_expired_certificate(network: LocalNetwork) -> None:
     settings = save(bank.config.parent, expired, pki.bundle, pki.crls)
     lines = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
     bank.config.write_text(lines + bank.config.read_text())  # in front of the first table
-    processes.start(network, bank, detached=True)
+    process = processes.start(network, bank, detached=True)
     told(as_bank(network, "bank-a", "assets", "register", "USD", "--cap", "1.00"))
     assert "a certificate has ended" in bank.log.read_text()
+    processes.stop(network, [bank])
+    process.wait(SECONDS)
     print("a validator whose certificate has ended: 1 tried, 1 voted")
+    told(vostro("-o", "json", "network", "down", network.folder, "bank-d"))
+    process.wait(SECONDS)
 
 
 def foreground(folder: Path, log: Path) -> "subprocess.Popen[bytes]":
@@ -229,9 +233,9 @@ def test_nodes_in_the_foreground_end_with_their_parent(
 # --- many machines --------------------------------------------------------------------------------------
 
 
-def machine(seed: int, *words: str | Path) -> Answer:
+def machine(seed: int, *words: str | Path, passphrase: Path | None = None) -> Answer:
     """Run a command as another machine would: another order of hashes, another zone, another folder."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VOSTRO_")}
+    environment = clean_environment(passphrase)
     environment |= {"PYTHONHASHSEED": str(seed), "TZ": ("UTC", "Asia/Shanghai", "America/Bogota")[seed % 3]}
     done = subprocess.run(
         [sys.executable, "-m", "node.cli", *map(str, words)],
@@ -253,9 +257,10 @@ def test_every_bank_assembles_the_same_bytes_and_refuses_what_was_tampered_with(
     for place, name in enumerate(BANKS):
         told(
             machine(
-                place, "-o", "json", "--passphrase-file", passphrase, "--member", name.upper(), "consortium",
-                "entry", tmp_path / name, "--name", "Interbank", "--full-name", f"Bank {name[-1].upper()}",
+                place, "-o", "json", "--member", name.upper(), "consortium", "entry", tmp_path / name,
+                "--name", "Interbank", "--full-name", f"Bank {name[-1].upper()}",
                 "--address", f"127.0.0.1:{26_656 + place}", "--grpc", f"127.0.0.1:{7_600 + place}",
+                passphrase=passphrase,
             )
         )  # fmt: skip
         entries.append(tmp_path / name / "entry.json")

@@ -26,6 +26,7 @@ class Books:
     def __init__(self, node: Any) -> None:
         self.node = node
         self.folder = node.folder
+        self.good = node.folder / "good.xml"
 
     def run(self, member: str, *arguments: str | Path) -> Answer:
         key = ("--key", self.folder / f"{member}.json")
@@ -37,10 +38,9 @@ class Books:
         assert answer.code == 0, answer.err
         return answer.json
 
-    def export(self, path: Path, *more: str) -> Path:
-        options = ("--account", "PA/main", "--asset", "CZK", "--from", "2020-01-01", *more)
+    def export(self, path: Path) -> None:
+        options = ("--account", "PA/main", "--asset", "CZK", "--from", "2020-01-01")
         assert self.by("PA", "export", "camt.053", path, *options)["account"] == "PA/main"
-        return path
 
     def statement(self, path: Path, *more: str | Path) -> Answer:
         return self.run("PA", "reconcile", "statement", path, *more)
@@ -70,6 +70,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
             "PA", "import", path, "--accounts", accounts, "--journal", node.folder / "imports.journal"
         )
         assert told["settled"] == PAYMENTS
+        found.export(found.good)
         yield found
 
 
@@ -84,7 +85,7 @@ def spoilt(good: Path, path: Path) -> Spoilt:
 def test_what_we_export_has_no_break_and_ten_planted_differences_become_cases_once(
     books: Books, tmp_path: Path
 ) -> None:
-    good = books.export(tmp_path / "good.xml")
+    good = books.good
     (clean,) = books.by("PA", "reconcile", "statement", good)
     assert (clean["entries"], clean["movements"], clean["breaks"], clean["list"]) == (
         PAYMENTS + 1,
@@ -103,7 +104,7 @@ def test_what_we_export_has_no_break_and_ten_planted_differences_become_cases_on
     expected = Counter((each.kind.value, frozenset(each.references or ("",))) for each in planted.planted)
     assert found == expected
     assert told["unexplained"] == "0.00"
-    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert [row["kind"] for row in rows] == [row["kind"] for row in told["list"]]
     assert all(row["sentence"] for row in rows)
     print(f"{len(rows)} planted differences found and named: {', '.join(row['kind'] for row in rows)}")
@@ -119,7 +120,7 @@ def test_what_we_export_has_no_break_and_ten_planted_differences_become_cases_on
 def test_a_statement_that_explains_a_case_matches_it_and_a_clerk_ends_the_others(
     books: Books, tmp_path: Path
 ) -> None:
-    good = books.export(tmp_path / "good.xml")
+    good = books.good
     spoilt(good, tmp_path / "bad.xml")
     books.statement(tmp_path / "bad.xml", "--open", "--counterparty", "KB")
     before = books.by("PA", "reconcile", "cases")
@@ -152,7 +153,7 @@ def test_two_banks_attest_a_main_account_and_a_difference_is_a_case_at_once(
     main = ("--account", "PA/main", "--asset", "CZK", "--servicer", "KB")
     rows = books.node.json("accounts", "statement", "PA/main", "--limit", "0")
     period = ("--from", rows[0]["time"], "--to", after(rows[-1]["time"]))
-    good = books.export(tmp_path / "good.xml")
+    good = books.good
     books.by("CNB", "assets", "issue", "CZK", "PA/main", "1.00")  # later than the period
     mine = books.by("PA", "reconcile", "attest", *main, *period, "--statement", good)
     assert (mine["status"], mine["owner_count"], mine["servicer_count"]) == ("attested", PAYMENTS + 1, "")
@@ -188,7 +189,7 @@ def test_periods_are_attested_by_themselves_as_they_are_over(books: Books) -> No
     main = ("--account", "KB/main", "--asset", "CZK", "--servicer", "PA")
     options = ("--every", "1", "--rounds", "2")
     told = [books.run(member, "reconcile", "attest", *main, *options) for member in ("KB", "PA")]
-    assert [each.code for each in told] == [0, 0], told[1].err
+    assert [each.err for each in told] == ["", ""]
     statuses = Counter(row["status"] for row in books.by("PA", "reconcile", "days", *main))
     print(f"periods of a second, attested by themselves: {dict(statuses)}")
     assert statuses["agreed"] >= 1 or statuses["attested"] >= 2

@@ -34,8 +34,9 @@ def started(folder: Path, suite: str) -> tuple[RunningNode, Path]:
     listen = f"127.0.0.1:{free_port()}"
     chair = key_file(folder, "chair", SIGNING[suite])
     made = vostro(
-        "init", folder / "node", "--suite", suite, "--passphrase-file", passphrase, "--listen", listen,
+        "init", folder / "node", "--suite", suite, "--listen", listen,
         "--shards", "2", "--administrator-key", f"chair={chair}", "--threshold", "1",
+        passphrase=passphrase,
     )  # fmt: skip
     assert made.code == 0, made.err
     process = NodeProcess(folder / "node" / "node.toml", listen, folder / "node.log")

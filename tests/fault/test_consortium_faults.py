@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)
 
 STILL_SECONDS = 1.0
 PAUSE_SECONDS = 10.0
-RANDOM_SECONDS = 35.0
+RANDOM_SECONDS = 30.0
 RANDOM_SECONDS_LONG = 300.0
 RETRIES = 100
 SLOW_SECONDS = 0.15
@@ -198,16 +198,17 @@ async def heights_of_others(bank: Bank, made: Faulty) -> list[int]:
 async def test_each_validator_is_killed_and_its_cometbft_alone_and_is_restarted(
     made: Faulty, long_run: bool
 ) -> None:
-    """Each is killed both ways, and one is restarted (all with --long; a rolling upgrade does so, too)."""
+    """Each is killed; of one, or of all with --long, CometBFT is killed alone and the node restarted, too."""
     tried: Counter[str] = Counter()
     chosen = made.banks.banks if long_run else [made.one()]
     for bank in made.banks:
         async with made.load.going():
-            for fault in (killed, comet_killed, *([restarted] if bank in chosen else [])):
+            for fault in (killed, *([comet_killed, restarted] if bank in chosen else [])):
                 await fault(bank, made)
                 tried[fault.__name__] += 1
         held = await check_banks(made.banks, made.load)
-    assert tried["killed"] == tried["comet_killed"] == len(made.banks.banks)
+    assert tried["killed"] == len(made.banks.banks)
+    assert tried["comet_killed"] == tried["restarted"] == len(chosen)
     print(f"kill -9 and restart: {tried.total()} tried, all held: {dict(tried)}:", held)
 
 

@@ -44,14 +44,16 @@ TIGHT: Final = replace(LIMITS, block_work_max=100_000)
 """Of a block: some 1,700 payments. What a flooding proposer costs, until the members suspend it, is bounded
 by the blocks that it proposes; where four nodes share two cores, a block ten times as large takes seconds.
 """
-GOODPUT_SECONDS: Final = 3.0
+GOODPUT_SECONDS: Final = 2.5
 CLIENTS: Final = 4
 BATCH: Final = 100
 """So many clients of each honest node hand in so many payments at once: enough to fill blocks."""
 FLOOD_ITEMS: Final = 50
 FLOOD_UNDER_WAY: Final = 4
-SHARE_KEPT: Final = 0.25
-"""Half is the aim; four nodes that shared two cores kept 40% to 56%, too near to it to be asserted."""
+SHARE_KEPT: Final = 0.1
+"""Half is the aim; four nodes that shared two cores, with other work beside them, kept 31% to 56%. What is
+asserted is that the others go on.
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

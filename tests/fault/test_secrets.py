@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from typer.testing import CliRunner
 
 from node.cli.main import app
+from node.config import PASSPHRASE_FILE
 from node.keys.certificates import Role
 from node.keys.keystore import COST_MIN, save_signer
 from node.keys.signer import generate
@@ -121,9 +122,10 @@ def key_files(folder: Path, canaries: Canaries) -> Iterator[tuple[str, Path, Pat
     yield "the passphrase instead of a file", secret_file(folder / "pass.json", PASSPHRASE), right
 
 
-def in_process(*words: str | Path) -> Answer:
+def in_process(*words: str | Path, passphrase: Path | None = None) -> Answer:
     """Run a command here: an interpreter a command would take minutes."""
-    done = CliRunner().invoke(app, [str(word) for word in words])
+    named = str(passphrase) if passphrase else None
+    done = CliRunner().invoke(app, [str(word) for word in words], env={PASSPHRASE_FILE: named})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return Answer(done.exit_code, done.stdout, done.stderr)
 
@@ -139,8 +141,8 @@ def test_no_command_tells_a_secret_when_a_key_file_or_passphrase_is_wrong(
     for wrong, key, passphrase in key_files(tmp_path, canaries):
         node.configure(sequencer_key=str(key), sequencer_passphrase_file=str(passphrase))
         ran = vostro("--config", node.config, "run", folder=tmp_path)
-        words = ("--node", "127.0.0.1:1", "--member", "PA", "--key", key, "--passphrase-file", passphrase)
-        signed = in_process(*words, "--seconds", "0.1", "accounts", "open", "PA/1")
+        words = ("--node", "127.0.0.1:1", "--member", "PA", "--key", key, "--seconds", "0.1")
+        signed = in_process(*words, "accounts", "open", "PA/1", passphrase=passphrase)
         checked = in_process("--config", node.config, "--seconds", "0.1", "doctor")
         for command, told in (("run", ran), ("accounts", signed), ("doctor", checked)):
             tried += 1
@@ -174,14 +176,14 @@ def test_no_command_tells_a_secret_that_stands_in_the_wrong_place(tmp_path: Path
         assert told.code != 0
         canaries.check(line.split("=")[0], told.out + told.err)
     node.config.write_text(text)
-    root = ("ca", "root", tmp_path / "r", "--passphrase-file", right)
+    root = ("ca", "root", tmp_path / "r")
     commands: tuple[tuple[str | Path, ...], ...] = (
         root,
         root,
-        ("ca", "issuing", tmp_path / "i", "--root", tmp_path / "r", "--passphrase-file", tmp_path / "none"),
+        ("ca", "issuing", tmp_path / "i", "--root", tmp_path / "r"),
         ("ca", "issue", tmp_path / "pki" / "issuing", key, tmp_path / "o", "--kind", "server", "--host", "x"),
-        ("ca", "revoke", tmp_path / "pki" / "issuing", key, "--passphrase-file", right),
-        ("ca", "crl", tmp_path / "pki" / "issuing", "--passphrase-file", right),
+        ("ca", "revoke", tmp_path / "pki" / "issuing", key),
+        ("ca", "crl", tmp_path / "pki" / "issuing"),
         ("ca", "show", key),
         ("keys", "show", key),
         ("keys", "list", tmp_path),
@@ -190,7 +192,8 @@ def test_no_command_tells_a_secret_that_stands_in_the_wrong_place(tmp_path: Path
         ("receipt", "verify", key, "--trust", key),
     )
     for words in commands:
-        told = in_process(*words)
+        named = tmp_path / "none" if words[:2] == ("ca", "issuing") else right
+        told = in_process(*words, passphrase=named)
         tried += 1
         canaries.check(str(words), told.out + told.err)
     print(f"canaries, secrets in the wrong place: {tried} commands, {canaries.looked} outputs clean")

@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from node.cli.main import app
+from node.config import PASSPHRASE_FILE
 from node.demo.child import free_port
 from node.engine.record import RecordUnusable
 from node.engine.sequencer import Sequencer, SequencerRefused
@@ -198,7 +199,7 @@ def test_no_command_tells_the_pin_of_a_token(tmp_path: Path, monkeypatch: pytest
             ("keys", "hsm", "list", uri),
         ):
             typed = [word for word in words if hsm_kit.PIN.decode() not in word]
-            done = CliRunner().invoke(app, ["--passphrase-file", str(pin), *words])
+            done = CliRunner().invoke(app, words, env={PASSPHRASE_FILE: str(pin)})
             assert done.exception is None or isinstance(done.exception, SystemExit | KeystoreError), words
             canaries.check(str(typed), done.stdout, done.stderr, str(done.exception or ""))
             tried += 1

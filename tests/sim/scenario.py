@@ -26,6 +26,7 @@ from tests.kit import (
     refusal,
 )
 from tests.sim.scenario_approvals import approve
+from tests.sim.scenario_clearing import clear
 from tests.sim.scenario_encryption import encrypt
 from tests.sim.scenario_governance import govern
 from tests.sim.scenario_reconciliation import reconcile
@@ -102,6 +103,7 @@ def play() -> Day:
         trade,
         approve,
         reconcile,
+        clear,
         _rest,
         keep,
         govern,

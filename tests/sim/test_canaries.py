@@ -10,6 +10,7 @@ from tests.checker import Violated, check_ledger
 from tests.sim import (
     canaries,
     canaries_approvals,
+    canaries_clearing,
     canaries_cycles,
     canaries_encryption,
     canaries_governance,
@@ -48,6 +49,7 @@ def checker_says(day: Day | None) -> str:
 PLANTED = (
     canaries,
     canaries_approvals,
+    canaries_clearing,
     canaries_cycles,
     canaries_encryption,
     canaries_governance,
@@ -64,7 +66,7 @@ def test_without_a_bug_nobody_says_anything() -> None:
     checked = check_ledger(day.world.blocks(), day.world.genesis, assemble=with_faulty)
     assert checked.applied > 40
     assert checked.refused > 15
-    assert checked.system == 12
+    assert checked.system == 13
 
 
 def who_notices(name: str) -> tuple[str, str]:

@@ -48,8 +48,9 @@ def test_flags_beat_the_environment_beats_the_file_beats_defaults(tmp_path: Path
     assert (config.shards, config.listen) == (4, "127.0.0.1:7600")
 
 
-def test_the_environments_name_of_the_file_is_no_setting(tmp_path: Path) -> None:
-    assert loaded(tmp_path, environment={"VOSTRO_CONFIG": "elsewhere"}).shards == 8
+@pytest.mark.parametrize("name", ["CONFIG", "PASSPHRASE_FILE", "OTHER_PASSPHRASE_FILE"])
+def test_a_file_that_the_environment_names_for_commands_is_no_setting(name: str, tmp_path: Path) -> None:
+    assert loaded(tmp_path, environment={f"VOSTRO_{name}": "elsewhere"}).shards == 8
 
 
 CONSORTIUM = (

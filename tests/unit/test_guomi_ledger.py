@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from contracts import assemble
+from contracts.members import Members
+from contracts.powers import NewNode, NewValidator
 from node.client.signing import operation, sign, transaction
 from node.genesis_file import GenesisRefused, format_genesis, make_genesis, parse_genesis
 from node.json_form import write_document
@@ -20,7 +22,7 @@ from node.ledger.state_tree import LEAF_MAX, StateTree, check_proof, pairs_of
 from node.ledger.types import AdministratorKey, Authority, Block, Genesis, Node
 from node.receipts import ReceiptRefused, build_receipt_file, verify_receipt_file
 from node.storage.memory import MemoryStore
-from tests.kit import START_MS, World, request_id, using
+from tests.kit import ADMINISTRATOR, START_MS, World, is_refused, officer, op, request_id, using
 from tests.vectors.independent_guomi import guomi, sm3
 
 
@@ -115,6 +117,22 @@ def test_a_genesis_of_guomi_admits_sm2_keys_and_ed25519_authorities_alone() -> N
             genesis_with(*keys)
     with pytest.raises(GenesisRefused, match="the suite international has ed25519, p256"):
         genesis_with(sm2, ed25519, ed25519, INTERNATIONAL)
+
+
+def test_a_chain_of_guomi_moves_to_validators_that_vote_with_ed25519_and_no_member_signs_with_it() -> None:
+    with using(GUOMI):
+        world = World()
+        world.admit("PA")
+        nodes = [NewNode("sm2", officer(f"node-{at}").public_key) for at in range(4)]
+        voters = [
+            NewValidator("PA", "ed25519", generate("ed25519").public_key, 10, f"v{at}", node)
+            for at, node in enumerate(nodes)
+        ]
+        move = op("validators", "move", tuple(voters), "")
+        assert world.send(ADMINISTRATOR, move).code == 0
+        assert {entry.algorithm for entry in world.ledger.standing.authority} == {"ed25519"}
+        member = op("members", "register_key", ("ed25519", voters[0].public_key, "one", ("*",)))
+        assert is_refused(world.send("PA", member), Members.KEY_INVALID)
 
 
 def test_a_genesis_that_differs_in_its_suite_is_another_chain() -> None:
