@@ -8,6 +8,7 @@ from typing import Final
 
 from contracts.calendars import DAY_MINUTES, DAY_MS, MINUTE_MS, Calendar
 from contracts.instructions import Limit, Order, Priority
+from contracts.queues import TAKE_MAX
 from node.client import Refused, netting, operation
 from node.client.clearing import CycleAt, CycleLine, proposal
 from node.client.netting import Participant, Solution
@@ -16,7 +17,10 @@ from node.demo.day import Sums
 from node.demo.desk import OPERATOR_ACCOUNT, Desk, events, main, reserve
 from node.ledger.types import Operation
 
-ORDERS_A_CALL: Final = 500
+CALLS: Final = 130
+"""So many parts of the day are a transaction each: few enough entries of a statement have a transaction in
+common that differences planted apart stay apart.
+"""
 LIQUIDITY_SHARE: Final = 10
 """Every bank begins with so small a part of what its orders add up to: one tenth."""
 LIMIT_SHARES: Final = (3, 4)
@@ -103,11 +107,11 @@ def limit_last_bank(desk: Desk, payments: Sequence[Payment]) -> tuple[str, int]:
 def instruct(desk: Desk, payments: Sequence[Payment], done: Callable[[int], None]) -> Sums:
     """Every bank instructs what it has to pay; what settled at once, gross."""
     day = desk.client.clearing(lambda reads: reads.business_day(ASSET)).business_day
-    at_once, told = Sums(), 0
+    at_once, told, size = Sums(), 0, part_of(payments)
     for bank in desk.banks:
         own = [_order(each, day) for each in payments if each.debtor == bank]
-        for start in range(0, len(own), ORDERS_A_CALL):
-            part = tuple(own[start : start + ORDERS_A_CALL])
+        for start in range(0, len(own), size):
+            part = tuple(own[start : start + size])
             call = operation("queues", "instruct", ASSET, sum(order.amount for order in part), part)
             for paid in events(desk.act(bank, call), "Paid"):
                 at_once.add(int(paid["amount"]))
@@ -116,17 +120,22 @@ def instruct(desk: Desk, payments: Sequence[Payment], done: Callable[[int], None
     return at_once
 
 
+def part_of(payments: Sequence[Payment]) -> int:
+    """How many payments of the day one transaction takes."""
+    return min(max(len(payments) // CALLS, 1), TAKE_MAX)
+
+
 def _order(payment: Payment, day: int) -> Order:
     priority = URGENT_PURPOSES.get(payment.purpose, "normal")
     return Order(payment.creditor, payment.amount, priority, day, 0, 0, payment.reference)
 
 
-def advance(desk: Desk) -> Sums:
+def advance(desk: Desk, payments: Sequence[Payment]) -> Sums:
     """Every bank pays the front of its queue with what has come in; what that settled."""
     paid = Sums()
     for bank in desk.banks:
         try:
-            receipt = desk.act(bank, operation("queues", "advance", ASSET, bank, 100))
+            receipt = desk.act(bank, operation("queues", "advance", ASSET, bank, part_of(payments)))
         except Refused as refused:
             if refused.code != NOTHING_PAYABLE:
                 raise
@@ -205,11 +214,11 @@ def net_debits(problem: Sequence[Participant], cuts: Sequence[int]) -> list[int]
     return net
 
 
-def most_indebted(desk: Desk, problem: Sequence[Participant], solution: Solution) -> str:
-    """The bank, other than PA, that a solution has pay most in net; empty: none pays."""
+def most_indebted(seats: Sequence[str], problem: Sequence[Participant], solution: Solution) -> str:
+    """The bank on a seat, other than PA, that a solution has pay most in net; empty: none pays."""
     net = net_debits(problem, solution.cuts)
     found = max(range(1, len(net)), key=lambda seat: net[seat])
-    return desk.banks[found] if net[found] > 0 else ""
+    return seats[found] if net[found] > 0 else ""
 
 
 def withdraw(bank: str, amount: int) -> Operation:

@@ -7,25 +7,27 @@ agree ends it loudly.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
+from node.cli import reconciling
 from node.cli.output import Output, Row
+from node.cli.reconciling import Done
 from node.cli.verify import verify_directory
 from node.client import BlockingClient, Client, operation
 from node.client.clearing import CycleLine
-from node.demo import cleared
+from node.demo import cleared, delivered, stated
 from node.demo import consortium as setting
 from node.demo.child import NodeProcess, free_port
 from node.demo.cleared import Netted, Netting, Payment
 from node.demo.consortium import Consortium, DemoFailed, found
 from node.demo.day import Sums
+from node.demo.delivered import Failed, Traded
 from node.demo.desk import Desk
 from node.demo.orders import (
-    SEED_DEFAULT,
     BadOrders,
     Order,
     generated_day,
@@ -34,12 +36,17 @@ from node.demo.orders import (
 )
 from node.demo.play import CONNECT_SECONDS, place_of
 from node.demo.stage import Stage
+from node.demo.stated import Stated
 from node.ledger.hashing import INTERNATIONAL, Suite
+from node.reconciliation.planting import Found
+from node.reconciliation.report import break_row
 
 BANKS_MIN: Final = 4
-"""Receiving banks without which there is no market."""
+ORDERS_MIN: Final = 200
+"""With fewer there is no market, and nothing to plant differences in."""
 TITLE: Final = "Vostro: a trading day"
-LAST_WORD: Final = "Every order, every heller and every hash agrees."
+LAST_WORD: Final = "Every order, every heller, every statement and every hash agrees."
+HASH_SHOWN: Final = 16
 
 
 def play_trading_day(
@@ -55,12 +62,15 @@ def play_trading_day(
     OSError.
     """
     day = read_orders(orders) if orders else generated_day(seed)
-    if len({order.bank_to for order in day}) < BANKS_MIN:
-        raise BadOrders(f"a trading day takes orders to at least {BANKS_MIN} banks")
+    banks = {order.bank_to for order in day}
+    if len(banks) < BANKS_MIN or len(day) < ORDERS_MIN:
+        raise BadOrders(f"a trading day takes {ORDERS_MIN} orders to {BANKS_MIN} banks, or more")
+    if banks & {setting.ISSUING, setting.CENTRAL}:
+        raise BadOrders(f"{setting.ISSUING} pays others, and nobody pays {setting.CENTRAL}")
     source = str(orders) if orders else f"generated from seed {seed} (docs/demonstration.md)"
     stage = Stage(output)
     with place_of(stage, directory, keep=keep) as place:
-        _TradingDay(stage, place, day, source, suite).run()
+        _TradingDay(stage, place, day, source, seed, suite).run()
 
 
 @dataclass(slots=True)
@@ -72,13 +82,21 @@ class _Figures:
     cycles: list[Netted] = field(default_factory=list)
     withdrawn: tuple[str, int] = ("", 0)
     table: dict[tuple[str, str], Sums] = field(default_factory=dict)
+    deals: list[Traded] = field(default_factory=list)
+    failed: Failed | None = None
+    statements: list[Stated] = field(default_factory=list)
+    spoilt: Done | None = None
+    found: list[Found] = field(default_factory=list)
     app_hash: bytes = b""
 
 
 class _TradingDay:
     """One performance."""
 
-    def __init__(self, stage: Stage, place: Path, orders: Sequence[Order], source: str, suite: Suite) -> None:
+    def __init__(
+        self, stage: Stage, place: Path, orders: Sequence[Order], source: str, seed: int, suite: Suite
+    ) -> None:
+        """seed: of the orders that the receiving banks give in return."""
         self.stage = stage
         self.place = place
         self.orders = orders
@@ -91,10 +109,11 @@ class _TradingDay:
         ]
         back = [
             Payment(each.order_id, each.debtor, each.creditor, each.amount, each.purpose)
-            for each in returned_orders(orders, setting.ISSUING, SEED_DEFAULT)
+            for each in returned_orders(orders, setting.ISSUING, seed)
         ]
         self.payments = [*own, *back]
         self.figures = _Figures()
+        self.began_ms = 0
 
     def run(self) -> None:
         """All acts, in order."""
@@ -102,7 +121,7 @@ class _TradingDay:
         started = time.monotonic()
         stage.open(self.source, len(self.orders), sum(order.amount for order in self.orders), TITLE)
         with stage.step("The banks make their keys, a node starts") as step:
-            banks = sorted({order.bank_to for order in self.orders} - {setting.ISSUING, setting.CENTRAL})
+            banks = sorted({order.bank_to for order in self.orders})
             cast = found(self.place, banks, self.listen, self.suite)
             node = NodeProcess(cast.node.config, self.listen, self.place / "node.log")
             node.start()
@@ -113,6 +132,7 @@ class _TradingDay:
             with BlockingClient.connect(
                 self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
             ) as client:
+                self.began_ms = client.status().time_ms
                 self._day(Desk(client, cast))
                 self.figures.app_hash = client.status().app_hash
         finally:
@@ -120,7 +140,8 @@ class _TradingDay:
         self._afterwards(cast, started)
 
     async def _admit(self, cast: Consortium) -> None:
-        roles = {setting.CENTRAL: ("issuer", "registrar", "participant")}
+        sellers = [setting.ISSUING, *sorted(set(cast.signers) - {setting.ISSUING, setting.CENTRAL})]
+        roles = delivered.roles(sellers[: delivered.ISSUERS])
         with self.stage.step("The administrators admit the members") as step:
             async with await Client.connect(
                 self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
@@ -134,6 +155,8 @@ class _TradingDay:
         self._first_cycle(desk)
         self._second_cycle(desk)
         self._compare(desk)
+        self._trade(desk)
+        self._state(desk)
 
     # --- clearing -------------------------------------------------------------------------------------------
 
@@ -153,7 +176,7 @@ class _TradingDay:
             at_once = cleared.instruct(desk, self.payments, bar.done)
         self._settled("At once, gross", at_once.orders, at_once.amount, at_once.amount)
         with stage.step("Every bank pays the front of its queue") as step:
-            paid = cleared.advance(desk)
+            paid = cleared.advance(desk, self.payments)
             waits = stage.amount(cleared.queued(desk))
             step.told = f"{at_once.orders:,} settled at once and {paid.orders:,} now; CZK {waits} wait"
         self._settled("From the queue, gross", paid.orders, paid.amount, paid.amount)
@@ -165,7 +188,7 @@ class _TradingDay:
             problem, solution = cycle.propose(time.perf_counter)
             frozen = f"{cycle.cycle.frozen_count:,} frozen"
             step.told = f"{frozen}; {solution.settled:,} can settle, in {cycle.solver_seconds:.2f} s"
-        bank = cleared.most_indebted(desk, problem, solution)
+        bank = cleared.most_indebted(cycle.cycle.seats, problem, solution)
         if bank:
             amount = desk.spendable(bank, setting.ASSET)
             desk.act(bank, cleared.withdraw(bank, amount))
@@ -220,6 +243,40 @@ class _TradingDay:
                 raise DemoFailed(f"ordered {ordered} hellers, settled {paid} in {count} orders")
             step.told = f"{len(self.payments):,}, each settled as ordered; balances agree to the heller"
 
+    # --- the market and the books ---------------------------------------------------------------------------
+
+    def _trade(self, desk: Desk) -> None:
+        stage, figures = self.stage, self.figures
+        issuers = desk.banks[: delivered.ISSUERS]
+        with stage.step("Bonds come onto the register") as step:
+            out = delivered.register_bonds(desk, issuers)
+            step.told = f"{', '.join(map(delivered.bond_of, issuers))}: {out:,} issued, reviewed by CNB"
+        with stage.step("They are sold, delivery versus payment") as step:
+            figures.deals = delivered.trade(desk, issuers)
+            bonds = sum(deal.lots for deal in figures.deals)
+            paid = stage.amount(sum(deal.amount for deal in figures.deals))
+            step.told = f"{len(figures.deals)} deals settled: {bonds:,} bonds against CZK {paid}"
+        with stage.step("A deal whose buyer lacks the money") as step:
+            figures.failed = delivered.fail(desk, issuers[0])
+            step.told = f"{figures.failed.code}: neither leg moved"
+
+    def _state(self, desk: Desk) -> None:
+        stage, figures = self.stage, self.figures
+        folder = self.place / "statements"
+        with stage.step("Every bank's statement is written as camt.053 and MT940") as step:
+            written = stated.write_statements(desk, folder, self.began_ms)
+            size = sum(path.stat().st_size for _, _, path in written)
+            step.told = f"{len(written)} files, {size:,} bytes"
+        with stage.step("They are read back and matched with the ledger") as step:
+            figures.statements = stated.reconcile_all(desk, written)
+            entries = sum(each.done.result.entries for each in figures.statements)
+            step.told = f"{entries:,} entries, no break"
+        with stage.step("Ten differences are planted in PA's statement") as step:
+            figures.spoilt, figures.found = stated.spoil(
+                desk, figures.statements[0], folder / f"{setting.ISSUING}.spoilt.xml"
+            )
+            step.told = f"{len(figures.found)} found under their names, and no other"
+
     # --- telling --------------------------------------------------------------------------------------------
 
     def _afterwards(self, cast: Consortium, started: float) -> None:
@@ -232,6 +289,8 @@ class _TradingDay:
             raise DemoFailed("the recomputed app hash is not the one that the node told last")
         stage.table(figures.table)
         self._tell_clearing()
+        self._tell_market()
+        self._tell_books()
         seconds = time.monotonic() - started
         stage.note(f"{seconds:.0f} s in all; app hash {replayed.app_hash.hex()}")
         stage.close(self._document(replayed.app_hash, seconds), LAST_WORD)
@@ -262,6 +321,63 @@ class _TradingDay:
             columns |= {"receives": "Receives gross", "net": "Net", "after": "After"}
             columns |= {"count": "Settled", "left": "Still waits"}
             stage.rows(title, columns, [self._line(line) for line in netted.lines], tuple(columns)[1:])
+
+    def _tell_market(self) -> None:
+        stage = self.stage
+        rows: list[Row] = [
+            {
+                "seller": deal.seller,
+                "buyer": deal.buyer,
+                "bonds": f"{deal.lots:,} {deal.bond}",
+                "price": stage.amount(deal.price),
+                "amount": stage.amount(deal.amount),
+                "outcome": f"settled, height {deal.height}",
+            }
+            for deal in self.figures.deals
+        ]
+        failed = self.figures.failed
+        if failed:
+            bonds = f"{failed.lots:,} {failed.bond}"
+            row = {"seller": failed.seller, "buyer": failed.buyer, "bonds": bonds}
+            rows.append(
+                row
+                | {"price": stage.amount(failed.price), "amount": stage.amount(failed.amount)}
+                | {"outcome": failed.code}
+            )
+        columns = {"seller": "Seller", "buyer": "Buyer", "bonds": "Bonds", "price": "Price"}
+        columns |= {"amount": "Money (CZK)", "outcome": "Outcome"}
+        stage.rows("Bonds, delivery versus payment", columns, rows, ("bonds", "price", "amount"))
+
+    def _tell_books(self) -> None:
+        stage, figures = self.stage, self.figures
+        rows = [
+            {
+                "file": each.path.name,
+                "entries": f"{each.done.result.entries:,}",
+                "matched": f"{len(each.done.result.matches):,}",
+                "breaks": len(each.done.result.breaks),
+                "closing": stage.amount(each.done.result.ledger_closing),
+                "sha256": each.sha256[:HASH_SHOWN],
+            }
+            for each in figures.statements
+        ]
+        columns = {"file": "Statement", "entries": "Entries", "matched": "Matched", "breaks": "Breaks"}
+        columns |= {"closing": "Closing (CZK)", "sha256": "SHA-256 begins"}
+        numbers = ("entries", "matched", "breaks", "closing")
+        stage.rows("Statements, matched with the ledger", columns, rows, numbers)
+        columns = {"story": "What was planted", "kind": "Found as", "reference": "Reference"}
+        columns |= {"difference": "Difference", "sentence": "In words"}
+        rows = self._differences()
+        stage.rows("PA's spoilt statement: ten planted, ten found", columns, rows, ("difference",))
+
+    def _differences(self) -> list[dict[str, Any]]:
+        """The planted differences with what was found."""
+        return [
+            {"story": each.planted.story}
+            | break_row(each.found, lambda minor: reconciling.told(minor, setting.ASSET))
+            for each in self.figures.found
+            if each.found
+        ]
 
     def _line(self, line: CycleLine) -> Row:
         amount = self.stage.amount
@@ -304,6 +420,14 @@ class _TradingDay:
                 }
                 for netted in figures.cycles
             ],
+            "deals": [asdict(deal) | {"amount": deal.amount} for deal in figures.deals],
+            "failed_deal": asdict(figures.failed) if figures.failed else None,
+            "statements": [
+                {"file": each.path.name, "sha256": each.sha256, **reconciling.summary(each.done)}
+                for each in figures.statements
+            ],
+            "spoilt": reconciling.summary(figures.spoilt) if figures.spoilt else None,
+            "differences": self._differences(),
             "app_hash": app_hash,
             "seconds": round(seconds, 1),
         }

@@ -1,12 +1,14 @@
 """The trading day, through its command: a part of the generated day, and a file with too few banks."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 from node.demo.orders import generated_day, write_orders
 from tests.processes import vostro
 
 
-def test_a_small_trading_day_is_cleared_to_the_heller(tmp_path: Path) -> None:
+def test_a_small_trading_day_is_cleared_traded_and_reconciled_to_the_heller(tmp_path: Path) -> None:
     orders = generated_day(7)[:600]
     write_orders(tmp_path / "day.csv", orders)
     command = ("demo", "trading-day", "--orders", tmp_path / "day.csv", "--directory", tmp_path / "play")
@@ -23,9 +25,29 @@ def test_a_small_trading_day_is_cleared_to_the_heller(tmp_path: Path) -> None:
     assert first["net"] < first["gross"]
     assert [reason for _, reason in first["taken_out"]] == ["short"]
     assert (first["attempts"], second["taken_out"]) == (2, [])
+    assert len(told["deals"]) == 9
+    assert all(deal["amount"] == deal["lots"] * deal["price"] > 0 for deal in told["deals"])
+    assert told["failed_deal"]["code"] == "assets/14 INSUFFICIENT_BALANCE"
+    check_books(told, tmp_path / "play" / "statements")
+    verified = vostro("--config", tmp_path / "play" / "node" / "node.toml", "-o", "json", "verify")
+    assert verified.json["app_hash"] == told["app_hash"]
+
+
+def check_books(told: Any, folder: Path) -> None:
+    """All statements without a break, and ten planted differences each under its name."""
+    assert len(told["statements"]) == 28
+    for row in told["statements"]:
+        assert (row["breaks"], row["difference"], row["unexplained"]) == ({}, "0.00", "0.00")
+        assert row["entries"] == row["movements"] > 0
+        assert row["sha256"] == hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest()
+    kinds = [row["kind"] for row in told["differences"]]
+    print(f"{len(kinds)} planted differences found and named: {', '.join(kinds)}")
+    assert (len(kinds), len(set(kinds))) == (10, 9)
+    assert sum(told["spoilt"]["breaks"].values()) == 10
+    assert told["spoilt"]["unexplained"] == "0.00"
 
 
 def test_orders_to_too_few_banks_make_no_trading_day(tmp_path: Path) -> None:
     write_orders(tmp_path / "day.csv", [each for each in generated_day(7) if each.bank_to < "GH"])
     answer = vostro("-o", "json", "demo", "trading-day", "--orders", tmp_path / "day.csv")
-    assert (answer.code, "at least 4 banks" in answer.error["message"]) == (5, True)
+    assert (answer.code, "to 4 banks" in answer.error["message"]) == (5, True)
