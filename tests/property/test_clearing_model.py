@@ -79,7 +79,7 @@ def history(seed: int) -> list[tuple[Any, ...]]:
             "cycle": (chance.random() < 0.5,),
         }[name]
 
-    calls = []
+    calls: list[tuple[Any, ...]] = []
     for name in chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=CALLS):
         who = chance.choice(BANKS)
         if name == "offset" and chance.random() < 0.8:  # else hardly one would be possible
