@@ -16,7 +16,7 @@ Invariants  P1 operations of a draft run at most once, before its time, as the m
                operations now, are as many as the member's signing policy asks for now.
             P3 a draft's content never changes; an approval names it by its hash and counts for it alone.
             P4 a draft that has ended keeps its record and neither content nor approvals.
-Privacy     the node, and every member that it lets in, sees drafts in clear, before anything is paid.
+Privacy     who runs a node sees drafts in clear, before anything is paid; a query shows a member its own.
 """
 
 from collections.abc import Iterable

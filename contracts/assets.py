@@ -16,7 +16,7 @@ Invariants  A1 for every asset, issued - redeemed = the sum of posted over all a
             A6 an asset's status is active if and only if there is no reason against it; the gravest decides.
             A7 balances change in ``move``, ``issue``, ``destroy``, ``hold`` and ``release`` below and nowhere
             else; units pass from one account to another in ``move`` alone.
-Privacy     the node, and every member that it lets in, sees all accounts and amounts in clear.
+Privacy     who runs a node sees all accounts and amounts in clear. A query shows a member its own.
 """
 
 from itertools import islice, takewhile

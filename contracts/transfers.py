@@ -11,7 +11,7 @@ Invariants  T1 units move only through ``Assets.move``.
             T2 a pending hold's amount is part of its account's held balance, no other is.
             T3 a hold ends once; from its expiry time on it can only expire.
             T4 the legs of a ``send_many`` add up to its total.
-Privacy     the node, and every member that it lets in, sees all transfers in clear. References are for
+Privacy     who runs a node sees all transfers in clear; a query shows a member its own. References are for
             identifiers, not for names or free text.
 """
 
