@@ -131,12 +131,6 @@ class Bundler:
             self._keep(candidate.tx_id, [pair for pair in waiting if pair not in answered])
         return self._given_back(answered)
 
-    def included(self, raws: Sequence[bytes]) -> None:
-        """A block has these bundles: they need not be handed in again."""
-        for raw in raws:
-            self._under_way.pop(raw, None)
-        self._work.set()
-
     def sweep(self, time_ms: int, lifetime_ms: int) -> list[Entry]:
         """The entries that are dead by the head's time: no later block can decide them."""
         dead: list[tuple[Entry, _Bundle]] = []
