@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,11 @@ def test_a_validator_whose_key_is_in_a_token_keeps_a_chain_going(hsm: Hsm, tmp_p
         with (tmp_path / "signer.log").open("wb") as log:
             child = subprocess.Popen(words, stdout=log, stderr=log, env=named)
         try:
+            deadline = time.monotonic() + 60
+            while "Signing for" not in (tmp_path / "signer.log").read_text():  # CometBFT waits 3 s for it
+                assert child.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
             chain.start()
             chain.wait_height(10)
             child.send_signal(signal.SIGKILL)
