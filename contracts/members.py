@@ -344,6 +344,11 @@ class Members(Contract):
         institution = self.institution.get(member)
         return institution is not None and institution.status == "active"
 
+    def is_removed(self, member: str) -> bool:
+        """Whether it was a member and never will be again."""
+        institution = self.institution.get(member)
+        return institution is not None and institution.status == "removed"
+
     def check_active(self, member: str) -> None:
         """Raises Rejected MEMBER_UNKNOWN, MEMBER_INACTIVE."""
         if self._require_institution(member).status != "active":

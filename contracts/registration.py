@@ -16,7 +16,8 @@ Life        submitted --take_up--> reviewing --approve--> approved    reviewing 
             submitted, reviewing --withdraw--> withdrawn
 Invariants  R1 an ISIN, and a terms document, belong to one asset or one application that is under way.
             R2 nobody reviews an application of its own.
-            R3 an asset is stopped while an order is in force, and its named lifter alone ends that.
+            R3 an asset is stopped while an order is in force, and its named lifter alone ends that;
+               a regulator does where the lifter was removed.
             R4 an application that has ended changes no more; another may take its place.
 Privacy     everything here is public to all members. Documents stay with their owner, their hashes stand
             here.
@@ -249,11 +250,12 @@ class Registration(Contract):
 
     @method(flat=60)
     def lift(self, ctx: Context, asset: AssetId, reference: OrderReference) -> None:
-        """Lift a legal order. By the member that the order names."""
+        """Lift a legal order. By the member that the order names, or a regulator where that was removed."""
         order = self.order.get(asset, reference)
         if order is None:
             raise Rejected(self.ORDER_UNKNOWN)
-        if order.lifter != ctx.member:
+        stands_in = self.members.is_removed(order.lifter) and self.members.has_role(ctx.member, REGULATOR)
+        if order.lifter != ctx.member and not stands_in:
             raise Rejected(self.NOT_LIFTER)
         if order.status != "in force":
             raise Rejected(self.ORDER_LIFTED)

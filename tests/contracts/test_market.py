@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from contracts.assets import Assets
+from contracts.registration import Registration
 from contracts.settlement import Settlement
 from contracts.terms import Holders, Terms, accrued, civil_date, days_between
 from node.ledger import codec
@@ -27,7 +28,7 @@ from tests.contracts.market import (
     passes,
     take,
 )
-from tests.kit import NO_TERMS, START_MS, is_refused, op
+from tests.kit import ADMINISTRATOR, NO_TERMS, START_MS, is_refused, op
 
 
 @pytest.fixture
@@ -63,6 +64,16 @@ def test_a_redemption_pays_the_holders_takes_the_units_back_and_lets_the_bond_re
     assert [market.balance(f"{bank}/main")[0] for bank in ("PA", "KB", "CNB")] == [7_000, 4_500, 400]
     assert market.record("assets", "asset", "BOND").status == "retired"
     check_ledger(market.blocks(), market.genesis)
+
+
+def test_a_regulator_lifts_the_order_of_a_member_that_was_removed_and_nobody_else(market: Market) -> None:
+    market.apply("LAW", op("registration", "impose", "BOND", "A-1", "KB", NO_TERMS))
+    lift = op("registration", "lift", "BOND", "A-1")
+    assert is_refused(market.send("LAW", lift), Registration.NOT_LIFTER)
+    market.apply(ADMINISTRATOR, op("members", "remove", "KB", "gone"))
+    assert is_refused(market.send("REG", lift), Registration.NOT_LIFTER)
+    market.apply("LAW", lift)
+    assert market.record("assets", "asset", "BOND").status == "active"
 
 
 def test_a_coupon_for_thousands_of_holders_is_paid_in_pieces_and_what_is_unpaid_is_told(
