@@ -4,7 +4,7 @@ the bank's.
     [accounts]
     "CZ6508000000192000145399" = "PA/main"
     [banks]                              # for payments between banks: the BIC's account
-    "GIBACZPX" = "CS/settlement"
+    "ABABCZPP" = "AB/settlement"
     [assets]                             # currency -> asset, where the ids differ
     "CZK" = "CZK"
 

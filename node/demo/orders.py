@@ -9,13 +9,13 @@ That is the form of the permanent orders of the PKDD'99 Discovery Challenge ("Fi
 Sochorova), of which the generated day keeps the shape and not one value. Its distribution:
 
 * 3,758 debited accounts, of which 2,103 have one order, 949 two, 416 three, 228 four and 62 five: 6,471
-orders. * The receiving bank is drawn evenly from thirteen. The credited account is a new number of eight
-digits, except one order in 256, which
-  goes where an earlier order went.
+  orders.
+* The receiving bank is drawn evenly from thirteen. The credited account is a new number of eight digits,
+  except one order in 256, which goes where an earlier order went.
 * The purpose by shares of 6,471: SIPO (household) 3,502, UVER (loan) 717, POJISTNE (insurance) 532, LEASING
-341, blank 1,379. * The amount by purpose, between the quantiles of QUANTILES (linear in between); whole
-crowns for all but loans and leasing, which go to
-  ten hellers.
+  341, blank 1,379.
+* The amount by purpose, between the quantiles of QUANTILES (linear in between); whole crowns for all but
+  loans and leasing, which go to ten hellers.
 
 Chance is SplitMix64 (Steele, Lea and Flood 2014), integers only: one seed gives the same day on every
 machine and every Python.
