@@ -5,7 +5,7 @@ The bytes of a document come first and its transaction after them, so that what 
 Bytes that no document came to name are removed a day later; bytes that a document names and that are missing
 or damaged are an alarm. What always holds: bytes go to the owner and to members that the ledger grants them
 now, which is asked again for every portion; bytes that do not have the document's hash end the call with an
-error; only the bytes of a closed document are destroyed.
+error; only the bytes of a closed document are destroyed, and never while one that is kept has the same.
 """
 
 import asyncio
@@ -182,14 +182,16 @@ class Keeper:
             raise Degraded(NodeError.CORRUPTED, reason="the bytes of the document are missing") from error
 
     async def destroy(self, document: bytes) -> bool:
-        """Destroy the bytes of a closed document; whether there were any. Raises Rejected; Degraded
-        DOCUMENT_ELSEWHERE; StorageError.
+        """Destroy the bytes of a closed document; whether there were any. Never those of a document that is
+        kept, whosoever it is. Raises Rejected; Degraded DOCUMENT_ELSEWHERE; StorageError.
         """
         found = self._require(document)
         if not self._keeps(found.owner):
             raise Degraded(NodeError.DOCUMENT_ELSEWHERE, owner=found.owner)
         if found.status == "kept":
             raise Rejected(self._contract.NOT_IN_THIS_STATE, status=found.status)
+        if other := self._kept_with(found.sealed):
+            raise Rejected(self._contract.BYTES_TAKEN, document=other)
         was_there = await asyncio.to_thread(self.files.destroy, found.sealed)
         self.counts["destroyed"] += was_there
         log.info("document destroyed", document=document.hex(), there=was_there)
@@ -224,6 +226,15 @@ class Keeper:
         if found.status != "kept":
             raise Rejected(self._contract.NOT_IN_THIS_STATE, status=found.status)
         return found
+
+    def _kept_with(self, sealed: bytes) -> bytes | None:
+        """A document that is kept, is to lie here, and has these bytes."""
+        members = self._contract.members.institution.scan() if not self.member else ()
+        for owner in [self.member] if self.member else [parts[0] for parts, _ in members]:
+            lying = self._contract.lying.get(owner, sealed)
+            if lying and self._require(lying.document).status == "kept":
+                return bytes(lying.document)
+        return None
 
     def _keeps(self, owner: str) -> bool:
         return self.member in ("", owner)
@@ -288,7 +299,8 @@ class Keeper:
         found.orphans = len(orphans)
         self._orphaned = {kept.sealed: self._orphaned.get(kept.sealed, now) for kept in orphans}
         for kept in orphans if fresh else []:
-            if now - max(kept.changed, self._orphaned[kept.sealed]) >= ORPHAN_SECONDS:
+            old = now - max(kept.changed, self._orphaned[kept.sealed]) >= ORPHAN_SECONDS
+            if old and not self._kept_with(kept.sealed):  # asked again: a document may have come meanwhile
                 await asyncio.to_thread(self.files.destroy, kept.sealed)
                 self.counts["removed"] += 1
                 log.info("bytes that no document names are removed", sealed=kept.sealed.hex())
