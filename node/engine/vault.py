@@ -11,7 +11,6 @@ error; only the bytes of a closed document are destroyed, and never while one th
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
@@ -22,6 +21,7 @@ from node.engine.errors import Degraded, NodeError
 from node.keys.sealing import sealed_bytes
 from node.ledger import codec, hashing
 from node.ledger.errors import Rejected
+from node.ledger.hashing import HASH_BYTES
 from node.ledger.ledger import Ledger
 from node.storage.errors import StorageError
 from node.storage.vault import Condition, VaultFiles
@@ -38,6 +38,8 @@ ORPHAN_SECONDS: Final = 86_400.0
 """How long bytes lie that no document names, by their age and since this process has known it."""
 BEHIND_MS_MAX: Final = 600_000
 """A node whose head is older does not know what the ledger names, and removes nothing."""
+LAST: Final = b"\xff" * HASH_BYTES
+"""The last id that there can be."""
 NAMED_MAX: Final = 100
 """Documents named among what is missing or damaged."""
 
@@ -101,13 +103,13 @@ class Keeper:
     def start(self) -> None:
         """Begin to look after the disk."""
         self._watch = asyncio.create_task(self._look_on(), name="vault")
+        self._watch.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Look no more."""
         if self._watch:
             self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.gather(self._watch, return_exceptions=True)
         for peer in self.peers.values():
             await peer.close()
 
@@ -249,6 +251,11 @@ class Keeper:
                 log.exception("the vault cannot be looked through")
             await asyncio.sleep(LOOK_SECONDS)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The node goes on; what lies on the disk is not held against the ledger any more."""
+        if not task.cancelled() and (error := task.exception()):
+            self.alarm(f"the vault is looked after no more: {type(error).__name__}: {error}")
+
     async def look(self) -> None:
         """Compare the disk with the ledger: count, examine what is due, remove what nobody names."""
         now, found = self.clock(), Holdings()
@@ -274,7 +281,7 @@ class Keeper:
             for (document,), row in page:
                 if row.status == "kept" and self._keeps(row.owner):
                     yield document, row
-            if len(page) < PAGE:
+            if len(page) < PAGE or page[-1][0][0] == LAST:
                 return
             after = _next(page[-1][0][0])
             await asyncio.sleep(0)
@@ -319,5 +326,5 @@ class Keeper:
 
 
 def _next(document: bytes) -> bytes:
-    """The id behind an id."""
+    """The id behind an id that is not the last."""
     return (int.from_bytes(document, "big") + 1).to_bytes(len(document), "big")

@@ -377,6 +377,37 @@ async def test_bytes_that_a_document_came_to_name_meanwhile_are_not_removed(
         assert bank.files.size_of(sealed) == size
 
 
+async def test_a_look_ends_at_the_last_id_there_is(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault_module, "PAGE", 1)
+    async with town(tmp_path, pki) as t:
+        keeper = t.banks["PA"].keeper
+        sealed, size = await t.caller("PA", "PA").store([b"sealed" * 20])
+        t.world.apply("PA", op("vault", "store", b"\xff" * 32, sealed, size, "text/plain", 0, ()))
+        await t.stored()
+        await asyncio.wait_for(keeper.look(), 10)
+        assert keeper.holdings.documents == 2
+
+
+async def test_a_look_that_fails_for_good_is_an_alarm(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(_: Keeper) -> None:
+        raise OverflowError("too big")
+
+    async with town(tmp_path, pki) as t:
+        bank = t.banks["PA"]
+        monkeypatch.setattr(Keeper, "look", look)
+        bank.keeper.start()
+        for _ in range(1_000):
+            if bank.alarms:
+                break
+            await asyncio.sleep(0.01)
+        assert bank.alarms == ["the vault is looked after no more: OverflowError: too big"]
+        await bank.keeper.stop()
+
+
 async def test_the_metrics_page_tells_what_the_vault_holds(tmp_path: Path, pki: Pki) -> None:
     async with town(tmp_path, pki) as t:
         sealer = await t.stored()
