@@ -11,6 +11,7 @@ error; only the bytes of a closed document are destroyed, and never while one th
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
@@ -97,6 +98,7 @@ class Keeper:
     _examined: dict[bytes, float] = field(default_factory=dict)
     _orphaned: dict[bytes, float] = field(default_factory=dict)
     _watch: asyncio.Task[None] | None = None
+    _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "vault"))
 
     # --- life -----------------------------------------------------------------------------------------------
 
@@ -110,6 +112,7 @@ class Keeper:
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
+        self._reader.shutdown(wait=False, cancel_futures=True)
         for peer in self.peers.values():
             await peer.close()
 
@@ -193,7 +196,7 @@ class Keeper:
         if found.status == "kept":
             raise Rejected(self._contract.NOT_IN_THIS_STATE, status=found.status)
         if other := self._kept_with(found.sealed):
-            raise Rejected(self._contract.BYTES_TAKEN, document=other)
+            raise Rejected(self._contract.BYTES_TAKEN, document=other.hex())
         was_there = await asyncio.to_thread(self.files.destroy, found.sealed)
         self.counts["destroyed"] += was_there
         log.info("document destroyed", document=document.hex(), there=was_there)
@@ -204,7 +207,11 @@ class Keeper:
         found = self._require(document)
         if not self._keeps(found.owner):
             raise Degraded(NodeError.DOCUMENT_ELSEWHERE, owner=found.owner)
-        return await asyncio.to_thread(self.files.examine, found.sealed)
+        return await self._read_through(found.sealed)
+
+    async def _read_through(self, sealed: bytes) -> Condition:
+        """One at a time, so that threads and cores are left for others."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self.files.examine, sealed)
 
     # --- what is asked of the ledger ------------------------------------------------------------------------
 
@@ -294,7 +301,7 @@ class Keeper:
             return Condition.DAMAGED
         if now - self._examined.get(row.sealed, 0.0) < EXAMINE_SECONDS:
             return Condition.WHOLE
-        condition = await asyncio.to_thread(self.files.examine, row.sealed)
+        condition = await self._read_through(row.sealed)
         if condition is Condition.WHOLE:
             self._examined[row.sealed] = now
         return condition

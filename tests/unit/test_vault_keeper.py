@@ -4,6 +4,8 @@ the disk.
 
 import asyncio
 import random
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ from node.metrics import _vault as metrics_of
 from node.pb.vostro.vault.v1 import vault_pb2 as pb
 from node.pb.vostro.vault.v1.vault_pb2_grpc import VaultServiceStub
 from node.services.server import Parts, build_server
-from node.storage.vault import INCOMING, Kept, VaultFiles
+from node.storage.vault import INCOMING, Condition, Kept, VaultFiles
 from tests.certificates_kit import Pki, save, secure_channel
 from tests.contracts.refusals_encryption import encryption_key, registered
 from tests.kit import Consortium, op
@@ -406,6 +408,33 @@ async def test_a_look_that_fails_for_good_is_an_alarm(
             await asyncio.sleep(0.01)
         assert bank.alarms == ["the vault is looked after no more: OverflowError: too big"]
         await bank.keeper.stop()
+
+
+async def test_documents_are_read_through_one_at_a_time(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most, turn = 0, 0, threading.Lock()
+    examine = VaultFiles.examine
+
+    def slow(files: VaultFiles, sealed: bytes) -> Condition:
+        nonlocal at_once, most
+        with turn:
+            at_once += 1
+            most = max(most, at_once)
+        try:
+            time.sleep(0.02)
+            return examine(files, sealed)
+        finally:
+            with turn:
+                at_once -= 1
+
+    async with town(tmp_path, pki) as t:
+        sealer, keeper = await t.stored(), t.banks["PA"].keeper
+        monkeypatch.setattr(VaultFiles, "examine", slow)
+        found = await asyncio.gather(*(keeper.examine(sealer.document) for _ in range(8)), keeper.look())
+        assert found == [*["whole"] * 8, None]
+        assert most == 1
+        await keeper.stop()
 
 
 async def test_the_metrics_page_tells_what_the_vault_holds(tmp_path: Path, pki: Pki) -> None:
