@@ -406,7 +406,8 @@ def open_vault(config: NodeConfig, node: Node) -> Keeper | None:
         log.warning("the node keeps no vault: its configuration names no member")
         return None
     ledger = node.opened.ledger
-    files = VaultFiles(config.vault, ledger.suite, reserve_bytes=config.disk_reserve_mb * MIB)
+    reserve = 2 * config.disk_reserve_mb * MIB  # documents stop first, blocks go on
+    files = VaultFiles(config.vault, ledger.suite, reserve_bytes=reserve)
     check_private(config.vault)
     shown = credentials_of(config, config.vault_certificate, config.vault_key)
     doors = {member: VaultDoor(target, shown) for member, target in config.peers_of_vault.items()}

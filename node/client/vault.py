@@ -48,7 +48,8 @@ class Vault:
                 if len(held) >= CHUNK_BYTES:
                     yield pb.StoreRequest(chunk=held)
                     held = b""
-            yield pb.StoreRequest(chunk=held)
+            if held:
+                yield pb.StoreRequest(chunk=held)
 
         try:
             sealed, size_bytes = b"", 0

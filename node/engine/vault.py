@@ -30,6 +30,8 @@ from node.storage.vault import Condition, VaultFiles
 CONTRACT: Final = "vault"
 INCOMING_MAX: Final = 8
 """Documents that come in at once."""
+PORTION_SECONDS: Final = 60.0
+"""Within which the next portion of a document comes in."""
 PAGE: Final = 1_000
 """Documents looked at between two turns of the event loop."""
 LOOK_SECONDS: Final = 60.0
@@ -132,7 +134,7 @@ class Keeper:
         incoming = await asyncio.to_thread(self.files.incoming)
         most = sealed_bytes(self.document_bytes_max)
         try:
-            async for portion in portions:
+            while (portion := await _next_portion(portions)) is not None:
                 if incoming.size_bytes + len(portion) > most:
                     raise Degraded(NodeError.BAD_REQUEST, reason="the document is too large", most=most)
                 await asyncio.to_thread(self._write, incoming.write, portion)
@@ -330,6 +332,19 @@ class Keeper:
                 self.alarm(f"the bytes of the vault's document {document.hex()} are {word}: restore a copy")
         known.damaged.update(damaged)
         known.missing.update(missing)
+
+
+async def _next_portion(portions: AsyncIterator[bytes]) -> bytes | None:
+    """None at the end. Raises Degraded BAD_REQUEST where one is empty, or does not come."""
+    try:
+        async with asyncio.timeout(PORTION_SECONDS):
+            portion = await anext(portions, None)
+    except TimeoutError as error:
+        reason = f"the next portion did not come within {PORTION_SECONDS:.0f} s"
+        raise Degraded(NodeError.BAD_REQUEST, reason=reason) from error
+    if portion == b"":
+        raise Degraded(NodeError.BAD_REQUEST, reason="a portion is empty")
+    return portion
 
 
 def _next(document: bytes) -> bytes:

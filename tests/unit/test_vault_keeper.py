@@ -4,8 +4,6 @@ the disk.
 
 import asyncio
 import random
-import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,7 +33,7 @@ from node.metrics import _vault as metrics_of
 from node.pb.vostro.vault.v1 import vault_pb2 as pb
 from node.pb.vostro.vault.v1.vault_pb2_grpc import VaultServiceStub
 from node.services.server import Parts, build_server
-from node.storage.vault import INCOMING, Condition, Kept, VaultFiles
+from node.storage.vault import INCOMING, Kept, VaultFiles
 from tests.certificates_kit import Pki, save, secure_channel
 from tests.contracts.refusals_encryption import encryption_key, registered
 from tests.kit import Consortium, op
@@ -377,64 +375,6 @@ async def test_bytes_that_a_document_came_to_name_meanwhile_are_not_removed(
         monkeypatch.setattr(VaultFiles, "all", all_)
         await bank.keeper.look()
         assert bank.files.size_of(sealed) == size
-
-
-async def test_a_look_ends_at_the_last_id_there_is(
-    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vault_module, "PAGE", 1)
-    async with town(tmp_path, pki) as t:
-        keeper = t.banks["PA"].keeper
-        sealed, size = await t.caller("PA", "PA").store([b"sealed" * 20])
-        t.world.apply("PA", op("vault", "store", b"\xff" * 32, sealed, size, "text/plain", 0, ()))
-        await t.stored()
-        await asyncio.wait_for(keeper.look(), 10)
-        assert keeper.holdings.documents == 2
-
-
-async def test_a_look_that_fails_for_good_is_an_alarm(
-    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def look(_: Keeper) -> None:
-        raise OverflowError("too big")
-
-    async with town(tmp_path, pki) as t:
-        bank = t.banks["PA"]
-        monkeypatch.setattr(Keeper, "look", look)
-        bank.keeper.start()
-        for _ in range(1_000):
-            if bank.alarms:
-                break
-            await asyncio.sleep(0.01)
-        assert bank.alarms == ["the vault is looked after no more: OverflowError: too big"]
-        await bank.keeper.stop()
-
-
-async def test_documents_are_read_through_one_at_a_time(
-    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at_once, most, turn = 0, 0, threading.Lock()
-    examine = VaultFiles.examine
-
-    def slow(files: VaultFiles, sealed: bytes) -> Condition:
-        nonlocal at_once, most
-        with turn:
-            at_once += 1
-            most = max(most, at_once)
-        try:
-            time.sleep(0.02)
-            return examine(files, sealed)
-        finally:
-            with turn:
-                at_once -= 1
-
-    async with town(tmp_path, pki) as t:
-        sealer, keeper = await t.stored(), t.banks["PA"].keeper
-        monkeypatch.setattr(VaultFiles, "examine", slow)
-        found = await asyncio.gather(*(keeper.examine(sealer.document) for _ in range(8)), keeper.look())
-        assert found == [*["whole"] * 8, None]
-        assert most == 1
-        await keeper.stop()
 
 
 async def test_the_metrics_page_tells_what_the_vault_holds(tmp_path: Path, pki: Pki) -> None:
