@@ -4,6 +4,7 @@ Documents are encrypted and opened by this command: neither the node nor the led
 """
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -101,10 +102,10 @@ def get(
     session, named = session_of(ctx), _id(document)
     if path.exists():
         raise local(f"{path} exists already: name a new file")
-    beside = path.with_name(f"{path.name}.part")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     size_bytes = 0
     with session.client() as client:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_MODE)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 for piece in _content(session, client, named, private_key):
@@ -112,7 +113,9 @@ def get(
                     size_bytes += len(piece)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.rename(path)
+            os.link(beside, path)  # never over a file that came meanwhile
+        except FileExistsError as error:
+            raise local(f"{path} exists already: name a new file") from error
         finally:
             beside.unlink(missing_ok=True)
     session.output.record("Written", {"document": named, "path": str(path), "size_bytes": size_bytes})
