@@ -148,10 +148,14 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     @property
     def private_files(self) -> tuple[Path, ...]:
         """Files that nobody but the node's user may use, but for passphrases, which are checked when read."""
+        files = [Path(key) for key in self.custody_keys if not key.startswith(SCHEMES)]
+        own: tuple[Path | None, ...] = (self.vault_key, *files)
         if self.consortium:
-            own = (self.consortium.node_key, self.consortium.validator_key, self.consortium.validator_record)
-            return tuple([path for path in own if path])
-        return (self.sequencer.key, self.sequencer.last_signed)
+            consortium = self.consortium
+            own += (consortium.node_key, consortium.validator_key, consortium.validator_record)
+        else:
+            own += (self.sequencer.key, self.sequencer.last_signed)
+        return tuple([path for path in own if path])
 
 
 PASSPHRASE_FILE = "VOSTRO_PASSPHRASE_FILE"  # noqa: S105 - a name

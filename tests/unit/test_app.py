@@ -12,6 +12,7 @@ from node.app import NodeHalted, movements_of, open_offline, parts_of, run_node,
 from node.config import NodeConfig
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import save_genesis
+from node.keys.files import FileExposed
 from node.keys.keystore import COST_MIN, save_signer
 from node.ledger import codec
 from node.ledger.errors import InvariantViolated
@@ -96,3 +97,22 @@ def test_movements_are_those_that_the_fact_declares_and_unknown_events_have_none
     moved = [(each.account, each.asset, each.amount) for each in movements_of(event)]
     assert ("CNB/1", "CZK", 7) in moved
     assert list(movements_of(Event("nobody", "knows", codec.encode(())))) == []
+
+
+@pytest.mark.parametrize("own", ["vault", "custody"])
+def test_a_key_of_the_vault_or_of_custody_that_others_can_read_is_refused(tmp_path: Path, own: str) -> None:
+    key, token = tmp_path / "own.key", "pkcs11:token=t;object=o"
+    key.write_bytes(b"a key")
+    key.chmod(0o640)
+    given: dict[str, Any] = {"vault_key": key} if own == "vault" else {"custody_keys": (token, str(key))}
+
+    config = config_of(tmp_path, **given)
+
+    async def run() -> None:
+        async with running(config):
+            pass
+
+    with pytest.raises(FileExposed, match=r"chmod 600 .*own\.key"):
+        asyncio.run(run())
+    key.chmod(0o600)
+    asyncio.run(run())
