@@ -12,6 +12,14 @@ from node.pb.vostro.vault.v1 import vault_pb2 as pb
 from node.pb.vostro.vault.v1 import vault_pb2_grpc
 
 FETCH_SECONDS: Final = 3_600.0
+_ERRORS: Final = {
+    grpc.StatusCode.PERMISSION_DENIED: NodeError.DOCUMENT_NOT_READABLE,
+    grpc.StatusCode.UNAUTHENTICATED: NodeError.DOCUMENT_NOT_READABLE,
+    grpc.StatusCode.NOT_FOUND: NodeError.DOCUMENT_NOT_READABLE,
+    grpc.StatusCode.FAILED_PRECONDITION: NodeError.DOCUMENT_NOT_READABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: NodeError.OVERLOADED,
+    grpc.StatusCode.DATA_LOSS: NodeError.CORRUPTED,
+}
 
 
 class VaultDoor:
@@ -40,8 +48,4 @@ class VaultDoor:
 
 def _degraded(error: grpc.aio.AioRpcError, target: str) -> Degraded:
     told = f"{target}: {error.details() or error.code().name}"
-    if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-        return Degraded(NodeError.DOCUMENT_NOT_READABLE, reason=told)
-    if error.code() is grpc.StatusCode.DATA_LOSS:
-        return Degraded(NodeError.CORRUPTED, reason=told)
-    return Degraded(NodeError.STARTING, reason=told)
+    return Degraded(_ERRORS.get(error.code(), NodeError.STARTING), reason=told)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 
 from node.app import open_vault
@@ -17,6 +18,8 @@ from node.client.vault import CHUNK_BYTES
 from node.engine import vault as vault_module
 from node.engine.errors import Degraded, NodeError
 from node.engine.vault import Keeper
+from node.engine.vault_door import VaultDoor
+from node.ledger.errors import ErrorCode
 from node.storage.vault import INCOMING, Condition, VaultFiles
 from tests.certificates_kit import Pki
 from tests.kit import Consortium, op
@@ -120,3 +123,30 @@ async def test_documents_are_read_through_one_at_a_time(
         assert found == [*["whole"] * 8, None]
         assert most == 1
         await keeper.stop()
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, NodeError.DOCUMENT_NOT_READABLE),
+        (grpc.StatusCode.NOT_FOUND, NodeError.DOCUMENT_NOT_READABLE),
+        (grpc.StatusCode.FAILED_PRECONDITION, NodeError.DOCUMENT_NOT_READABLE),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, NodeError.OVERLOADED),
+        (grpc.StatusCode.DATA_LOSS, NodeError.CORRUPTED),
+        (grpc.StatusCode.UNAVAILABLE, NodeError.STARTING),
+    ],
+)
+async def test_what_a_peer_refuses_is_told_as_what_it_is(
+    code: grpc.StatusCode, error: ErrorCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: Any, **__: Any) -> AsyncIterator[bytes]:
+        for failed in [code]:
+            raise grpc.aio.AioRpcError(failed, grpc.aio.Metadata(), grpc.aio.Metadata())
+        yield b""
+
+    door = VaultDoor("127.0.0.1:1", None)
+    monkeypatch.setattr(door, "_stub", SimpleNamespace(Fetch=refused))
+    with pytest.raises(Degraded) as told:
+        await anext(door.fetch(bytes(32)))
+    assert told.value.error is error
+    await door.close()
