@@ -103,9 +103,10 @@ class Doors:
         return caller
 
     def leave(self, caller: Caller) -> None:
-        """A call that was let in is over."""
+        """A call that was let in is over. May be told twice."""
         if caller.quota:
             caller.quota.end()
+            caller.quota = None
 
     def _caller(self, files: CertificateFiles, row: Access, call: Any) -> Caller:
         shown = call.auth_context()
@@ -155,9 +156,10 @@ class Doors:
 
     @contextmanager
     def lasting(self, row: Access, caller: Caller) -> Iterator[Lasting]:
-        """A call that lasts, for as long as it does; those of nobodies share a quota. Raises Degraded
-        QUOTA_USED_UP.
+        """A call that lasts, for as long as it does: it is counted as a stream from then on. Those of
+        nobodies share a quota. Raises Degraded QUOTA_USED_UP.
         """
+        self.leave(caller)
         quota = None if caller.identity.whole else self._quotas.of(caller.identity.member)
         if quota:
             try:

@@ -403,7 +403,8 @@ async def test_health_is_told_to_whoever_shows_a_certificate_and_watched_until_i
     assert doors.enter(WATCH, call).identity.member == "", "asked again, it is a nobody, and not refused"
 
 
-def test_calls_of_one_member_leave_room_for_others(pki: Pki, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_calls_of_one_member_leave_room_for_others(pki: Pki, tmp_path: Path) -> None:
     files = CertificateFiles(
         *(tmp_path / name for name in _files(pki, tmp_path)[:3]), crl=tmp_path / "crl.pem"
     )
@@ -417,6 +418,14 @@ def test_calls_of_one_member_leave_room_for_others(pki: Pki, tmp_path: Path) -> 
     assert doors.enter(row, other).identity.member == "KB"
     assert doors.enter(WATCH, one).identity.member == "PA", "health is not counted"
     doors.leave(under_way.pop())
+    lasting = doors.enter(row, one)
+    with doors.lasting(row, lasting):
+        under_way.append(doors.enter(row, one))  # what lasts is counted as a stream instead
+    doors.leave(lasting)
+    with pytest.raises(Degraded):
+        doors.enter(row, one)
+    for caller in under_way:
+        doors.leave(caller)
     doors.enter(row, one)
 
 
