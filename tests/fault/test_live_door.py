@@ -255,7 +255,9 @@ def malformed(chance: random.Random) -> dict[str, Callable[[], bytes]]:
         "nested": lambda: b"\x91" * 5_000,
         "truncated": lambda: (raw := send())[: chance.randrange(1, len(raw))],
         "trailing": lambda: send() + b"\0",
-        "a bit": lambda: bent(lambda d: d.__setitem__(chance.randrange(len(d)), chance.randrange(256))),
+        "a bit": lambda: bent(
+            lambda d: d.__setitem__(at := chance.randrange(len(d)), d[at] ^ chance.randrange(1, 256))
+        ),
         "huge": lambda: bytes(200_000),
         "unsigned": lambda: signatures(lambda _: []),
         "a signature twice": lambda: signatures(lambda s: s * 2),
