@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
+import msgspec
 import structlog
 
 from node.client.signing import new_request_id, sign, transaction, transaction_id
@@ -30,7 +31,7 @@ from node.keys.custody_policy import Facts, Person, Policy, Ruling
 from node.keys.keystore import KeystoreError
 from node.keys.signer import Signer, SignerUnavailable
 from node.ledger import codec
-from node.ledger.errors import Rejected
+from node.ledger.errors import LedgerError, Rejected
 from node.ledger.ledger import Ledger
 from node.ledger.transactions import required_officers
 from node.ledger.types import Operation
@@ -42,6 +43,8 @@ MINUTE_MS: Final = 60_000
 LOOK_SECONDS: Final = 1.0
 """How often it is looked for what has expired or may be tried again."""
 FORGET_MS: Final = 3_600_000
+TOLD_BYTES_MAX: Final = 200 * 1024
+"""Of a request's operations as JSON, so that what else a line of the audit log says has room beside them."""
 ANCHOR_CONTRACT: Final = "anchors"
 ANCHOR_METHOD: Final = "anchor"
 ANCHOR_PURPOSE: Final = "custody-audit"
@@ -267,7 +270,11 @@ class Desk:
         )
 
     def _facts(self, operations: Sequence[Operation]) -> list[Facts]:
-        return weighing.facts(operations, self.policy.member, self.ledger)
+        """What is weighed now, which a line of the audit log can tell. Raises Rejected."""
+        found = weighing.facts(operations, self.policy.member, self.ledger)
+        if len(msgspec.json.encode([_told(each) for each in found])) > TOLD_BYTES_MAX:
+            raise Rejected(LedgerError.TOO_LARGE, most=TOLD_BYTES_MAX)
+        return found
 
     def _check_new(self, request: Request, now: int) -> None:
         if len(self.books.waiting()) >= WAITING_MAX:

@@ -13,6 +13,7 @@ import pytest
 from node.engine.custody import Desk
 from node.engine.engine import Outcome
 from node.engine.errors import NodeError
+from node.keys import custody_books
 from node.keys.audit import verify
 from node.keys.custody import CustodyError, KnownCaller, Request
 from node.keys.custody_queue import QueueDamaged
@@ -420,6 +421,24 @@ async def test_what_ended_long_ago_is_forgotten_and_the_log_goes_on(tmp_path: Pa
     async with bank.open() as desk:
         assert desk.all(MARY) == []
     assert kinds(bank)[-2:] == ["forgotten", "opened"]
+
+
+async def test_however_many_are_forgotten_at_once_the_log_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody_books, "FORGOTTEN_MAX", 3)
+    bank = Bank(tmp_path / "custody")
+    async with bank.open() as desk:
+        for _ in range(7):
+            await desk.cancel(MARY, (await bank.ask(desk)).id)
+        bank.now_ms += 31 * 24 * 60 * MINUTE
+        await desk.look()
+        assert desk.all(MARY) == []
+    bank.books().close()
+    lines = [json.loads(line) for line in bank.log().splitlines()]
+    parts = [len(line["requests"]) for line in lines if line["kind"] == "forgotten"]
+    assert parts == [3, 3, 1]
+    assert verify(bank.folder, ROOT.public_key).problems == ()
 
 
 async def wait_for(ready: Callable[[], bool]) -> None:

@@ -115,6 +115,23 @@ async def test_what_cannot_be_looked_up_or_is_covered_by_no_rule_is_not_signed(t
     print(f"requests that hide what they do: {len(tries)} tried, none passed")
 
 
+async def test_what_an_audit_line_cannot_tell_of_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    world = Market()
+    run = (pay("PA/main", "KB/main", 1),) * 100
+    number = number_in(world.apply("PA", draft(run)))
+    approval = op("approvals", "approve", number, drafted_hash(*run))
+    bank = Bank(tmp_path / "custody", world, POLICY)
+    async with bank.open() as desk:
+        before = bank.log()
+        assert await refused(bank.ask(desk, *[approval] * 40), LedgerError.TOO_LARGE)
+        assert (bank.log(), desk.all(MARY)) == (before, [])
+        assert (await bank.ask(desk, *[approval] * 20)).status == "waiting"
+    async with bank.open() as desk:
+        assert len(desk.all(MARY)) == 1
+
+
 def number_in(receipt: Any) -> int:
     """Of the draft that a transaction made."""
     (number,) = [fields_of(event)[1] for event in receipt.events if event.event == "Proposed"]
