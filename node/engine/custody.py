@@ -460,9 +460,13 @@ class Desk:
         raise refused
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
-        """Run on the desk's thread. Raises Degraded STOPPED where the books are shut, or now shut."""
+        """Run on the desk's thread. Raises Degraded STOPPED where the books are shut, or now shut, and
+        SignerUnavailable, which a missing token raises as a KeystoreError too.
+        """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+        except SignerUnavailable:
+            raise
         except (OSError, KeystoreError, BooksShut) as error:
             log.error("custody has stopped", reason=str(error))  # noqa: TRY400  # told, not a bug
             raise Degraded(NodeError.STOPPED) from error
