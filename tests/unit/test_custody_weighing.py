@@ -43,6 +43,12 @@ asset = "CZK"
 amount_from = 100
 approve = [{ count = 2, of = ["bob", "carol", "dave"] }]
 [[rule]]
+name = "few bonds"
+methods = ["trading.*", "settlement.*"]
+asset = "BOND"
+amount_below = 20
+approve = []
+[[rule]]
 name = "bonds"
 methods = ["trading.*", "settlement.*"]
 asset = "BOND"
@@ -69,7 +75,7 @@ async def test_a_deal_and_a_draft_are_weighed_like_a_payment(tmp_path: Path) -> 
     approval = op("approvals", "approve", 1, drafted_hash(large))
     run = op("approvals", "execute", 1, drafted_hash(large))
     cases: list[tuple[Operation, list[str], int]] = [
-        (offer("PA", lots=3, price=25), ["small"], 0),
+        (offer("PA", lots=3, price=25), ["small", "few bonds"], 0),
         (offer("PA", lots=4, price=25), ["large", "bonds"], 2),
         (offer("PA", lots=4, price=1), ["small", "bonds"], 1),  # sold too cheaply
         (take("KB", wanted, 4, 100, taker="PA"), ["large", "bonds"], 2),
