@@ -26,7 +26,7 @@ from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.keys import custody
 from node.keys.custody import Caller, Content, CustodyError, Outcome, Request
-from node.keys.custody_books import WAITING_MAX, Books, BooksShut
+from node.keys.custody_books import Books, BooksShut
 from node.keys.custody_policy import Facts, Person, Policy, Ruling
 from node.keys.keystore import KeystoreError
 from node.keys.signer import Signer, SignerUnavailable
@@ -131,8 +131,8 @@ class Desk:
         life_ms: int = 0,
     ) -> Request:
         """A maker asks. The same request again is the one that there is. Raises Rejected NOT_IDENTIFIED,
-        NOT_OWN_MEMBER, NOT_MAKER, ID_TAKEN, TOO_MANY_WAITING, NOT_COVERED, KEYS_INSUFFICIENT, and what is
-        wrong with the operations in any state.
+        NOT_OWN_MEMBER, NOT_MAKER, ID_TAKEN, TOO_MANY_WAITING, TOO_MANY_OF_MAKER, NOT_COVERED,
+        KEYS_INSUFFICIENT, and what is wrong with the operations in any state.
         """
         async with self._turn:
             person = self._person(caller, custody.MAKER)
@@ -272,8 +272,7 @@ class Desk:
         return weighing.facts(operations, self.policy.member, self.ledger)
 
     def _check_new(self, request: Request, now: int) -> None:
-        if len(self.books.waiting()) >= WAITING_MAX:
-            raise Rejected(CustodyError.TOO_MANY_WAITING)
+        self.books.check_room(request.maker)
         if uncovered := self._judge(request, now).uncovered:
             raise Rejected(CustodyError.NOT_COVERED, operation=uncovered[0])
         self._signing(request.content.operations)

@@ -206,8 +206,8 @@ class Policy:
         spent: Iterable[Spent] = (),
     ) -> Ruling:
         """What binds a request at a time. operations: with their numbers; of one that commits several
-        assets, or runs several, a rule must cover each. approvals: that still count, of distinct people; the maker's own
-        counts for nothing. spent: what was signed before.
+        assets, or runs several, a rule must cover each. approvals: that still count, of distinct people; the
+        maker's own counts for nothing. spent: what was signed before.
         """
         before = tuple(spent)
         heard = [person for person in approvals if person.key != maker.key]
@@ -218,12 +218,16 @@ class Policy:
             if not self._is_open(rule, time_ms) or not self._is_named(rule.makers, maker):
                 continue
             fitting = [facts for facts in operations if _fits(rule, facts)]
-            total = sum(facts.amount for facts in fitting) + _sum_before(rule, before, time_ms)
-            if not fitting or not _in_bounds(rule, total):
+            if not fitting:
+                continue
+            total = 0
+            if _is_bounded(rule):
+                total = sum(facts.amount for facts in fitting) + _sum_before(rule, before, time_ms)
+            if not _in_bounds(rule, total):
                 continue
             covered.update(dict.fromkeys(fitting))
             slots = self._slots(rule, heard)
-            bindings.append(Binding(rule.name, total if _is_bounded(rule) else 0, slots))
+            bindings.append(Binding(rule.name, total, slots))
             open_lines += [each for line in slots if line.missing for each in line.of]
         uncovered = dict.fromkeys(facts.operation for facts in operations if facts not in covered)
         missing = max((sum(line.missing for line in each.slots) for each in bindings), default=0)

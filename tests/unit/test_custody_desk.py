@@ -224,6 +224,24 @@ async def bypass_strangers(bank: Bank, desk: Desk) -> int:
     return len(nobody) + 3
 
 
+async def test_one_maker_may_not_take_all_places_of_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody_books, "WAITING_MAX", 30)
+    bank = Bank(tmp_path / "custody")
+    async with bank.open() as desk:
+        mine = [await bank.ask(desk) for _ in range(3)]
+        assert await refused(bank.ask(desk), CustodyError.TOO_MANY_OF_MAKER)
+        same, other = [pay("PA/main", "KB/main", 1)], caller("max", "maker")
+        spelled = desk.request(caller(" MARY", "maker"), same, request_id=bank.new_id())
+        assert await refused(spelled, CustodyError.TOO_MANY_OF_MAKER)
+        assert (await desk.request(other, same, request_id=bank.new_id())).status == "waiting"
+        await desk.cancel(MARY, mine[0].id)
+        assert (await bank.ask(desk)).status == "waiting"
+        monkeypatch.setattr(custody_books, "WAITING_MAX", 4)
+        assert await refused(bank.ask(desk), CustodyError.TOO_MANY_WAITING)
+
+
 async def bypass_uncovered(bank: Bank, desk: Desk) -> int:
     """Methods and assets that no rule names, beside ones that are covered."""
     fine, later = pay("PA/main", "KB/main", 1), bank.now_ms + 10**6

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from contracts import assemble
+from node.keys import custody_policy
 from node.keys.custody_policy import (
     Facts,
     Person,
@@ -169,6 +170,25 @@ def test_what_was_signed_before_counts_for_a_rolling_day_so_that_midnight_gains_
     assert judge([pay(999)], MAKER, [checker("alice")], NOON, day_old).bindings[0].rule == "small"
     (binding, *_) = judge([pay(1)], MAKER, (), NOON, [Spent(NOON - 1, pay(998))]).bindings
     assert (binding.rule, binding.total) == ("small", 999)
+
+
+def test_what_was_spent_is_summed_for_rules_alone_that_fit_and_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    summed: list[str] = []
+    real = custody_policy._sum_before
+
+    def sum_before(rule: Any, spent: Any, time_ms: int) -> int:
+        summed.append(rule.name)
+        return real(rule, spent, time_ms)
+
+    monkeypatch.setattr(custody_policy, "_sum_before", sum_before)
+    before = [Spent(NOON - 1, pay(500)), Spent(NOON - 1, VOID)]
+    judge = policy().judge
+    assert [each.total for each in judge([VOID], MAKER, (), NOON, before).bindings] == [0]
+    assert summed == []
+    (binding,) = judge([pay(1)], MAKER, (), NOON, before).bindings
+    assert (binding.rule, binding.total, summed) == ("small", 501, ["small", "large"])
 
 
 def test_it_is_said_who_may_approve() -> None:
