@@ -154,8 +154,3 @@ async def test_books_with_a_posting_in_one_account_only_are_refused() -> None:
     for rows in (torn, other):
         with pytest.raises(Failure, match="in one account only"):
             day_end.balanced("CZK", rows)
-
-
-@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "plain", ""])
-def test_a_reference_of_another_member_is_no_formula_in_a_spreadsheet(text: str) -> None:
-    assert day_end._inert(text) == (text if text in ("plain", "") else f"'{text}")
