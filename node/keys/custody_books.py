@@ -24,6 +24,8 @@ from node.keys.signer import Signer
 from node.ledger.errors import Rejected
 
 WAITING_MAX: Final = 10_000
+FORGOTTEN_MAX: Final = 1_000
+"""How many requests one line forgets, so that it stays a line that can be read again."""
 KEPT_MS: Final = 30 * 86_400_000
 """How long a request that has ended is kept; the log keeps its lines for ever."""
 WINDOW_MS: Final = WINDOW_HOURS_MAX * 3_600_000
@@ -100,10 +102,11 @@ class Books:
             for request in self.requests.values()
             if not request.is_open and request.closed_ms < time_ms - KEPT_MS
         ]
-        if old:
+        for start in range(0, len(old), FORGOTTEN_MAX):
+            part = old[start : start + FORGOTTEN_MAX]
             with self._writing():
-                self.audit.append("forgotten", time_ms, requests=[each.hex() for each in old])
-                self._forget(old)
+                self.audit.append("forgotten", time_ms, requests=[each.hex() for each in part])
+                self._forget(part)
         return len(old)
 
     def _forget(self, old: Collection[bytes]) -> None:

@@ -134,6 +134,17 @@ def test_every_account_that_is_paid_must_have_an_allowed_prefix() -> None:
     assert [judge([each], app, (), NOON).uncovered for each in (both, one, none)] == [(), (1,), (1,)]
 
 
+def test_each_asset_that_an_operation_commits_needs_a_rule_that_covers_it() -> None:
+    cheap, dear = pay(1), pay(10**9, asset="BOND")
+    ruling = policy().judge([cheap, dear], MAKER, [checker("alice")], NOON)
+    assert ([each.rule for each in ruling.bindings], ruling.uncovered) == (["small"], (1,))
+    assert not ruling.met
+    bonds = '[[rule]]\nname = "bonds"\nmethods = ["transfers.send"]\nasset = "BOND"\napprove = []\n'
+    part, other = pay(1), pay(1, source="PB/main")  # of one draft
+    assert policy().judge([part, other], MAKER, [checker("alice")], NOON).uncovered == (1,)
+    assert policy(POLICY + bonds).judge([cheap, dear], MAKER, [checker("alice")], NOON).met
+
+
 @pytest.mark.evidence(
     "CUS1",
     asset="balances",
