@@ -358,7 +358,8 @@ async def run_node(config: NodeConfig) -> None:
         if desk:
             await desk.start()
         vault = open_vault(config, node)
-        vault.start()
+        if vault:
+            vault.start()
         metrics = metrics_of(node)
         face = build_server(config, parts_of(node, desk, vault), metrics.observe, node.engine.halt)
         metrics.doors, metrics.vault = face.doors, vault
@@ -371,7 +372,8 @@ async def run_node(config: NodeConfig) -> None:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", height=node.engine.status().height)
         await face.stop(GRACE_SECONDS)
-        await vault.stop()
+        if vault:
+            await vault.stop()
         if desk:
             await desk.stop()
         if stop_metrics:
@@ -396,10 +398,13 @@ def open_custody(config: NodeConfig, node: Node) -> Desk | None:
     return Desk(policy, books, ledger, node.engine, signers, config.custody_anchor_hours)
 
 
-def open_vault(config: NodeConfig, node: Node) -> Keeper:
-    """The node's vault, not started. Raises StorageError, FileExposed; OSError where a certificate cannot be
-    read.
+def open_vault(config: NodeConfig, node: Node) -> Keeper | None:
+    """The node's vault, not started; None where other machines reach a node that is no member's: it would
+    keep everybody's documents. Raises StorageError, FileExposed; OSError where a certificate cannot be read.
     """
+    if config.tls_certificate and not config.member:
+        log.warning("the node keeps no vault: its configuration names no member")
+        return None
     ledger = node.opened.ledger
     files = VaultFiles(config.vault, ledger.suite, reserve_bytes=config.disk_reserve_mb * MIB)
     check_private(config.vault)

@@ -5,13 +5,13 @@ The bytes of a document come first and its transaction after them, so that what 
 Bytes that no document came to name are removed a day later; bytes that a document names and that are missing
 or damaged are an alarm. What always holds: bytes go to the owner and to members that the ledger grants them
 now, which is asked again for every portion; bytes that do not have the document's hash end the call with an
-error; only the bytes of a closed document are destroyed.
+error; only the bytes of a closed document are destroyed, and never while one that is kept has the same.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
@@ -22,6 +22,7 @@ from node.engine.errors import Degraded, NodeError
 from node.keys.sealing import sealed_bytes
 from node.ledger import codec, hashing
 from node.ledger.errors import Rejected
+from node.ledger.hashing import HASH_BYTES
 from node.ledger.ledger import Ledger
 from node.storage.errors import StorageError
 from node.storage.vault import Condition, VaultFiles
@@ -38,6 +39,8 @@ ORPHAN_SECONDS: Final = 86_400.0
 """How long bytes lie that no document names, by their age and since this process has known it."""
 BEHIND_MS_MAX: Final = 600_000
 """A node whose head is older does not know what the ledger names, and removes nothing."""
+LAST: Final = b"\xff" * HASH_BYTES
+"""The last id that there can be."""
 NAMED_MAX: Final = 100
 """Documents named among what is missing or damaged."""
 
@@ -95,19 +98,21 @@ class Keeper:
     _examined: dict[bytes, float] = field(default_factory=dict)
     _orphaned: dict[bytes, float] = field(default_factory=dict)
     _watch: asyncio.Task[None] | None = None
+    _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "vault"))
 
     # --- life -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to look after the disk."""
         self._watch = asyncio.create_task(self._look_on(), name="vault")
+        self._watch.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Look no more."""
         if self._watch:
             self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+            await asyncio.gather(self._watch, return_exceptions=True)
+        self._reader.shutdown(wait=False, cancel_futures=True)
         for peer in self.peers.values():
             await peer.close()
 
@@ -182,14 +187,16 @@ class Keeper:
             raise Degraded(NodeError.CORRUPTED, reason="the bytes of the document are missing") from error
 
     async def destroy(self, document: bytes) -> bool:
-        """Destroy the bytes of a closed document; whether there were any. Raises Rejected; Degraded
-        DOCUMENT_ELSEWHERE; StorageError.
+        """Destroy the bytes of a closed document; whether there were any. Never those of a document that is
+        kept, whosoever it is. Raises Rejected; Degraded DOCUMENT_ELSEWHERE; StorageError.
         """
         found = self._require(document)
         if not self._keeps(found.owner):
             raise Degraded(NodeError.DOCUMENT_ELSEWHERE, owner=found.owner)
         if found.status == "kept":
             raise Rejected(self._contract.NOT_IN_THIS_STATE, status=found.status)
+        if other := self._kept_with(found.sealed):
+            raise Rejected(self._contract.BYTES_TAKEN, document=other.hex())
         was_there = await asyncio.to_thread(self.files.destroy, found.sealed)
         self.counts["destroyed"] += was_there
         log.info("document destroyed", document=document.hex(), there=was_there)
@@ -200,7 +207,11 @@ class Keeper:
         found = self._require(document)
         if not self._keeps(found.owner):
             raise Degraded(NodeError.DOCUMENT_ELSEWHERE, owner=found.owner)
-        return await asyncio.to_thread(self.files.examine, found.sealed)
+        return await self._read_through(found.sealed)
+
+    async def _read_through(self, sealed: bytes) -> Condition:
+        """One at a time, so that threads and cores are left for others."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self.files.examine, sealed)
 
     # --- what is asked of the ledger ------------------------------------------------------------------------
 
@@ -225,6 +236,15 @@ class Keeper:
             raise Rejected(self._contract.NOT_IN_THIS_STATE, status=found.status)
         return found
 
+    def _kept_with(self, sealed: bytes) -> bytes | None:
+        """A document that is kept, is to lie here, and has these bytes."""
+        members = self._contract.members.institution.scan() if not self.member else ()
+        for owner in [self.member] if self.member else [parts[0] for parts, _ in members]:
+            lying = self._contract.lying.get(owner, sealed)
+            if lying and self._require(lying.document).status == "kept":
+                return bytes(lying.document)
+        return None
+
     def _keeps(self, owner: str) -> bool:
         return self.member in ("", owner)
 
@@ -237,6 +257,11 @@ class Keeper:
             except StorageError:
                 log.exception("the vault cannot be looked through")
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The node goes on; what lies on the disk is not held against the ledger any more."""
+        if not task.cancelled() and (error := task.exception()):
+            self.alarm(f"the vault is looked after no more: {type(error).__name__}: {error}")
 
     async def look(self) -> None:
         """Compare the disk with the ledger: count, examine what is due, remove what nobody names."""
@@ -263,7 +288,7 @@ class Keeper:
             for (document,), row in page:
                 if row.status == "kept" and self._keeps(row.owner):
                     yield document, row
-            if len(page) < PAGE:
+            if len(page) < PAGE or page[-1][0][0] == LAST:
                 return
             after = _next(page[-1][0][0])
             await asyncio.sleep(0)
@@ -276,7 +301,7 @@ class Keeper:
             return Condition.DAMAGED
         if now - self._examined.get(row.sealed, 0.0) < EXAMINE_SECONDS:
             return Condition.WHOLE
-        condition = await asyncio.to_thread(self.files.examine, row.sealed)
+        condition = await self._read_through(row.sealed)
         if condition is Condition.WHOLE:
             self._examined[row.sealed] = now
         return condition
@@ -288,7 +313,8 @@ class Keeper:
         found.orphans = len(orphans)
         self._orphaned = {kept.sealed: self._orphaned.get(kept.sealed, now) for kept in orphans}
         for kept in orphans if fresh else []:
-            if now - max(kept.changed, self._orphaned[kept.sealed]) >= ORPHAN_SECONDS:
+            old = now - max(kept.changed, self._orphaned[kept.sealed]) >= ORPHAN_SECONDS
+            if old and not self._kept_with(kept.sealed):  # asked again: a document may have come meanwhile
                 await asyncio.to_thread(self.files.destroy, kept.sealed)
                 self.counts["removed"] += 1
                 log.info("bytes that no document names are removed", sealed=kept.sealed.hex())
@@ -307,5 +333,5 @@ class Keeper:
 
 
 def _next(document: bytes) -> bytes:
-    """The id behind an id."""
+    """The id behind an id that is not the last."""
     return (int.from_bytes(document, "big") + 1).to_bytes(len(document), "big")

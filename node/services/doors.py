@@ -18,7 +18,7 @@ import structlog
 from node.engine.errors import Degraded, NodeError
 from node.services.access import Access
 from node.services.identity import NOBODY, Ending, Identity, announced
-from node.services.quotas import Quotas
+from node.services.quotas import Quota, Quotas
 from node.services.reading import Reading
 from node.services.tls import CertificateFiles
 
@@ -56,17 +56,15 @@ class Lasting:
 
 
 class Caller:
-    """Who makes one call, and what it showed for it."""
+    """Who makes one call, and what it showed for it. quota: in which it is counted as under way."""
 
-    __slots__ = ("chain", "identity", "pem")
+    __slots__ = ("chain", "identity", "pem", "quota")
 
     def __init__(self, identity: Identity, pem: bytes = b"", chain: tuple[bytes, ...] = ()) -> None:
         self.identity = identity
         self.pem = pem
         self.chain = chain
-
-
-_ANYBODY: Final = Caller(NOBODY)
+        self.quota: Quota | None = None
 
 
 class Doors:
@@ -88,27 +86,39 @@ class Doors:
     # --- one call -------------------------------------------------------------------------------------------
 
     def enter(self, row: Access, call: Any) -> Caller:
-        """Who calls, if the row lets it. Raises Degraded UNIDENTIFIED, NOT_PERMITTED, QUOTA_USED_UP."""
-        if row.roles is None:
-            return _ANYBODY
+        """Who calls, if the row lets it; ``leave`` follows. Raises Degraded UNIDENTIFIED, NOT_PERMITTED,
+        QUOTA_USED_UP, OVERLOADED.
+        """
         try:
-            caller = self._local if self.files is None else self._caller(self.files, call)
+            caller = self._local if self.files is None else self._caller(self.files, row, call)
             if not caller.identity.whole:
                 row.check_role(caller.identity)
-                if caller.identity.member:
-                    self._quotas.of(caller.identity.member).call()
+                if caller.identity.member and row.roles is not None:
+                    quota = self._quotas.of(caller.identity.member)
+                    quota.begin()
+                    caller.quota = quota
         except Degraded as refusal:
             self.refusals[refusal.error.name] += 1
             raise
         return caller
 
-    def _caller(self, files: CertificateFiles, call: Any) -> Caller:
+    def leave(self, caller: Caller) -> None:
+        """A call that was let in is over."""
+        if caller.quota:
+            caller.quota.end()
+
+    def _caller(self, files: CertificateFiles, row: Access, call: Any) -> Caller:
         shown = call.auth_context()
         pem = shown.get(_CERTIFICATE, (b"",))[0]
         chain = tuple(shown.get(_CHAIN, ()))
-        if not pem:
-            raise Degraded(NodeError.UNIDENTIFIED, reason="no certificate was shown")
-        return Caller(files.trust.identify(pem, chain), pem, chain)
+        try:
+            if not pem:
+                raise Degraded(NodeError.UNIDENTIFIED, reason="no certificate was shown")
+            return Caller(files.trust.identify(pem, chain), pem, chain)
+        except Degraded:
+            if row.roles is None:  # answered to anybody, but if it lasts, ended when next looked at
+                return Caller(NOBODY, pem, chain)
+            raise
 
     def asked(self, row: Access, caller: Caller, request: Any) -> None:
         """A request, decoded. Raises Degraded NOT_PERMITTED, QUOTA_USED_UP."""
@@ -144,9 +154,11 @@ class Doors:
             raise
 
     @contextmanager
-    def lasting(self, row: Access, caller: Caller, *, stream: bool) -> Iterator[Lasting]:
-        """A call that lasts, for as long as it does. Raises Degraded QUOTA_USED_UP."""
-        quota = self._quotas.of(caller.identity.member) if caller.identity.member and stream else None
+    def lasting(self, row: Access, caller: Caller) -> Iterator[Lasting]:
+        """A call that lasts, for as long as it does; those of nobodies share a quota. Raises Degraded
+        QUOTA_USED_UP.
+        """
+        quota = None if caller.identity.whole else self._quotas.of(caller.identity.member)
         if quota:
             try:
                 quota.open_stream()

@@ -118,12 +118,12 @@ class Registrar:
 
         async def answer(data: bytes, context: Any) -> Any:
             async with _Watch(self, method, context) as watch:
-                caller = doors.enter(row, context)
+                caller = watch.caller = doors.enter(row, context)
                 CALLER.set(caller.identity)
                 request = decode(data)
                 doors.asked(row, caller, request)
                 if row.waits:
-                    with doors.lasting(row, caller, stream=False) as watch.lasting:
+                    with doors.lasting(row, caller) as watch.lasting:
                         response = await function(request, context)
                 else:
                     response = await function(request, context)
@@ -140,8 +140,8 @@ class Registrar:
 
         async def answer(data: Any, context: Any) -> AsyncIterator[Any]:
             async with _Watch(self, method, context) as watch:
-                caller = doors.enter(row, context)
-                with doors.lasting(row, caller, stream=True) as watch.lasting:
+                caller = watch.caller = doors.enter(row, context)
+                with doors.lasting(row, caller) as watch.lasting:
                     CALLER.set(caller.identity)
                     asked = self._asked(row, caller, decode, data, requests=requests)
                     async with aclosing(function(asked, context)) as responses:
@@ -155,8 +155,8 @@ class Registrar:
 
         async def answer(data: Any, context: Any) -> None:
             async with _Watch(self, method, context) as watch:
-                caller = doors.enter(row, context)
-                with doors.lasting(row, caller, stream=True) as watch.lasting:
+                caller = watch.caller = doors.enter(row, context)
+                with doors.lasting(row, caller) as watch.lasting:
                     CALLER.set(caller.identity)
                     await function(self._asked(row, caller, decode, data, requests=requests), context)
 
@@ -201,7 +201,9 @@ class Registrar:
         await _end(context, status)
 
     def ended(self, watch: "_Watch", seconds: float) -> None:
-        """Tell whoever watches that a call is over."""
+        """Tell the doors, and whoever watches, that a call is over."""
+        if watch.caller:
+            self._doors.leave(watch.caller)
         self._observe(watch.method, watch.code, seconds)
         if self._access_log:
             _log.debug(
@@ -219,7 +221,7 @@ class _Watch:
     further tells gRPC that the call is over.
     """
 
-    __slots__ = ("_began", "_context", "_registrar", "code", "lasting", "method", "tx_id")
+    __slots__ = ("_began", "_context", "_registrar", "caller", "code", "lasting", "method", "tx_id")
 
     def __init__(self, registrar: Registrar, method: str, context: Any) -> None:
         self._registrar = registrar
@@ -228,6 +230,7 @@ class _Watch:
         self.method = method
         self.code = ""
         self.tx_id = ""
+        self.caller: Caller | None = None
         self.lasting: Lasting | None = None
 
     def name(self, *messages: Any) -> None:

@@ -1,5 +1,5 @@
-"""Quotas: what one member, with all its certificates, may ask of a node: calls and transactions a second, and
-streams at once.
+"""Quotas: what one member, with all its certificates, may ask of a node: calls and transactions a second,
+calls that last at once, and of all calls a share at once.
 
 Token buckets: each fills at its rate and holds two seconds of it, so that a burst passes and a flood does
 not. What does not fit is refused at once with the time after which it would.
@@ -13,6 +13,10 @@ from node.engine.errors import Degraded, NodeError
 
 BURST_SECONDS: Final = 2.0
 MEMBERS_MAX: Final = 4_096
+CALLS_MAX: Final = 4_096
+"""Calls that a node answers at once."""
+UNDER_WAY_MAX: Final = CALLS_MAX // 4
+"""Of one member: while its transactions wait for a chain that stands still, others are answered."""
 
 
 class Bucket:
@@ -45,13 +49,25 @@ class Bucket:
 class Quota:
     """What one member may ask. Rates of 0 are none."""
 
-    __slots__ = ("_calls", "_streams", "_streams_max", "_transactions")
+    __slots__ = ("_calls", "_streams", "_streams_max", "_transactions", "_under_way")
 
     def __init__(self, calls: int, transactions: int, streams: int, clock: Callable[[], float]) -> None:
         self._calls = Bucket(calls, clock) if calls else None
         self._transactions = Bucket(transactions, clock) if transactions else None
         self._streams = 0
         self._streams_max = streams
+        self._under_way = 0
+
+    def begin(self) -> None:
+        """Count a call, and that it is under way until ``end``. Raises Degraded QUOTA_USED_UP, OVERLOADED."""
+        if self._under_way >= UNDER_WAY_MAX:
+            raise Degraded(NodeError.OVERLOADED, reason=f"{UNDER_WAY_MAX} calls of the member are under way")
+        self.call()
+        self._under_way += 1
+
+    def end(self) -> None:
+        """A call is over."""
+        self._under_way -= 1
 
     def call(self) -> None:
         """Count a call. Raises Degraded QUOTA_USED_UP."""
@@ -68,13 +84,13 @@ class Quota:
         return self._transactions.take(count) if self._transactions else 0.0
 
     def open_stream(self) -> None:
-        """Count a stream until ``close_stream``. Raises Degraded QUOTA_USED_UP."""
+        """Count a stream, or a call that waits, until ``close_stream``. Raises Degraded QUOTA_USED_UP."""
         if self._streams_max and self._streams >= self._streams_max:
             raise _used_up("streams", 1.0)
         self._streams += 1
 
     def close_stream(self) -> None:
-        """A stream is over."""
+        """It is over."""
         self._streams -= 1
 
 
@@ -84,7 +100,7 @@ class Quotas:
     def __init__(
         self, calls: int, transactions: int, streams: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """calls, transactions: a second. streams: at once. 0: none."""
+        """calls, transactions: a second. streams: and calls that wait, at once. 0: no quota."""
         self._limits = (calls, transactions, streams)
         self._clock = clock
         self._members: dict[str, Quota] = {}

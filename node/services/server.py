@@ -45,7 +45,7 @@ from node.services.ledger_service import LedgerService
 from node.services.ports import Backup, Blocks, Index, ReceiptFile
 from node.services.product_service import ProductService
 from node.services.published import Published
-from node.services.quotas import Quotas
+from node.services.quotas import CALLS_MAX, Quotas
 from node.services.reading import Reading
 from node.services.reconciliation_service import ReconciliationService
 from node.services.tls import CertificateFiles
@@ -57,7 +57,6 @@ MIB: Final = 1024 * 1024
 BATCH_BYTES_MAX: Final = 8 * MIB
 RESPONSE_BYTES_MAX: Final = 16 * MIB
 """The receipts of a full batch are larger than the batch; clients raise their own limit to this."""
-CALLS_MAX: Final = 4_096
 
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", BATCH_BYTES_MAX),

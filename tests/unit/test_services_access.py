@@ -8,6 +8,7 @@ import importlib
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from contracts import assemble
 from node.config import ConfigError
 from node.engine.errors import Degraded, NodeError
 from node.keys.certificates import Role
-from node.keys.files import check_private
+from node.keys.files import check_private, write_file
 from node.keys.keystore import KeystoreError
 from node.keys.pem import load_crls
 from node.pb.vostro.transaction.v1 import transaction_pb2
-from node.services.access import ACCESS, CLOSED, row_of
+from node.services.access import ACCESS, CLOSED, Access, row_of
 from node.services.doors import Doors, Lasting
 from node.services.identity import (
     LOCAL_OPERATOR,
@@ -38,7 +39,7 @@ from node.services.identity import (
     announced,
     load_mapping,
 )
-from node.services.quotas import Bucket, Quotas
+from node.services.quotas import UNDER_WAY_MAX, Bucket, Quotas
 from node.services.reading import EVENTS, QUERIES, TABLES, Reading, declared
 from node.services.server import RPCS
 from node.services.tls import CertificateFiles
@@ -264,6 +265,7 @@ def test_the_check_of_a_call_costs_less_than_twenty_microseconds(pki: Pki, tmp_p
         for _ in range(count):
             caller = doors.enter(row, call)
             doors.asked(row, caller, request)
+            doors.leave(caller)
         rounds.append((time.process_time() - began) / count * 1e6)
     print(f"the check of a call: {min(rounds):.1f} microseconds, the best of {len(rounds)} rounds")
     assert caller.identity.member == "PA"
@@ -340,6 +342,82 @@ def _of_another(folder: Path) -> Path:
     path.mkdir(mode=0o700)
     os.chown(path, 12_345, 12_345)
     return path
+
+
+WATCH = ACCESS["/grpc.health.v1.Health/Watch"]
+WAIT = ACCESS["/vostro.transaction.v1.TransactionService/WaitTransaction"]
+
+
+def _doors(files: CertificateFiles | None, local: Identity, streams: int) -> Doors:
+    world = Consortium()
+    return Doors(files, local, Quotas(0, 0, streams), Reading(world.ledger, world.store, DirectEngine(world)))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("row", [WATCH, WAIT])
+async def test_calls_that_last_are_counted_whoever_makes_them_and_zero_is_no_quota(
+    row: Access, pki: Pki, tmp_path: Path
+) -> None:
+    files = CertificateFiles(
+        *(tmp_path / name for name in _files(pki, tmp_path)[:3]), crl=tmp_path / "crl.pem"
+    )
+    call = Shown(pki.leaf("PA", Role.READER).certificate)
+    rounds: list[tuple[CertificateFiles | None, Identity]] = [(files, NOBODY)]
+    if row.roles is None:
+        rounds.append((None, NOBODY))
+    for shown, local in rounds:
+        doors = _doors(shown, local, 3)
+        with ExitStack() as open_:
+            for _ in range(3):
+                open_.enter_context(doors.lasting(row, doors.enter(row, call)))
+            with pytest.raises(Degraded) as refused, doors.lasting(row, doors.enter(row, call)):
+                pass
+            assert refused.value.error is NodeError.QUOTA_USED_UP
+        with doors.lasting(row, doors.enter(row, call)):
+            pass
+    for doors in (_doors(files, NOBODY, 0), _doors(None, LOCAL_OPERATOR, 3)):
+        with ExitStack() as open_:
+            for _ in range(300):
+                open_.enter_context(doors.lasting(row, doors.enter(row, call)))
+
+
+@pytest.mark.asyncio
+async def test_health_is_told_to_whoever_shows_a_certificate_and_watched_until_it_is_revoked(
+    pki: Pki, tmp_path: Path
+) -> None:
+    files = CertificateFiles(
+        *(tmp_path / name for name in _files(pki, tmp_path)[:3]), crl=tmp_path / "crl.pem"
+    )
+    doors, pair = _doors(files, NOBODY, 0), pki.leaf("PA", Role.READER)
+    call = Shown(pair.certificate)
+    with doors.lasting(WATCH, doors.enter(WATCH, call)) as watch:
+        doors.look(files, dt.datetime.now(dt.UTC))
+        before = watch.ended
+        assert before is None
+        pki.revoke(pair)
+        write_file(tmp_path / "crl.pem", pki.crls, replace=True)
+        watch.task = asyncio.create_task(asyncio.Event().wait())
+        doors.look(files, dt.datetime.now(dt.UTC))
+        assert watch.ended is not None
+        assert watch.ended.error is NodeError.UNIDENTIFIED
+    assert doors.enter(WATCH, call).identity.member == "", "asked again, it is a nobody, and not refused"
+
+
+def test_calls_of_one_member_leave_room_for_others(pki: Pki, tmp_path: Path) -> None:
+    files = CertificateFiles(
+        *(tmp_path / name for name in _files(pki, tmp_path)[:3]), crl=tmp_path / "crl.pem"
+    )
+    doors = _doors(files, NOBODY, 0)
+    row = ACCESS["/vostro.transaction.v1.TransactionService/Submit"]
+    one, other = (Shown(pki.leaf(member, Role.SUBMITTER).certificate) for member in ("PA", "KB"))
+    under_way = [doors.enter(row, one) for _ in range(UNDER_WAY_MAX)]
+    with pytest.raises(Degraded) as refused:
+        doors.enter(row, one)
+    assert refused.value.error is NodeError.OVERLOADED
+    assert doors.enter(row, other).identity.member == "KB"
+    assert doors.enter(WATCH, one).identity.member == "PA", "health is not counted"
+    doors.leave(under_way.pop())
+    doors.enter(row, one)
 
 
 def test_a_stream_that_was_ended_by_the_doors_says_why() -> None:

@@ -4,6 +4,8 @@ the disk.
 
 import asyncio
 import random
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from contracts.vault import ReaderKey, Vault
+from node.app import open_vault
 from node.client.errors import ClientError, Declined
 from node.client.vault import Vault as VaultClient
 from node.engine import vault as vault_module
@@ -32,7 +35,7 @@ from node.metrics import _vault as metrics_of
 from node.pb.vostro.vault.v1 import vault_pb2 as pb
 from node.pb.vostro.vault.v1.vault_pb2_grpc import VaultServiceStub
 from node.services.server import Parts, build_server
-from node.storage.vault import INCOMING, VaultFiles
+from node.storage.vault import INCOMING, Condition, Kept, VaultFiles
 from tests.certificates_kit import Pki, save, secure_channel
 from tests.contracts.refusals_encryption import encryption_key, registered
 from tests.kit import Consortium, op
@@ -244,6 +247,37 @@ async def test_only_the_owner_puts_and_destroys_and_nobody_what_is_not_closed(
         assert not t.file(sealer).exists()
 
 
+@pytest.mark.parametrize("again", ["PA", "KB"])
+async def test_bytes_of_a_document_that_is_kept_are_not_destroyed_for_another(
+    tmp_path: Path, pki: Pki, again: str
+) -> None:
+    """The same bytes: closed first and then kept by one member, or, on a node of no member's, closed by
+    another that had registered their hash.
+    """
+    async with town(tmp_path, pki) as t:
+        keeper, sealer, second = t.banks["PA"].keeper, await t.stored(), b"\2" * 32
+        if again == "KB":
+            keeper.member = ""
+        record = (second, sealer.sealed, len(CONTENT), "text/plain", 0, ())
+        closed, owner = (sealer.document, "PA") if again == "PA" else (second, "KB")
+        if again == "KB":
+            t.world.apply("KB", op("vault", "store", *record))
+        t.world.apply(owner, op("vault", "delete", closed))
+        t.world.apply(owner, op("vault", "confirm_destroyed", closed))
+        if again == "PA":
+            t.world.apply("PA", op("vault", "store", *record))
+        assert await is_refused(t.caller(owner, "PA").destroy(closed), Vault.BYTES_TAKEN)
+        assert t.file(sealer).exists()
+        assert await keeper.examine(second if again == "PA" else sealer.document) == "whole"
+
+
+async def test_a_node_of_no_member_that_others_reach_keeps_no_vault(tmp_path: Path, pki: Pki) -> None:
+    tls = {name: tmp_path / file for name, file in save(tmp_path, pki.server(), pki.bundle, pki.crls).items()}
+    node: Any = None  # not looked at
+    assert open_vault(config_of(tmp_path, **tls), node) is None
+    assert not (tmp_path / "vault").exists()
+
+
 async def test_what_is_too_large_or_empty_or_too_much_at_once_or_on_a_full_disk_is_not_taken(
     tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +356,85 @@ async def test_bytes_that_no_document_names_go_after_a_day_and_never_while_the_n
         assert bank.files.size_of(orphan) is None
         assert bank.files.size_of(sealer.sealed)
         assert bank.keeper.counts["removed"] == 1
+
+
+async def test_bytes_that_a_document_came_to_name_meanwhile_are_not_removed(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with town(tmp_path, pki) as t:
+        bank = t.banks["PA"]
+        sealed, size = await t.caller("PA", "PA").store([b"an orphan" * 9])
+        bank.now[0] = max(kept.changed for kept in bank.files.all())
+        await bank.keeper.look()
+        bank.now[0] += ORPHAN_SECONDS + 1
+        t.world.block(time_ms=int(bank.now[0] * 1_000))
+        lying = list(bank.files.all())
+
+        def all_(_: VaultFiles) -> list[Kept]:
+            t.world.apply("PA", op("vault", "store", bytes(31) + b"1", sealed, size, "text/plain", 0, ()))
+            return lying
+
+        monkeypatch.setattr(VaultFiles, "all", all_)
+        await bank.keeper.look()
+        assert bank.files.size_of(sealed) == size
+
+
+async def test_a_look_ends_at_the_last_id_there_is(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault_module, "PAGE", 1)
+    async with town(tmp_path, pki) as t:
+        keeper = t.banks["PA"].keeper
+        sealed, size = await t.caller("PA", "PA").store([b"sealed" * 20])
+        t.world.apply("PA", op("vault", "store", b"\xff" * 32, sealed, size, "text/plain", 0, ()))
+        await t.stored()
+        await asyncio.wait_for(keeper.look(), 10)
+        assert keeper.holdings.documents == 2
+
+
+async def test_a_look_that_fails_for_good_is_an_alarm(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(_: Keeper) -> None:
+        raise OverflowError("too big")
+
+    async with town(tmp_path, pki) as t:
+        bank = t.banks["PA"]
+        monkeypatch.setattr(Keeper, "look", look)
+        bank.keeper.start()
+        for _ in range(1_000):
+            if bank.alarms:
+                break
+            await asyncio.sleep(0.01)
+        assert bank.alarms == ["the vault is looked after no more: OverflowError: too big"]
+        await bank.keeper.stop()
+
+
+async def test_documents_are_read_through_one_at_a_time(
+    tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, most, turn = 0, 0, threading.Lock()
+    examine = VaultFiles.examine
+
+    def slow(files: VaultFiles, sealed: bytes) -> Condition:
+        nonlocal at_once, most
+        with turn:
+            at_once += 1
+            most = max(most, at_once)
+        try:
+            time.sleep(0.02)
+            return examine(files, sealed)
+        finally:
+            with turn:
+                at_once -= 1
+
+    async with town(tmp_path, pki) as t:
+        sealer, keeper = await t.stored(), t.banks["PA"].keeper
+        monkeypatch.setattr(VaultFiles, "examine", slow)
+        found = await asyncio.gather(*(keeper.examine(sealer.document) for _ in range(8)), keeper.look())
+        assert found == [*["whole"] * 8, None]
+        assert most == 1
+        await keeper.stop()
 
 
 async def test_the_metrics_page_tells_what_the_vault_holds(tmp_path: Path, pki: Pki) -> None:
