@@ -249,7 +249,7 @@ class Approvals(Contract):
             raise Rejected(self.TOO_MANY_APPROVALS)
         self._approve(ctx, number, fresh)
 
-    @method(flat=200)
+    @method(flat=8_000)
     def withdraw(self, ctx: Context, number: Number, content_hash: Hash) -> None:
         """Take back the approvals of the keys that sign; a draft of whose approvals none counts now ends."""
         found = self._require_open(ctx, number, content_hash)

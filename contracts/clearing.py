@@ -21,7 +21,8 @@ Invariants  N1 units pass through ``Assets.move`` alone: net debits first, then 
             N3 no participant pays more than it has, or than its limits allow.
             N4 at most one cycle of an asset is sealed; what it froze changes by its settlement alone.
 Privacy     who takes part, a cycle's totals and who was taken out are public to all members; what a
-            participant paid and was paid is shown to it alone; who runs a node sees it.
+            participant paid and was paid is shown to it alone; who runs a node sees it. A proposal's
+            sums are public, so who proposes prefixes learns what the first instructions of a queue amount to.
 """
 
 from collections.abc import Sequence

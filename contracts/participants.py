@@ -63,7 +63,7 @@ from contracts.instructions import (
 )
 from contracts.members import Members
 from node.ledger.contract import Category, Context, Contract, Rejected, error, method, query, table
-from node.ledger.types import AccountId, AssetId, Count, MemberId
+from node.ledger.types import INTEGER_MAX, AccountId, AssetId, Count, MemberId
 
 SKIP_MAX: Final = 256
 """Places without a live instruction that one call passes over."""
@@ -259,14 +259,7 @@ class Participants(Contract):
         """Count what was paid and received, by seat and in all, against a participant's limits."""
         caps = self.caps_of(member, asset, day)
         if caps:
-            counted = [
-                replace(
-                    cap,
-                    paid=cap.paid + pays.get(cap.seat, 0),
-                    received=cap.received + receives.get(cap.seat, 0),
-                )
-                for cap in caps
-            ]
+            counted = [_counted(cap, pays.get(cap.seat, 0), receives.get(cap.seat, 0)) for cap in caps]
             self.caps.put(Caps(day, tuple(counted)), member, asset)
 
     # --- lanes
@@ -288,7 +281,9 @@ class Participants(Contract):
         queue = self.require_queue(member, asset)
         row, live = queue.lanes[lane], int(entry.mark == LIVE)
         queue = replace(queue, amount=queue.amount + live * entry.amount)
-        self._put_lane(member, asset, queue, lane, replace(row, tail=place + 1, live=row.live + live))
+        done = not live and row.head == place and not self.require_scheme(asset).sealed
+        head = place + 1 if done else row.head  # what is paid at once leaves nothing to walk
+        self._put_lane(member, asset, queue, lane, Lane(head, place + 1, row.live + live))
 
     def take_out(self, member: str, asset: str, found: Found, mark: int) -> None:
         """Mark a live instruction of a lane."""
@@ -445,3 +440,10 @@ class Participants(Contract):
 
     def _seat(self, member: str, asset: str) -> int:
         return self.require_queue(member, asset).seat if member else EVERYBODY
+
+
+def _counted(cap: Cap, pays: int, receives: int) -> Cap:
+    """A limit's use. Beyond what can be counted both sums go down alike: their difference is what counts."""
+    paid, received = cap.paid + pays, cap.received + receives
+    over = max(paid, received, INTEGER_MAX) - INTEGER_MAX
+    return replace(cap, paid=max(paid - over, 0), received=max(received - over, 0))

@@ -185,8 +185,8 @@ class Queues(Contract):
 
     @method
     def cancel(self, ctx: Context, asset: AssetId, number: Number) -> None:
-        """Take an instruction of one's own back for good."""
-        found = self._require_live(ctx, asset, number)
+        """Take an instruction of one's own back for good; one that is held also where its time is over."""
+        found = self._require_live(ctx, asset, number, also_lapsed=True)
         if found.lane >= 0:
             self.participants.take_out(ctx.member, asset, found, CANCELLED)
         else:
@@ -260,9 +260,9 @@ class Queues(Contract):
             raise Rejected(self.WINDOW_UNFIT, from_ms=from_ms, until_ms=until_ms)
         return from_ms, until_ms
 
-    def _require_live(self, ctx: Context, asset: str, number: int) -> Found:
-        """An instruction of the signing member's that may still settle. Raises NOT_CLEARED, NOT_SEATED,
-        INSTRUCTION_UNKNOWN, FROZEN, INSTRUCTION_ENDED.
+    def _require_live(self, ctx: Context, asset: str, number: int, *, also_lapsed: bool = False) -> Found:
+        """An instruction of the signing member's that may still settle. also_lapsed: or is aside. Raises
+        NOT_CLEARED, NOT_SEATED, INSTRUCTION_UNKNOWN, FROZEN, INSTRUCTION_ENDED.
         """
         scheme = self.participants.require_scheme(asset)
         queue = self.participants.require_queue(ctx.member, asset)
@@ -270,7 +270,8 @@ class Queues(Contract):
         if scheme.sealed and self.participants.is_frozen(asset, queue, found):
             raise Rejected(self.participants.FROZEN)
         done = found.lane >= 0 and found.place < queue.lanes[found.lane].head
-        if done or found.entry.mark != LIVE or ctx.time_ms >= found.entry.until_ms:
+        over = ctx.time_ms >= found.entry.until_ms and not (also_lapsed and found.lane < 0)
+        if done or found.entry.mark != LIVE or over:
             raise Rejected(self.INSTRUCTION_ENDED)
         return found
 

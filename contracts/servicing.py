@@ -71,7 +71,7 @@ _NEW: Final = ("announced", 0, 0, 0, 0, 0)
 TRANSITIONS: Final[dict[ActionStatus, tuple[ActionStatus, ...]]] = {
     "announced": ("fixing", "cancelled"),
     "fixing": ("fixed", "cancelled"),
-    "fixed": ("paid",),
+    "fixed": ("paid", "cancelled"),  # cancelled: a redemption that a holder keeps from its end
     "paid": (),
     "cancelled": (),
 }
@@ -177,19 +177,26 @@ class Servicing(Contract):
 
     @method
     def cancel(self, ctx: Context, asset: AssetId, number: Number) -> None:
-        """Take an announcement back before its holders are fixed; the books open again."""
+        """Take an announcement back before its holders are fixed, or end a redemption that is not paid in
+        whole: who is not paid keeps its units. The books open again.
+        """
         self._require_issuer(ctx, asset)
         action = self.require_action(asset, number)
+        if action.status == "fixed" and action.kind != "redemption":
+            raise Rejected(self.NOT_IN_THIS_STATE, status=action.status)
         self._put(asset, number, action, "cancelled")
         self.due.delete(QUEUE, action.record_ms, asset, number)
-        if action.status == "fixing":
+        if action.status != "announced":
             self.assets.resume_asset(ctx, asset, _reason(number))
         ctx.emit(ActionEnded(asset, number, "cancelled"))
 
     def _weight_of_payment(self, asset: str, number: int, *_: Any) -> tuple[tuple[str, int], ...]:
-        """All that is owed still, whatever the piece."""
+        """All that is owed still, whatever the piece, and what the same transaction may yet fix."""
         action = self.require_action(asset, number)
-        return ((action.currency, action.owed - action.paid),)
+        owed = action.owed
+        if action.status == "fixing":
+            owed = action.outstanding * action.pays // action.per
+        return ((action.currency, owed - action.paid),)
 
     @method(weight=_weight_of_payment, work=24)
     def pay(

@@ -209,6 +209,8 @@ class Settlement(Contract):
         if found.status != "failing" or ctx.time_ms < found.conditions.buy_in_ms:
             raise Rejected(self.BEFORE_BUY_IN)
         other = self.require_deal(replacement)
+        if found.seller_held:  # who has set aside what it delivers is not the side that fails
+            raise Rejected(self.REPLACEMENT_UNFIT)
         wanted = (found.buyer, found.asset, found.against, found.left * found.lot, "settled")
         if wanted != (other.buyer, other.asset, other.against, other.lots * other.lot, other.status):
             raise Rejected(self.REPLACEMENT_UNFIT)

@@ -48,6 +48,7 @@ from node.ledger.contract import (
     table,
 )
 from node.ledger.types import (
+    INTEGER_MAX,
     AccountId,
     Amount,
     AssetId,
@@ -177,7 +178,9 @@ class Passed(Fact, frozen=True):
 
 
 class CycleSettled(Fact, frozen=True):
-    """A cycle is over. gross: cash of the deals that it settled; net: what passed of it."""
+    """A cycle is over. gross: cash of the deals that it settled, at most 2^63 - 1; net: what passed of
+    it.
+    """
 
     cycle: Hash
     model: Model
@@ -344,7 +347,7 @@ class SettlementCycles(Contract):
                 self.settlement.untie(deal_id, deals[deal_id], free_asset=bool(entry.held))
         net = self._pass_all(ctx, cycle, found, kept)
         self.cycle.put(replace(found, deals=len(kept), status="settled"), cycle)
-        gross = sum([deal.left * deal.price for deal in kept.values()])
+        gross = min(sum([deal.left * deal.price for deal in kept.values()]), INTEGER_MAX)
         counts = (len(kept), len(deals) - len(kept))
         ctx.emit(CycleSettled(cycle, found.model, found.against, *counts, gross, net))
 

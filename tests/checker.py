@@ -307,6 +307,9 @@ class _Books:
         self._facts: dict[tuple[str, str], Callable[[bytes], Fact]] = {
             (c.name, fact.__name__): codec.decoder(fact) for c in self.contracts for fact in c.facts
         }
+        self._records: dict[bytes, Callable[[bytes], Any]] = {
+            kept.prefix: codec.decoder(kept.record) for c in self.contracts for kept in c.tables.values()
+        }
         self.market = Market(self.pending, _fail)
         self._tables = {
             **self.market.tables,
@@ -325,6 +328,7 @@ class _Books:
         before = {key: self.positions.get(key, (0, 0)) for key in map(_position_key, record.writes) if key}
         for key, data in record.writes:
             prefix = key[: key.index(b"\0", key.index(b"\0") + 1) + 1]
+            self._check_readable(record.height, key, prefix, data)
             if keep := self._tables.get(prefix):
                 keep(record.height, key[len(prefix) :], prefix, None if data is None else _any(data))
         told: dict[tuple[str, str], int] = {}
@@ -348,6 +352,14 @@ class _Books:
         for receipt in receipts:
             for event in receipt.events:
                 yield self._facts[event.contract, event.event](event.fields)
+
+    def _check_readable(self, height: int, key: bytes, prefix: bytes, data: bytes | None) -> None:
+        """What a block writes, a node that has it in no cache must be able to read."""
+        if data is not None and (decode := self._records.get(prefix)):
+            try:
+                decode(data)
+            except codec.NotCanonical as error:
+                _fail("I6", height, f"the record {key!r} can not be read: {error}")
 
     def _movements(self, receipts: list[Receipt]) -> Iterable[Movement]:
         for fact in self._told(receipts):

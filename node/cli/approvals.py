@@ -6,12 +6,13 @@ import typer
 
 from contracts.approvals import NamedDraft
 from node.cli.governance import read_operation
-from node.cli.output import Row, when
+from node.cli.output import Row, hex_bytes, when
 from node.cli.session import session_of, unverified
 from node.client import BlockingClient
 from node.ledger import codec, hashing
 from node.receipts.explain import explain_operation
 
+HASH_BYTES: Final = 32
 HOUR_MS: Final = 3_600_000
 HOURS_MAX: Final = 90 * 24
 
@@ -50,9 +51,15 @@ def propose(
 
 
 @app.command("approve")
-def approve(ctx: typer.Context, number: NumberArgument) -> None:
-    """Approve a draft of the acting member, exactly as it is shown."""
-    _sign(ctx, "approve", number)
+def approve(
+    ctx: typer.Context,
+    number: NumberArgument,
+    content_hash: Annotated[
+        str, typer.Argument(help="Hash of the content as `show` told it, 64 digits.", metavar="CONTENTHASH")
+    ],
+) -> None:
+    """Approve a draft of the acting member with exactly the content that was shown."""
+    _sign(ctx, "approve", number, hex_bytes(content_hash, HASH_BYTES, "a content's hash"))
 
 
 @app.command("withdraw")
@@ -116,12 +123,16 @@ def show(ctx: typer.Context, number: NumberArgument) -> None:
     session.output.rows("Approvals", columns, approvals)
 
 
-def _sign(ctx: typer.Context, method: str, number: int) -> None:
-    """Sign for the content which this program has seen and hashed itself."""
+def _sign(ctx: typer.Context, method: str, number: int, shown: bytes = b"") -> None:
+    """Sign for the content which this program has seen and hashed itself. shown: its hash, where a person has
+    read it before: a node that shows one draft and hands out another to sign is found out.
+    """
     session = session_of(ctx)
     with session.client() as client:
         found: NamedDraft = client.query("approvals", "get_draft", session.member, number)
         _check_content(client, found)
+        if shown and found.draft.content_hash != shown:
+            raise unverified("the draft is not the one that was shown")
         session.act(client, "approvals", method, number, found.draft.content_hash)
 
 

@@ -140,7 +140,7 @@ def write_books(books: Books, folder: Path, decimals: int) -> list[Path]:
         balance = row.opening
         for each in row.movements:
             balance += each.amount
-            sides = [when(each.time_ms), each.tx_id.hex(), each.counterparty, each.reference]
+            sides = [when(each.time_ms), each.tx_id.hex(), each.counterparty, _inert(each.reference)]
             lines.append([*sides, *told(each.amount, balance)])
         name = row.account.replace("/", "_")
         files.append(_write(folder / "statements" / f"{name}.csv", STATEMENT, lines))
@@ -198,6 +198,11 @@ def _posting(each: Movement) -> Posting:
     other = each.counterparty or CIRCULATION
     debit, credit = (each.account, other) if each.amount < 0 else (other, each.account)
     return Posting(each.time_ms, each.tx_id, debit, credit, abs(each.amount), each.reference)
+
+
+def _inert(text: str) -> str:
+    """Text that another member chose, as a spreadsheet shows it and does not run it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _write(path: Path, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:

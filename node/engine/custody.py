@@ -18,6 +18,7 @@ from functools import partial, wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from node.client.signing import new_request_id, sign, transaction, transaction_id
 from node.engine import weighing
@@ -25,7 +26,7 @@ from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.keys import custody
 from node.keys.custody import Caller, Content, CustodyError, Outcome, Request
-from node.keys.custody_books import WAITING_MAX, Books, BooksShut
+from node.keys.custody_books import Books, BooksShut
 from node.keys.custody_policy import Facts, Person, Policy, Ruling
 from node.keys.keystore import KeystoreError
 from node.keys.signer import Signer, SignerUnavailable
@@ -130,8 +131,8 @@ class Desk:
         life_ms: int = 0,
     ) -> Request:
         """A maker asks. The same request again is the one that there is. Raises Rejected NOT_IDENTIFIED,
-        NOT_OWN_MEMBER, NOT_MAKER, ID_TAKEN, TOO_MANY_WAITING, NOT_COVERED, KEYS_INSUFFICIENT, and what is
-        wrong with the operations in any state.
+        NOT_OWN_MEMBER, NOT_MAKER, ID_TAKEN, TOO_MANY_WAITING, TOO_MANY_OF_MAKER, NOT_COVERED,
+        KEYS_INSUFFICIENT, and what is wrong with the operations in any state.
         """
         async with self._turn:
             person = self._person(caller, custody.MAKER)
@@ -150,7 +151,7 @@ class Desk:
                 made,
                 **_by(person),
                 content_hash=made.content_hash.hex(),
-                operations=[_told(facts) for facts in made.facts],
+                operations=[weighing.told(facts) for facts in made.facts],
             )
             return await self._advance(made)
 
@@ -225,9 +226,10 @@ class Desk:
         return self.get(caller, request_id)
 
     def ruling(self, request: Request) -> Ruling:
-        """What the policy says of a request now."""
-        now = self.clock_ms()
-        return self._judge(request, now)
+        """What the policy says of a request now; where it cannot be weighed any more, as it was weighed."""
+        with suppress(Rejected):
+            request = self._weighed(request)
+        return self._judge(request, self.clock_ms())
 
     def explain(self, caller: Caller, operations: Sequence[Operation], maker: str = "") -> Ruling:
         """What the policy would say if the caller, or ``maker``, asked for these operations now; nothing is
@@ -270,8 +272,7 @@ class Desk:
         return weighing.facts(operations, self.policy.member, self.ledger)
 
     def _check_new(self, request: Request, now: int) -> None:
-        if len(self.books.waiting()) >= WAITING_MAX:
-            raise Rejected(CustodyError.TOO_MANY_WAITING)
+        self.books.check_room(request.maker)
         if uncovered := self._judge(request, now).uncovered:
             raise Rejected(CustodyError.NOT_COVERED, operation=uncovered[0])
         self._signing(request.content.operations)
@@ -293,16 +294,26 @@ class Desk:
             raise Rejected(CustodyError.KEYS_INSUFFICIENT, holders=holders, required=required)
         return list(usable)
 
+    def _weighed(self, request: Request) -> Request:
+        """A request that waits, as it weighs now. Raises Rejected."""
+        if request.status != "waiting":
+            return request
+        return replace(request, facts=tuple(self._facts(request.content.operations)))
+
     def _judge(self, request: Request, now: int) -> Ruling:
         people = custody.counting(request, now, self._approval_ms)
         return self.policy.judge(request.facts, request.maker, people, now, self.books.spent(now))
 
     def _check_helps(self, before: Request, after: Request, now: int) -> None:
-        """Raises Rejected NOT_COVERED, NOT_APPROVER."""
-        without, ruling = self._judge(before, now), self._judge(after, now)
+        """Raises Rejected NOT_COVERED, NOT_APPROVER, and where it cannot be weighed any more."""
+        weighed = self._weighed(before)
+        without = self._judge(weighed, now)
+        ruling = self._judge(replace(after, facts=weighed.facts), now)
         if ruling.uncovered:
             raise Rejected(CustodyError.NOT_COVERED, operation=ruling.uncovered[0])
         if ruling.places >= without.places:
+            if without.met:
+                self._ready[before.id] = None
             raise Rejected(CustodyError.NOT_APPROVER)
 
     # --- what follows ---------------------------------------------------------------------------------------
@@ -312,11 +323,13 @@ class Desk:
         now = self.clock_ms()
         if request.status != "waiting" or custody.is_over(request, now):
             return request
-        ruling = self._judge(request, now)
-        if not request.is_own and not ruling.met:
-            return request
         self._ready[request.id] = None
         try:
+            weighed = self._weighed(request)
+            ruling = self._judge(weighed, now)
+            if not request.is_own and not ruling.met:
+                self._ready.pop(request.id)
+                return request
             signers = self._signing(request.content.operations)
             raw, tx_id = await self._on_disk(partial(self._sign, request.content, signers, now))
         except (Rejected, SignerUnavailable) as reason:
@@ -329,7 +342,7 @@ class Desk:
         made = await self._record(
             "signature",
             now,
-            custody.signed(request, raw, tx_id, now),
+            custody.signed(weighed, raw, tx_id, now),
             content_hash=request.content_hash.hex(),
             tx_id=tx_id.hex(),
             keys=[signer.key_id.hex() for signer in signers],
@@ -453,9 +466,13 @@ class Desk:
         raise refused
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
-        """Run on the desk's thread. Raises Degraded STOPPED where the books are shut, or now shut."""
+        """Run on the desk's thread. Raises Degraded STOPPED where the books are shut, or now shut, and
+        SignerUnavailable, which a missing token raises as a KeystoreError too.
+        """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+        except SignerUnavailable:
+            raise
         except (OSError, KeystoreError, BooksShut) as error:
             log.error("custody has stopped", reason=str(error))  # noqa: TRY400  # told, not a bug
             raise Degraded(NodeError.STOPPED) from error
@@ -464,14 +481,3 @@ class Desk:
 def _by(person: Person) -> dict[str, str]:
     """Who it was, and with which certificate."""
     return {"by": person.name, "certificate": person.certificate}
-
-
-def _told(facts: Facts) -> dict[str, str | int]:
-    """What a line of the audit log says of an operation."""
-    told: dict[str, str | int] = {
-        "method": facts.name,
-        "asset": facts.asset,
-        "amount": facts.amount,
-        "source": facts.source,
-    }
-    return {name: value for name, value in told.items() if value}

@@ -9,6 +9,8 @@ is refused.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from node.client.signing import transaction
 from node.keys.custody_policy import Facts, facts_of
 from node.ledger import codec
@@ -21,6 +23,8 @@ from node.ledger.types import SIGNATURE_BYTES, KeySignature, Operation, SignedTr
 DRAFTS: Final = "approvals"
 FACTS_BYTES_MAX: Final = 256 * 1024
 """What the queue keeps beside a request, so that its file can be read again."""
+TOLD_BYTES_MAX: Final = 200 * 1024
+"""Of what a line of the audit log says of them, so that what else it says has room."""
 _UNSIGNED: Final = (KeySignature(bytes(16), bytes(SIGNATURE_BYTES)),)
 """Stands in for the signatures while a body is checked."""
 
@@ -47,6 +51,8 @@ def facts(operations: Sequence[Operation], member: str, ledger: Ledger) -> list[
                 found += facts_of_call(number, inner, ledger.door)
     if len(codec.encode(found)) > FACTS_BYTES_MAX:
         raise Rejected(LedgerError.TOO_LARGE, most=FACTS_BYTES_MAX)
+    if len(msgspec.json.encode([told(each) for each in found])) > TOLD_BYTES_MAX:
+        raise Rejected(LedgerError.TOO_LARGE, most=TOLD_BYTES_MAX)
     return found
 
 
@@ -54,6 +60,17 @@ def facts_of_call(number: int, call: Call, bound: Bound) -> list[Facts]:
     """What a policy weighs of one call, once for each asset that it commits. Raises Rejected."""
     found = weights(call, bound)
     return [facts_of(number, call.contract, call.method, call.arguments, weight) for weight in found]
+
+
+def told(facts: Facts) -> dict[str, str | int]:
+    """What a line of the audit log says of an operation."""
+    said: dict[str, str | int] = {
+        "method": facts.name,
+        "asset": facts.asset,
+        "amount": facts.amount,
+        "source": facts.source,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _drafted(call: Call, member: str, ledger: Ledger) -> Iterator[Operation]:

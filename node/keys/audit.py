@@ -123,12 +123,16 @@ class AuditLog:
         return self._head
 
     def append(self, kind: str, time_ms: int, **fields: Any) -> int:
-        """Write a line and its head, both durable when this returns; its sequence. Raises OSError."""
+        """Write a line and its head, both durable when this returns; its sequence. Raises OSError, and
+        before anything is written where the line is longer than can be read again.
+        """
         sequence, previous = self._head[0] + 1, self._head[1]
         told = {"sequence": sequence, "time_ms": time_ms, "kind": kind, **fields, "previous": previous}
         body = msgspec.json.encode(told)[:-1]
         digest = line_hash(body)
         line = body + b',"hash":"' + digest.encode() + b'"}\n'
+        if len(line) > LINE_BYTES_MAX:
+            raise OSError(errno.EMSGSIZE, f"a line of the audit log is too long: {len(line)} bytes")
         if os.write(self._descriptor, line) != len(line):
             raise OSError(errno.ENOSPC, "a line of the audit log was not written whole")
         os.fsync(self._descriptor)

@@ -104,6 +104,11 @@ class CustodyError:
     TOO_MANY_WAITING = ErrorCode(15, Category.OVERLOADED, "As many requests wait as may: decide some first.")
     NOT_OWN_REQUEST = ErrorCode(16, Category.PERMISSION_DENIED, "Only who asked for it may cancel a request.")
     DEAD = ErrorCode(17, Category.OUT_OF_RANGE, "The request has expired: make a new one.")
+    TOO_MANY_OF_MAKER = ErrorCode(
+        18,
+        Category.OVERLOADED,
+        "As many requests of one maker wait as may: let some be decided, or cancel them.",
+    )
 
 
 class Caller(Protocol):

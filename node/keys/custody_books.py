@@ -17,13 +17,17 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from node.keys.audit import AuditLog
-from node.keys.custody import COUNTED, Approval, Request, cancelled, expired, rejected
+from node.keys.custody import COUNTED, Approval, CustodyError, Request, cancelled, expired, rejected
 from node.keys.custody_policy import WINDOW_HOURS_MAX, Person, Spent
 from node.keys.custody_queue import Queue, QueueDamaged
 from node.keys.signer import Signer
 from node.ledger.errors import Rejected
 
 WAITING_MAX: Final = 10_000
+SHARE: Final = 10
+"""One maker's requests take at most one part of so many of the places."""
+FORGOTTEN_MAX: Final = 1_000
+"""How many requests one line forgets, so that it stays a line that can be read again."""
 KEPT_MS: Final = 30 * 86_400_000
 """How long a request that has ended is kept; the log keeps its lines for ever."""
 WINDOW_MS: Final = WINDOW_HOURS_MAX * 3_600_000
@@ -82,6 +86,15 @@ class Books:
         """Requests that wait for approvals."""
         return [request for request in self.requests.values() if request.status == "waiting"]
 
+    def check_room(self, maker: Person) -> None:
+        """Whether one more may wait. Raises Rejected TOO_MANY_WAITING, TOO_MANY_OF_MAKER."""
+        waiting = self.waiting()
+        if len(waiting) >= WAITING_MAX:
+            raise Rejected(CustodyError.TOO_MANY_WAITING)
+        most = WAITING_MAX // SHARE
+        if len(waiting) >= most and sum(each.maker.key == maker.key for each in waiting) >= most:
+            raise Rejected(CustodyError.TOO_MANY_OF_MAKER, most=most)
+
     def unsettled(self) -> list[Request]:
         """Requests that are signed and whose outcome is not known."""
         return [request for request in self.requests.values() if request.status == "signed"]
@@ -100,10 +113,11 @@ class Books:
             for request in self.requests.values()
             if not request.is_open and request.closed_ms < time_ms - KEPT_MS
         ]
-        if old:
+        for start in range(0, len(old), FORGOTTEN_MAX):
+            part = old[start : start + FORGOTTEN_MAX]
             with self._writing():
-                self.audit.append("forgotten", time_ms, requests=[each.hex() for each in old])
-                self._forget(old)
+                self.audit.append("forgotten", time_ms, requests=[each.hex() for each in part])
+                self._forget(part)
         return len(old)
 
     def _forget(self, old: Collection[bytes]) -> None:

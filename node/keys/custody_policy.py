@@ -205,29 +205,31 @@ class Policy:
         time_ms: int,
         spent: Iterable[Spent] = (),
     ) -> Ruling:
-        """What binds a request at a time. operations: with their numbers; of one that commits several assets
-        a rule must cover at least one. approvals: that still count, of distinct people; the maker's own
-        counts for nothing. spent: what was signed before.
+        """What binds a request at a time. operations: with their numbers; of one that commits several
+        assets, or runs several, a rule must cover each. approvals: that still count, of distinct people; the
+        maker's own counts for nothing. spent: what was signed before.
         """
         before = tuple(spent)
         heard = [person for person in approvals if person.key != maker.key]
-        covered: dict[tuple[int, str], None] = {}
+        covered: dict[Facts, None] = {}
         bindings: list[Binding] = []
         open_lines: list[str] = []
         for rule in self.document.rule:
             if not self._is_open(rule, time_ms) or not self._is_named(rule.makers, maker):
                 continue
             fitting = [facts for facts in operations if _fits(rule, facts)]
-            total = sum(facts.amount for facts in fitting) + _sum_before(rule, before, time_ms)
-            if not fitting or not _in_bounds(rule, total):
+            if not fitting:
                 continue
-            covered.update(dict.fromkeys((facts.operation, facts.name) for facts in fitting))
+            total = 0
+            if _is_bounded(rule):
+                total = sum(facts.amount for facts in fitting) + _sum_before(rule, before, time_ms)
+            if not _in_bounds(rule, total):
+                continue
+            covered.update(dict.fromkeys(fitting))
             slots = self._slots(rule, heard)
-            bindings.append(Binding(rule.name, total if _is_bounded(rule) else 0, slots))
+            bindings.append(Binding(rule.name, total, slots))
             open_lines += [each for line in slots if line.missing for each in line.of]
-        uncovered = dict.fromkeys(
-            facts.operation for facts in operations if (facts.operation, facts.name) not in covered
-        )
+        uncovered = dict.fromkeys(facts.operation for facts in operations if facts not in covered)
         missing = max((sum(line.missing for line in each.slots) for each in bindings), default=0)
         return Ruling(tuple(bindings), tuple(uncovered), missing, self._who(open_lines, maker, heard))
 

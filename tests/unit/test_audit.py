@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from node.keys.audit import HEAD, LOG, Anchor, AuditDamaged, AuditLog, Head, line_hash, load_head, verify
+from node.keys.audit import (
+    HEAD,
+    LINE_BYTES_MAX,
+    LOG,
+    Anchor,
+    AuditDamaged,
+    AuditLog,
+    Head,
+    line_hash,
+    load_head,
+    verify,
+)
 from node.keys.signer import Ed25519Signer
 
 KEY = Ed25519Signer(bytes(range(32)))
@@ -172,3 +183,16 @@ def test_a_head_that_is_not_this_logs_is_refused(
         AuditLog(folder, KEY)
     if name != "garbage":
         assert told(folder), name
+
+
+def test_a_line_that_could_not_be_read_again_is_not_written(folder: Path) -> None:
+    log, before = AuditLog(folder, KEY), (folder / LOG).read_bytes()
+    short = len(lines_of(folder)[-1]) + LINES
+    for more in (LINE_BYTES_MAX, LINE_BYTES_MAX - short // 2):
+        with pytest.raises(OSError, match="too long"):
+            log.append("approval", 2_000, by="x" * more)
+    assert (folder / LOG).read_bytes() == before
+    assert log.append("approval", 2_000, by="x" * (LINE_BYTES_MAX - 2 * short)) == LINES + 1
+    log.close()
+    AuditLog(folder, KEY).close()
+    assert verify(folder, KEY.public_key).problems == ()

@@ -13,9 +13,11 @@ import pytest
 from node.engine.custody import Desk
 from node.engine.engine import Outcome
 from node.engine.errors import NodeError
+from node.keys import custody_books
 from node.keys.audit import verify
 from node.keys.custody import CustodyError, KnownCaller, Request
 from node.keys.custody_queue import QueueDamaged
+from node.keys.pkcs11 import TokenUnavailable
 from node.keys.signer import Ed25519Signer, SignerUnavailable
 from node.ledger.errors import LedgerError
 from node.ledger.transactions import parse
@@ -222,6 +224,24 @@ async def bypass_strangers(bank: Bank, desk: Desk) -> int:
     return len(nobody) + 3
 
 
+async def test_one_maker_may_not_take_all_places_of_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody_books, "WAITING_MAX", 30)
+    bank = Bank(tmp_path / "custody")
+    async with bank.open() as desk:
+        mine = [await bank.ask(desk) for _ in range(3)]
+        assert await refused(bank.ask(desk), CustodyError.TOO_MANY_OF_MAKER)
+        same, other = [pay("PA/main", "KB/main", 1)], caller("max", "maker")
+        spelled = desk.request(caller(" MARY", "maker"), same, request_id=bank.new_id())
+        assert await refused(spelled, CustodyError.TOO_MANY_OF_MAKER)
+        assert (await desk.request(other, same, request_id=bank.new_id())).status == "waiting"
+        await desk.cancel(MARY, mine[0].id)
+        assert (await bank.ask(desk)).status == "waiting"
+        monkeypatch.setattr(custody_books, "WAITING_MAX", 4)
+        assert await refused(bank.ask(desk), CustodyError.TOO_MANY_WAITING)
+
+
 async def bypass_uncovered(bank: Bank, desk: Desk) -> int:
     """Methods and assets that no rule names, beside ones that are covered."""
     fine, later = pay("PA/main", "KB/main", 1), bank.now_ms + 10**6
@@ -322,10 +342,35 @@ async def test_a_token_that_is_away_delays_what_is_approved_and_loses_nothing(tm
     assert bank.paid == 50
 
 
-def _away(sign: Callable[..., bytes], key_id: bytes) -> Callable[..., bytes]:
+async def test_a_missing_token_holds_up_its_own_requests_only(tmp_path: Path) -> None:
+    world = Consortium()
+    for name, scope in (("PA-token", "transfers"), ("PA-file", "assets"), ("PA-log", "anchors")):
+        world.apply("PA", op("members", "register_key", new_key(name, scopes=(scope,))))
+    bank = Bank(tmp_path / "custody", world, keys=("PA-token", "PA-file", "PA-log"), anchor_hours=1)
+    async with bank.open() as desk:
+        payments = [await bank.ask(desk, pay("PA/main", "KB/main", 20)) for _ in range(2)]
+        with pytest.MonkeyPatch.context() as patch:
+            token = officer("PA-token").key_id
+            patch.setattr(Ed25519Signer, "sign", _away(Ed25519Signer.sign, token, TokenUnavailable))
+            for each in payments:
+                assert (await desk.approve(BOB, each.id, each.content_hash)).status == "waiting"
+            await desk.look()
+            assert "anchor" in kinds(bank)
+            assert not desk.books.is_shut
+            accounts = await bank.ask(desk, op("assets", "open_accounts", ("PA/new",)))
+            assert (await settled(desk, accounts)).status == "applied"
+            assert [desk.get(MARY, each.id).status for each in payments] == ["waiting", "waiting"]
+        await desk.look()
+        assert [(await settled(desk, each)).status for each in payments] == ["applied", "applied"]
+    assert verify(bank.folder, ROOT.public_key).problems == ()
+
+
+def _away(
+    sign: Callable[..., bytes], key_id: bytes, error: type[SignerUnavailable] = SignerUnavailable
+) -> Callable[..., bytes]:
     def signed(signer: Ed25519Signer, message: bytes) -> bytes:
         if signer.key_id == key_id:
-            raise SignerUnavailable("put the token back")
+            raise error("put the token back")
         return sign(signer, message)
 
     return signed
@@ -420,6 +465,24 @@ async def test_what_ended_long_ago_is_forgotten_and_the_log_goes_on(tmp_path: Pa
     async with bank.open() as desk:
         assert desk.all(MARY) == []
     assert kinds(bank)[-2:] == ["forgotten", "opened"]
+
+
+async def test_however_many_are_forgotten_at_once_the_log_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(custody_books, "FORGOTTEN_MAX", 3)
+    bank = Bank(tmp_path / "custody")
+    async with bank.open() as desk:
+        for _ in range(7):
+            await desk.cancel(MARY, (await bank.ask(desk)).id)
+        bank.now_ms += 31 * 24 * 60 * MINUTE
+        await desk.look()
+        assert desk.all(MARY) == []
+    bank.books().close()
+    lines = [json.loads(line) for line in bank.log().splitlines()]
+    parts = [len(line["requests"]) for line in lines if line["kind"] == "forgotten"]
+    assert parts == [3, 3, 1]
+    assert verify(bank.folder, ROOT.public_key).problems == ()
 
 
 async def wait_for(ready: Callable[[], bool]) -> None:

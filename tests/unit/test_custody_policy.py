@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from contracts import assemble
+from node.keys import custody_policy
 from node.keys.custody_policy import (
     Facts,
     Person,
@@ -134,6 +135,17 @@ def test_every_account_that_is_paid_must_have_an_allowed_prefix() -> None:
     assert [judge([each], app, (), NOON).uncovered for each in (both, one, none)] == [(), (1,), (1,)]
 
 
+def test_each_asset_that_an_operation_commits_needs_a_rule_that_covers_it() -> None:
+    cheap, dear = pay(1), pay(10**9, asset="BOND")
+    ruling = policy().judge([cheap, dear], MAKER, [checker("alice")], NOON)
+    assert ([each.rule for each in ruling.bindings], ruling.uncovered) == (["small"], (1,))
+    assert not ruling.met
+    bonds = '[[rule]]\nname = "bonds"\nmethods = ["transfers.send"]\nasset = "BOND"\napprove = []\n'
+    part, other = pay(1), pay(1, source="PB/main")  # of one draft
+    assert policy().judge([part, other], MAKER, [checker("alice")], NOON).uncovered == (1,)
+    assert policy(POLICY + bonds).judge([cheap, dear], MAKER, [checker("alice")], NOON).met
+
+
 @pytest.mark.evidence(
     "CUS1",
     asset="balances",
@@ -158,6 +170,25 @@ def test_what_was_signed_before_counts_for_a_rolling_day_so_that_midnight_gains_
     assert judge([pay(999)], MAKER, [checker("alice")], NOON, day_old).bindings[0].rule == "small"
     (binding, *_) = judge([pay(1)], MAKER, (), NOON, [Spent(NOON - 1, pay(998))]).bindings
     assert (binding.rule, binding.total) == ("small", 999)
+
+
+def test_what_was_spent_is_summed_for_rules_alone_that_fit_and_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    summed: list[str] = []
+    real = custody_policy._sum_before
+
+    def sum_before(rule: Any, spent: Any, time_ms: int) -> int:
+        summed.append(rule.name)
+        return real(rule, spent, time_ms)
+
+    monkeypatch.setattr(custody_policy, "_sum_before", sum_before)
+    before = [Spent(NOON - 1, pay(500)), Spent(NOON - 1, VOID)]
+    judge = policy().judge
+    assert [each.total for each in judge([VOID], MAKER, (), NOON, before).bindings] == [0]
+    assert summed == []
+    (binding,) = judge([pay(1)], MAKER, (), NOON, before).bindings
+    assert (binding.rule, binding.total, summed) == ("small", 501, ["small", "large"])
 
 
 def test_it_is_said_who_may_approve() -> None:

@@ -3,21 +3,25 @@ look up; and with which certificate each decision was made.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.approvals import Approvals
 from contracts.settlement import Settlement
+from node.engine import weighing
 from node.keys.audit import verify
 from node.keys.custody import CustodyError, KnownCaller, content_hash
-from node.ledger.errors import LedgerError
+from node.keys.custody_policy import Facts
+from node.ledger.errors import LedgerError, Rejected
 from node.ledger.types import Operation
 from tests.contracts.market import Market, dealt, offer, offered, take
 from tests.contracts.refusals_approvals import draft
 from tests.contracts.refusals_governance import content_hash as drafted_hash
-from tests.custody_kit import BOB, CAROL, MARY, ROOT, Bank, refused
+from tests.custody_kit import BOB, CAROL, MARY, ROOT, Bank, refused, settled
 from tests.kit import fields_of, op, pay
 
 pytestmark = pytest.mark.asyncio
@@ -38,6 +42,12 @@ methods = ["transfers.send", "trading.*", "settlement.*"]
 asset = "CZK"
 amount_from = 100
 approve = [{ count = 2, of = ["bob", "carol", "dave"] }]
+[[rule]]
+name = "few bonds"
+methods = ["trading.*", "settlement.*"]
+asset = "BOND"
+amount_below = 20
+approve = []
 [[rule]]
 name = "bonds"
 methods = ["trading.*", "settlement.*"]
@@ -65,7 +75,7 @@ async def test_a_deal_and_a_draft_are_weighed_like_a_payment(tmp_path: Path) -> 
     approval = op("approvals", "approve", 1, drafted_hash(large))
     run = op("approvals", "execute", 1, drafted_hash(large))
     cases: list[tuple[Operation, list[str], int]] = [
-        (offer("PA", lots=3, price=25), ["small"], 0),
+        (offer("PA", lots=3, price=25), ["small", "few bonds"], 0),
         (offer("PA", lots=4, price=25), ["large", "bonds"], 2),
         (offer("PA", lots=4, price=1), ["small", "bonds"], 1),  # sold too cheaply
         (take("KB", wanted, 4, 100, taker="PA"), ["large", "bonds"], 2),
@@ -113,6 +123,92 @@ async def test_what_cannot_be_looked_up_or_is_covered_by_no_rule_is_not_signed(t
             assert await refused(bank.ask(desk, operation), error)
     assert bank.engine.submitted == []
     print(f"requests that hide what they do: {len(tries)} tried, none passed")
+
+
+async def test_what_an_audit_line_cannot_tell_of_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    world = Market()
+    run = (pay("PA/main", "KB/main", 1),) * 100
+    number = number_in(world.apply("PA", draft(run)))
+    approval = op("approvals", "approve", number, drafted_hash(*run))
+    bank = Bank(tmp_path / "custody", world, POLICY)
+    async with bank.open() as desk:
+        before = bank.log()
+        assert await refused(bank.ask(desk, *[approval] * 40), LedgerError.TOO_LARGE)
+        assert (bank.log(), desk.all(MARY)) == (before, [])
+        assert (await bank.ask(desk, *[approval] * 20)).status == "waiting"
+    async with bank.open() as desk:
+        assert len(desk.all(MARY)) == 1
+
+
+async def test_a_request_is_weighed_again_before_it_is_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, weigh = Bank(tmp_path / "custody"), weighing.facts
+    async with bank.open() as desk:
+        asked = await bank.ask(desk, pay("PA/main", "KB/main", 60))
+        assert desk.ruling(asked).missing == 1
+
+        def twice(*given: Any) -> list[Facts]:
+            return [replace(each, amount=2 * each.amount) for each in weigh(*given)]
+
+        monkeypatch.setattr(weighing, "facts", twice)
+        assert desk.ruling(asked).missing == 2
+        assert (await desk.approve(BOB, asked.id, asked.content_hash)).status == "waiting"
+        assert bank.engine.submitted == []
+        signed = await desk.approve(CAROL, asked.id, asked.content_hash)
+        assert (await settled(desk, signed)).status == "applied"
+        assert [each.facts.amount for each in desk.books.spent(bank.now_ms)] == [120]
+    assert bank.paid == 60
+
+
+async def test_what_cannot_be_weighed_any_more_is_not_signed_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, weigh = Bank(tmp_path / "custody"), weighing.facts
+    async with bank.open() as desk:
+        asked, ready = [await bank.ask(desk, pay("PA/main", "KB/main", 20)) for _ in range(2)]
+        monkeypatch.setattr(weighing, "facts", _unknown(weigh, 1))
+        assert (await desk.approve(BOB, ready.id, ready.content_hash)).status == "waiting"
+        monkeypatch.setattr(weighing, "facts", _unknown(weigh, 0))
+        late = desk.approve(BOB, asked.id, asked.content_hash)
+        assert await refused(late, Settlement.DEAL_UNKNOWN)
+        await desk.look()
+        assert [desk.get(MARY, each.id).status for each in (asked, ready)] == ["waiting"] * 2
+        assert [len(desk.get(MARY, each.id).approvals) for each in (asked, ready)] == [0, 1]
+        assert bank.engine.submitted == []
+        monkeypatch.setattr(weighing, "facts", weigh)
+        await desk.look()
+        assert (await settled(desk, ready)).status == "applied"
+        assert desk.get(MARY, asked.id).status == "waiting"
+
+
+async def test_a_deal_that_was_settled_in_part_asks_for_what_is_left_of_it(tmp_path: Path) -> None:
+    world = Market()
+    deal = dealt(world, lots=4, price=25)
+    bank = Bank(tmp_path / "custody", world, POLICY)
+    async with bank.open() as desk:
+        asked = await bank.ask(desk, op("settlement", "settle", deal))
+        assert (asked.status, desk.ruling(asked).missing) == ("waiting", 2)
+        world.apply("KB", op("settlement", "settle_partly", deal, 3))
+        assert desk.ruling(asked).missing == 0
+        assert await refused(desk.approve(BOB, asked.id, asked.content_hash), CustodyError.NOT_APPROVER)
+        await desk.look()  # nobody is waited for any more
+        assert (await settled(desk, asked)).status == "applied"
+
+
+def _unknown(weigh: Callable[..., list[Facts]], times: int) -> Callable[..., list[Facts]]:
+    """Weighs so many times, and then does not find what the operations are about."""
+    left = [None] * times
+
+    def facts(*given: Any) -> list[Facts]:
+        if not left:
+            raise Rejected(Settlement.DEAL_UNKNOWN)
+        left.pop()
+        return weigh(*given)
+
+    return facts
 
 
 def number_in(receipt: Any) -> int:
