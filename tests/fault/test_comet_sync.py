@@ -151,6 +151,7 @@ async def sent_again(made: Consortium, raws: Sequence[bytes]) -> int:
     (marker,) = await first.submit(made.pay(1))
     assert applied(marker)
     await made.level()
+    await until(lambda: all(each.balance("KB/main") > before for each in made.validators), "all paid")
     assert [each.balance("KB/main") for each in made.validators] == [before + 1] * len(made.validators)
     return len(raws)
 
