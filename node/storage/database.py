@@ -136,9 +136,9 @@ class Part:
 
     def commit(self, entries: Mapping[bytes, bytes | None], position: int, *, synced: bool = True) -> None:
         """Write ``entries`` (None deletes) and the stamp ``position`` in one batch, durable on return if
-        ``synced``.
+        ``synced``. Damage that LevelDB met behind the scenes, when it merged tables, is told here.
         """
-        with translated(self._damaged, self.path):
+        try:
             batch = self.db.write_batch(sync=synced)
             put, delete = batch.put, batch.delete
             for key, value in entries.items():
@@ -151,11 +151,13 @@ class Part:
             if self._sequence > STAMPS_KEPT:
                 delete(_stamp_key(self._sequence - STAMPS_KEPT))
             batch.write()
+        except (plyvel.Error, OSError, RuntimeError) as error:
+            raise self.damage(error) from error
         self.position = self.stamped = position
 
     def damage(self, error: Exception) -> StorageError:
-        """What to raise for ``error``, met while reading. Broken data is marked, so that the next open
-        rebuilds this part.
+        """What to raise for ``error``, met while reading or writing. Broken data is marked, so that the next
+        open rebuilds this part.
         """
         found = translate(error, self._damaged, self.path)
         if found.error is self._damaged:

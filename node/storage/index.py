@@ -120,9 +120,8 @@ class Index:
             "compression": "snappy",
             "open_files": 200,
         }
+        self._height = self._begin = 0
         self._part = self._opened(path, blocks, options)
-        self._height = self._number(layout.INDEX_HEIGHT)
-        self._begin = self._number(layout.INDEX_BEGIN)
 
     @property
     def is_whole(self) -> bool:
@@ -238,6 +237,7 @@ class Index:
         if path.exists() and not suspect_path(path).exists():
             try:
                 part = Part.open(path, StorageCode.INDEX_DAMAGED, **options)
+                height, begin = _number(part, layout.INDEX_HEIGHT), _number(part, layout.INDEX_BEGIN)
             except StorageError as error:
                 if error.error is not StorageCode.INDEX_DAMAGED:
                     raise
@@ -246,15 +246,13 @@ class Index:
                 )
             else:
                 if part.position <= blocks:
+                    self._height, self._begin = height, begin
                     return part
                 part.close()
                 self.reports.append("the index is ahead of the log and is built again")
         remove_tree(path)
         suspect_path(path).unlink(missing_ok=True)
         return Part.create(path, StorageCode.INDEX_DAMAGED, **options)
-
-    def _number(self, key: bytes) -> int:
-        return int.from_bytes(self._part.db.get(key, b"", verify_checksums=True), "big")
 
     def _index_block(
         self,
@@ -314,3 +312,13 @@ def _place(cursor: bytes) -> tuple[int, int, int]:
         int.from_bytes(cursor[8:16], "big"),
         int.from_bytes(cursor[16:20], "big"),
     )
+
+
+def _number(part: Part, key: bytes) -> int:
+    """A number that the index keeps of itself; 0 where it has none. Raises StorageError, the part closed."""
+    try:
+        return int.from_bytes(part.db.get(key, b"", verify_checksums=True), "big")
+    except (plyvel.Error, RuntimeError) as error:
+        found = part.damage(error)
+        part.close()
+        raise found from error

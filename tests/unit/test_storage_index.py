@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import plyvel
 import pytest
 
 from node.ledger.codec import encode
@@ -13,6 +14,7 @@ from node.ledger.types import BlockRecord, Event, Leaf, Receipt
 from node.services.history import History
 from node.services.paging import Pages
 from node.storage.database import mark_suspect
+from node.storage.errors import StorageCode, StorageError
 from node.storage.index import Index, Movement
 from node.storage.memory import MemoryStore
 from tests.storage_blocks import GENESIS_MS
@@ -149,6 +151,36 @@ def test_a_lost_damaged_or_foreign_index_is_built_again(store: MemoryStore, tmp_
     index.close()
     index = Index(path, movements, blocks=20)
     assert index.position == 20
+    index.close()
+
+
+class Merging:
+    """A LevelDB that met damage while it merged tables: from then on it reads and takes no write."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def write_batch(self, **_: Any) -> Any:
+        raise plyvel.CorruptionError(b"Corruption: block checksum mismatch")
+
+
+def test_damage_that_a_write_is_told_of_is_mended_by_the_next_open(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "index"
+    index = Index(path, movements, blocks=20)
+    index.advance(store, blocks_max=3)
+    part: Any = index._part
+    part.db = Merging(part.db)
+    with pytest.raises(StorageError) as told:
+        index.advance(store)
+    assert told.value.error is StorageCode.INDEX_DAMAGED
+    index.close()
+    index = Index(path, movements, blocks=20)
+    assert index.position == 0
     index.close()
 
 
