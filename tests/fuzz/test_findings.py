@@ -112,6 +112,7 @@ FINDINGS: Final = (
     ("block-log", "a block's number of nine bytes", lambda: rows((b"n" + bytes([255]) * 9, b""))),
     ("block-log", "a height of nine bytes", lambda: rows((layout.position_key(0), b"\x01" * 9))),
     ("block-log", "fewer receipts than the header counts", header),
+    ("block-log", "what a pruned log begins with is a number", lambda: rows((layout.BASE, b"\x07"))),
     ("last-signed", "nothing behind right check digits", lambda: b""),
     ("last-signed", "another object behind right check digits", lambda: b'{"chain":1}'),
     ("head", "a whole file of another form", lambda: b"\x92\x03\x91\x01"),
