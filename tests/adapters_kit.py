@@ -77,8 +77,8 @@ def instruction(number: int = 1, minor: int = 1_050, currency: str = "CZK") -> P
         "MSG-1",
         References(f"E2E-{number}", f"INSTR-{number}", f"TX-{number}"),
         Money(minor, currency),
-        Party("Debtor & Sons <1>", IBAN, agent="GIBACZPX"),
-        Party("Creditor", OTHER, agent="COBADEFF"),
+        Party("Debtor & Sons <1>", IBAN, agent="ABABCZPP"),
+        Party("Creditor", OTHER, agent="CDCDDEFF"),
         payment_information_id="PMT-1",
         requested=date(2026, 1, 31),
         purpose="SALA",
@@ -119,7 +119,7 @@ def pain(count: int = 2, /, **change: str) -> str:
    <ReqdExctnDt><Dt>2026-01-31</Dt></ReqdExctnDt>
    <Dbtr><Nm>Payer</Nm></Dbtr>
    <DbtrAcct><Id><IBAN>{IBAN}</IBAN></Id></DbtrAcct>
-   <DbtrAgt><FinInstnId><BICFI>GIBACZPX</BICFI></FinInstnId></DbtrAgt>
+   <DbtrAgt><FinInstnId><BICFI>ABABCZPP</BICFI></FinInstnId></DbtrAgt>
 {"".join(transfers)}  </PmtInf>
  </CstmrCdtTrfInitn>
 </Document>
@@ -168,7 +168,7 @@ def statement(amounts: list[int], kind: StatementKind = StatementKind.STATEMENT)
         "2026-01-01T00:00:00.000Z",
         "2026-01-31T23:59:59.999Z",
         "PA",
-        "GIBACZPX",
+        "ABABCZPP",
         () if kind is StatementKind.NOTIFICATION else balances,
         len(amounts),
         len(received),

@@ -21,7 +21,7 @@ from tests.adapters_kit import CREATED, IBAN, OTHER, check_schema, instruction, 
 from tests.processes import Answer, RunningNode, clean_environment, running_node
 
 LARGE = 4_000
-ENVELOPE = iso_write.Envelope("IN-1", CREATED, "COBADEFF", "GIBACZPX", "Payer")
+ENVELOPE = iso_write.Envelope("IN-1", CREATED, "CDCDDEFF", "ABABCZPP", "Payer")
 
 
 class Desk:
@@ -237,7 +237,7 @@ def test_a_return_and_a_recall_find_the_payment_that_they_speak_of(desk: Desk, t
     told = next(record for record in records(answer) if isinstance(record, RecallAnswer))
     assert (told.status, told.reason, told.original, told.case_id) == ("RJCR", "CUST", original, "CASE-1")
     message = next(record for record in records(answer) if isinstance(record, Message))
-    assert (message.sender, message.receiver) == ("GIBACZPX", "COBADEFF")
+    assert (message.sender, message.receiver) == ("ABABCZPP", "CDCDDEFF")
     before = desk.balance("PA/main")
     back = tmp_path / "return.xml"
     money = Return("", "R-1", original, one.amount, one.amount, date(2026, 1, 31), "AC04")

@@ -63,7 +63,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
         accounts = node.folder / "accounts.toml"
         accounts.write_text(f'[accounts]\n"{IBAN}" = "PA/main"\n"{OTHER}" = "KB/main"\n')
         payments = [instruction(number, 1_000 + 17 * number) for number in range(1, PAYMENTS + 1)]
-        envelope = iso_write.Envelope("IN-1", CREATED, "COBADEFF", "GIBACZPX", "Payer")
+        envelope = iso_write.Envelope("IN-1", CREATED, "CDCDDEFF", "ABABCZPP", "Payer")
         path = node.folder / "payments.xml"
         path.write_bytes(written(iso_write.write_pacs008, envelope, payments))
         told = found.by(

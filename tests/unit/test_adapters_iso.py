@@ -48,7 +48,7 @@ from tests.adapters_kit import (
     written,
 )
 
-ENVELOPE = iso_write.Envelope("VS-1", CREATED, "GIBACZPX", "COBADEFF", "Payer")
+ENVELOPE = iso_write.Envelope("VS-1", CREATED, "ABABCZPP", "CDCDDEFF", "Payer")
 ORIGINAL = Original("MSG-1", "pacs.008.001.08", replace(instruction().references, uetr=UETR))
 RETURN = Return(
     "", "R1", ORIGINAL, Money(1_050, "CZK"), Money(1_050, "CZK"), date(2026, 1, 31), "AC04", ("closed",)
@@ -57,8 +57,8 @@ RECALL = Recall(
     "",
     "C1",
     ORIGINAL,
-    "GIBACZPX",
-    "COBADEFF",
+    "ABABCZPP",
+    "CDCDDEFF",
     "CASE-1",
     Money(1_050, "CZK"),
     date(2026, 1, 31),
@@ -178,8 +178,8 @@ def parsed(raw: bytes, version: str) -> list[str]:
 BANKS = replace(
     instruction(),
     kind=Kind.INSTITUTION,
-    debtor=Party(bic="GIBACZPX"),
-    creditor=Party(bic="COBADEFF"),
+    debtor=Party(bic="ABABCZPP"),
+    creditor=Party(bic="CDCDDEFF"),
     purpose="CASH",
 )
 ANSWER = iso_write.answer_to(RECALL, "S1", "RJCR", "CUST", "the customer does not agree")
@@ -232,7 +232,7 @@ def test_a_securities_settlement_is_read_back_as_it_was(tmp_path: Path) -> None:
             "TX-1", confirmed, delivers=True, against_payment=True, isin="US0378331005", quantity=100_500_000,
             decimals=6, amount=Money(1_000_000, "EUR"), counterparty_id="S-1" if confirmed else "",
             traded=date(2026, 1, 29), settles=date(2026, 1, 31), safekeeping_account="SAFE-1",
-            delivering="DEUTDEFF", receiving="COBADEFF", linked=("TX-0",),
+            delivering="DEUTDEFF", receiving="CDCDDEFF", linked=("TX-0",),
         )  # fmt: skip
         path = tmp_path / f"sese{confirmed}.xml"
         path.write_bytes(written(write_sese, one))
@@ -255,11 +255,11 @@ def test_an_application_header_around_a_message_names_sender_and_receiver(tmp_pa
     ).decode()
     head = (
         '<Envelope><AppHdr xmlns="urn:iso:std:iso:20022:tech:xsd:head.001.001.02">'
-        "<Fr><FIId><FinInstnId><BICFI>GIBACZPX</BICFI></FinInstnId></FIId></Fr>"
-        "<To><FIId><FinInstnId><BICFI>COBADEFF</BICFI></FinInstnId></FIId></To><BizMsgIdr>B1</BizMsgIdr></AppHdr>"
+        "<Fr><FIId><FinInstnId><BICFI>ABABCZPP</BICFI></FinInstnId></FIId></Fr>"
+        "<To><FIId><FinInstnId><BICFI>CDCDDEFF</BICFI></FinInstnId></FIId></To><BizMsgIdr>B1</BizMsgIdr></AppHdr>"
     )
     path = tmp_path / "wrapped.xml"
     path.write_text(raw.replace("<Document", head + "<Document", 1) + "</Envelope>")
     message = next(one for one in records(path) if isinstance(one, Message))
-    assert (message.sender, message.receiver) == ("GIBACZPX", "COBADEFF")
+    assert (message.sender, message.receiver) == ("ABABCZPP", "CDCDDEFF")
     assert ("AppHdr/BizMsgIdr", "B1") in message.unmapped

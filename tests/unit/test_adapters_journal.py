@@ -91,14 +91,14 @@ def test_a_statement_of_a_csv_file_must_add_up(tmp_path: Path) -> None:
 def test_accounts_are_found_by_number_by_bank_or_by_being_the_ledgers_own(tmp_path: Path) -> None:
     path = tmp_path / "accounts.toml"
     path.write_text(
-        f'[accounts]\n"{IBAN}" = "PA/main"\n[banks]\nGIBACZPX = "CS/nostro"\n[assets]\nCZK = "CZK2"\n'
+        f'[accounts]\n"{IBAN}" = "PA/main"\n[banks]\nABABCZPP = "CS/nostro"\n[assets]\nCZK = "CZK2"\n'
     )
     found = load_accounts(path)
     assert found.account_of(Party(account=IBAN), Kind.CUSTOMER) == "PA/main"
     assert found.account_of(Party(account="AB/x"), Kind.CUSTOMER) == "AB/x"
     assert found.account_of(Party(account=OTHER), Kind.CUSTOMER) == ""
-    assert found.account_of(Party(bic="GIBACZPXXXX"), Kind.INSTITUTION) == "CS/nostro"
-    assert found.account_of(Party(bic="GIBACZPX"), Kind.CUSTOMER) == ""
+    assert found.account_of(Party(bic="ABABCZPPXXX"), Kind.INSTITUTION) == "CS/nostro"
+    assert found.account_of(Party(bic="ABABCZPP"), Kind.CUSTOMER) == ""
     assert (found.asset_of("CZK"), found.asset_of("EUR")) == ("CZK2", "EUR")
     assert (found.name_of("PA/main"), found.name_of("PA/x")) == (IBAN, "PA/x")
     assert load_accounts(None).accounts == {}

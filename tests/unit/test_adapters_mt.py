@@ -148,19 +148,19 @@ def test_payments_are_read_back_as_they_were(tmp_path: Path) -> None:
     one = replace(instruction(), references=replace(instruction().references, uetr=UETR))
     path = tmp_path / "payment.fin"
     file = BytesIO()
-    write_mt103(file, one, sender="GIBACZPX", receiver="COBADEFFXXX")
+    write_mt103(file, one, sender="ABABCZPP", receiver="CDCDDEFFXXX")
     path.write_bytes(file.getvalue())
     found = next(record for record in records(path) if isinstance(record, PaymentInstruction))
     assert (found.amount, found.requested, found.references.uetr) == (one.amount, one.requested, UETR)
     assert found.references.end_to_end_id == "E2E-1"
     assert (found.debtor.account, found.creditor.account) == (one.debtor.account, one.creditor.account)
-    assert (found.debtor.agent, found.creditor.agent) == ("GIBACZPX", "COBADEFF")
-    bank = replace(one, kind=Kind.INSTITUTION, debtor=Party(bic="GIBACZPX"), creditor=Party(bic="COBADEFF"))
+    assert (found.debtor.agent, found.creditor.agent) == ("ABABCZPP", "CDCDDEFF")
+    bank = replace(one, kind=Kind.INSTITUTION, debtor=Party(bic="ABABCZPP"), creditor=Party(bic="CDCDDEFF"))
     file = BytesIO()
     write_mt202(file, bank)
     path.write_bytes(file.getvalue())
     found = next(record for record in records(path) if isinstance(record, PaymentInstruction))
-    assert (found.kind, found.debtor.bic, found.creditor.bic) == (Kind.INSTITUTION, "GIBACZPX", "COBADEFF")
+    assert (found.kind, found.debtor.bic, found.creditor.bic) == (Kind.INSTITUTION, "ABABCZPP", "CDCDDEFF")
     assert found.amount == Money(1_050, "CZK")
 
 
