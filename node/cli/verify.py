@@ -64,7 +64,8 @@ def verify_directory(output: Output, data: Path, genesis: Genesis, scratch: Path
             raise Failure(Exit.UNVERIFIED, str(error)) from error
         raise
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, console=output.errors, transient=True)
+    shown = output.errors.is_terminal  # elsewhere a bar that goes leaves an empty line
+    bar = Progress(*columns, console=output.errors, transient=True, disable=not shown)
     try:
         with bar, tempfile.TemporaryDirectory(prefix="vostro-verify-", dir=scratch) as place:
             task = bar.add_task("Recomputing blocks", total=store.durable_count - store.first_position)
