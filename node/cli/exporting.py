@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, cast
 
@@ -19,6 +18,7 @@ from node.adapters.money import format_money
 from node.adapters.mt_write import write_mt9
 from node.adapters.records import Money, Statement, StatementKind
 from node.adapters.refusals import Bad
+from node.cli import accounts
 from node.cli.output import Exit, Failure, local, usage
 from node.client import BlockingClient, Movement
 
@@ -175,13 +175,5 @@ def time_ms(text: str, *, last: bool) -> int:
     """Ms since 1970 of a time in UTC, 0 for none; of a day its first or its last millisecond. Raises
     Failure.
     """
-    if not text:
-        return 0
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise usage(f"{text!r} is no time: write 2026-01-31 or 2026-01-31T09:00:00") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    found = int(moment.timestamp()) * 1_000 + moment.microsecond // 1_000
+    found = accounts.time_ms(text)
     return found + DAY_MS - 1 if last and DAY.fullmatch(text) else found

@@ -3,13 +3,17 @@ where they must be.
 """
 
 import os
-import secrets
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from node.keys.keystore import KeyFileExists, KeyFileInaccessible, KeyFileMissing, KeystoreError
+from node.keys.keystore import (
+    KeyFileExists,
+    KeyFileInaccessible,
+    KeyFileMissing,
+    KeystoreError,
+    write_whole,
+)
 
 OTHERS: Final = 0o077
 PUBLIC_MODE: Final = 0o644
@@ -63,28 +67,9 @@ def write_file(path: Path, data: bytes, *, private: bool = False, replace: bool 
 
     Raises: KeyFileExists unless it may be replaced, KeyFileInaccessible.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    mode = PRIVATE_MODE if private else PUBLIC_MODE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                beside.replace(path)
-            else:
-                os.link(beside, path)
-        finally:
-            with suppress(FileNotFoundError):
-                beside.unlink()
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_whole(path, data, overwrite=replace, mode=PRIVATE_MODE if private else PUBLIC_MODE)
     except FileExistsError:
         raise KeyFileExists(f"{path}: is there already: choose another name") from None
     except OSError as error:

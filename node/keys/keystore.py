@@ -388,15 +388,14 @@ def _associated_data(document: _Document) -> bytes:
     ))  # fmt: skip
 
 
-def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """A file that only its owner reads, durable under its name, or absent: through a file beside it that is
-    renamed, or linked where nothing may be replaced.
+def write_whole(path: Path, data: bytes, *, overwrite: bool, mode: int = OWNER_ONLY) -> None:
+    """A file that only its owner reads, unless ``mode`` says else, durable under its name, or absent: through
+    a file beside it that is renamed, or linked where nothing may be replaced.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), OWNER_ONLY)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
