@@ -317,13 +317,15 @@ Write = tuple[bytes, bytes | None]
 class Block:
     """What an engine hands to ``Ledger.finalize_block``: an order of signed transactions at a height and a
     time, with the evidence that the engine found. An item that ``Ledger.read`` has read already may be
-    handed in as it was read.
+    handed in as it was read. nodes: the key id of the node that bundled each item; none where an engine makes
+    no bundles, and for a replay, which hands in what was decided.
     """
 
     height: int
     time_ms: int
     items: "tuple[bytes | Candidate, ...]" = ()
     evidence: tuple[Evidence, ...] = ()
+    nodes: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ async def test_a_flood_of_false_signatures_is_shunned_and_governance_shuts_the_f
             during = await goodput(made, honest)
             for node in honest:
                 said = await node.rpc.broadcast_sync(made.bundle(made.pay(), node=3, sequence=1))
-                assert (said.kind, said.code) == (BroadcastKind.REFUSED, LedgerError.BAD_SIGNATURE.code)
+                assert (said.kind, said.code) == (BroadcastKind.REFUSED, LedgerError.NODE_DISTRUSTED.code)
             await made.decide(op("members", "suspend", "MON", "floods"), by=("KB", "CNB"))
         finally:
             stop.set()
