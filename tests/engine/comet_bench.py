@@ -20,7 +20,6 @@ from typing import Any, Final
 from contracts import assemble
 from contracts.proposals import Opened
 from node.client import signing
-from node.demo.child import free_port
 from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.abci_server import Call
 from node.engine.cometbft.application import LedgerApplication
@@ -66,6 +65,7 @@ from node.ledger.types import (
     Node,
     Operation,
 )
+from node.network.local import free_ports
 from node.storage.handovers import HandoverShelf
 from node.storage.sharded import Budget, ShardedStore
 from tests.comet_kit import binary
@@ -345,7 +345,7 @@ class Consortium:
             moniker=f"n{place}",
             abci=root / "abci.sock",
             rpc=root / "rpc.sock",
-            listen=f"127.0.0.1:{free_port()}",
+            listen=f"127.0.0.1:{free_ports(1)[0]}",
             peers=tuple(peers),
         )
         observer = Validator(
@@ -437,7 +437,11 @@ def make_validators(
     """Directories of validators that are one another's peers. document: CometBFT's genesis file. options: of
     each Validator.
     """
-    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
+    ports = free_ports(len(keys))
+    peers = [
+        Peer(node_id(public_key(each.node)), f"127.0.0.1:{port}")
+        for each, port in zip(keys, ports, strict=True)
+    ]
     validators = []
     for place, own in enumerate(keys):
         root = folder / f"n{place}"
