@@ -24,6 +24,8 @@ EVIDENCE_MAX: Final = 1_024
 TRANSACTION_BYTES_MAX: Final = 128 * 1024
 BUNDLE_BYTES_MAX: Final = 512 * 1024
 BUNDLE_ITEMS_MAX: Final = 4_096
+BLOCK_BUNDLES_MAX: Final = 1_024
+"""Of a proposal, since the signature of each bundle is verified before the vote and weighs nothing."""
 DURATION_MAX_MS: Final = 90 * 86_400_000
 REQUEST_ID_BYTES: Final = 16
 CREATED_AHEAD_MS: Final = 60_000

@@ -111,9 +111,9 @@ async def test_a_block_of_a_shunned_node_costs_one_verification_and_others_besid
     assert world.q.workers.looked_at - before == 5
     before = world.q.workers.looked_at
     sound = [world.bundle(world.pay(), node=LIAR) for _ in range(5)]
-    await world.q.block(4, *sound)
-    assert words(world.q) == ["applied"] * 5, "what a block has of a shunned node counts as any other's"
-    assert world.q.workers.looked_at - before == 5
+    await world.q.block(4, *sound, *lies(world, 20))
+    assert words(world.q)[:6] == [*["applied"] * 5, "BAD_SIGNATURE"], "in a block it counts as any other's"
+    assert world.q.workers.looked_at - before == 7, "twice as many bundles each time: 1, 2, 4"
 
 
 async def test_before_it_is_shunned_each_bundle_costs_one_verification(world: World) -> None:

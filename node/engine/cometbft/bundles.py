@@ -4,9 +4,9 @@ signatures are verified once, from the moment it is let in or proposed, whoever 
 CheckTx, PrepareProposal, ProcessProposal and FinalizeBlock all come here with bytes. What always holds: a
 bundle that is here passes the one predicate of consensus (ledger.judge); what its signatures came to, up to
 the first false one, is with the verifier when ``verified`` returns. A node of whose bundles a signature was
-false is shunned for a while: the mempool refuses it unread, and what blocks carry of it is verified one
-bundle after the other, so that a block full of false signatures costs one verification. Honest nodes verify
-before they bundle. What its bundles in a block come to is the ledger's to say, the same on every node.
+false is shunned for a while: the mempool refuses it unread, and what blocks carry of it is verified little by
+little, so that a block full of false signatures costs one verification. Honest nodes verify before they
+bundle. What its bundles in a block come to is the ledger's to say, the same on every node.
 """
 
 import asyncio
@@ -130,20 +130,17 @@ class Bundles:
         """Once the workers have answered for these bundles, or said enough: behind a false signature the
         block sees no more of the same node. What they leave open the block verifies.
         """
-        trusted, suspect = [], []
+        trusted: list[Met] = []
+        suspect: dict[bytes, list[Met]] = {}
         for met in bundles:
-            (suspect if self._is_shunned(met.judged.node) else trusted).append(met)
+            node = met.judged.node
+            (suspect.setdefault(node, []) if self._is_shunned(node) else trusted).append(met)
         for met in trusted:
             self.begin(met)
-        false: dict[bytes, None] = {}
         with suppress(TimeoutError):
             async with asyncio.timeout(VERIFY_SECONDS_MAX):
-                for met in suspect:
-                    if met.judged.node not in false:
-                        self.begin(met)
-                        await _answered(met)
-                        if met.is_false:
-                            false[met.judged.node] = None
+                for each in suspect.values():
+                    await self._verify_in_turn(each)
                 for met in trusted:
                     await _answered(met)
 
@@ -194,6 +191,19 @@ class Bundles:
             oldest = next(iter(self._met))
             self._bytes -= len(self._met.pop(oldest).judged.raw)
         return met
+
+    async def _verify_in_turn(self, bundles: Sequence[Met]) -> None:
+        """First one, then twice as many each time, up to where a signature is false."""
+        begun, count = 0, 1
+        while begun < len(bundles):
+            some = bundles[begun : begun + count]
+            for met in some:
+                self.begin(met)
+            for met in some:
+                await _answered(met)
+            if any(met.is_false for met in some):
+                return
+            begun, count = begun + count, 2 * count
 
     def _verify(self, met: Met) -> None:
         """Ask the workers for the signatures of what could be decided now, up to one that is false."""
