@@ -130,6 +130,15 @@ def new_keys(count: int) -> list[Keys]:
     return [Keys(new_key(), new_key()) for _ in range(count)]
 
 
+def peers_of(keys: Sequence[Keys]) -> list[Peer]:
+    """What others dial of nodes with these keys, each on a free port."""
+    ports = free_ports(len(keys))
+    return [
+        Peer(node_id(public_key(each.node)), f"127.0.0.1:{port}")
+        for each, port in zip(keys, ports, strict=True)
+    ]
+
+
 def make_node(
     folder: Path,
     name: str,
@@ -174,11 +183,7 @@ async def network(
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = list(keys) or new_keys(len(applications))
     document = genesis_json(genesis, chain_id, initial_height=initial_height, authority=authority_of(keys))
-    ports = free_ports(len(keys))
-    peers = [
-        Peer(node_id(public_key(each.node)), f"127.0.0.1:{port}")
-        for each, port in zip(keys, ports, strict=True)
-    ]
+    peers = peers_of(keys)
     nodes: list[Node] = []
     try:
         for place, (application, own) in enumerate(zip(applications, keys, strict=True)):

@@ -68,7 +68,7 @@ from node.ledger.types import (
 from node.network.local import free_ports
 from node.storage.handovers import HandoverShelf
 from node.storage.sharded import Budget, ShardedStore
-from tests.comet_kit import binary
+from tests.comet_kit import binary, peers_of
 from tests.kit import officer
 
 SECONDS: Final = 30.0
@@ -437,11 +437,7 @@ def make_validators(
     """Directories of validators that are one another's peers. document: CometBFT's genesis file. options: of
     each Validator.
     """
-    ports = free_ports(len(keys))
-    peers = [
-        Peer(node_id(public_key(each.node)), f"127.0.0.1:{port}")
-        for each, port in zip(keys, ports, strict=True)
-    ]
+    peers = peers_of(keys)
     validators = []
     for place, own in enumerate(keys):
         root = folder / f"n{place}"
