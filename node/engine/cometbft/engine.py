@@ -116,7 +116,9 @@ class CometEngine(RunningLedger):
         self._rpc = rpc
         self._home = home
         self._peers = tuple(peers)
-        self._bundles = Bundles(ledger, verifier, workers, own=signer.key_id, alarm=self.alarm)
+        self._bundles = Bundles(
+            ledger, verifier, workers, own=signer.key_id, alarm=self.alarm, counters=self.counters
+        )
         self._bundler = Bundler(
             ledger, self._bundles, signer, rpc,
             sequence=clock_ms() * 1_000_000, refused=self._door.answer_all,
