@@ -36,7 +36,7 @@ def set_calendar(
     weekend: Annotated[str, typer.Option(help="Weekdays without settlement, Monday 1.")] = "67",
     holiday: Annotated[list[str] | None, typer.Option(help="A day without, YYYY-MM-DD; repeat it.")] = None,
 ) -> None:
-    """Set the calendar of an asset that you issue.
+    """Set the calendar of an asset that you issue; where it has one, from the next local day on.
 
     Example: `vostro --member CNB --key cnb.json clearing set-calendar CZK --opens 07:00 --cut-off 18:00`
     """
