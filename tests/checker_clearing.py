@@ -119,10 +119,10 @@ class Queues:
     def _page(self, height: int, key: bytes, prefix: bytes, row: Any) -> None:
         found, rest = self._of(key)
         lane, page = int.from_bytes(rest[:8], "big"), int.from_bytes(rest[8:], "big")
-        entries = found.lanes[lane]
-        if row is None or page * PAGE > len(entries) or page * PAGE + len(row[0]) < len(entries):
+        entries, first = found.lanes[lane], page * PAGE
+        if row is None or first > len(entries) or len(row[0]) < len(entries[first : first + PAGE]):
             self.fail("Q1", height, f"page {page} of lane {lane} of {key!r} lost places")
-        entries[page * PAGE :] = row[0]
+        entries[first : first + PAGE] = row[0]
 
     def _parked(self, height: int, key: bytes, prefix: bytes, row: Any) -> None:
         found, rest = self._of(key)
