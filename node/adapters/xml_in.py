@@ -41,7 +41,11 @@ OPTIONS: Final = {
 }
 
 _ENCODING: Final = re.compile(rb"[^<]{0,8}<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
-_NAMESPACE: Final = re.compile(r"urn:iso:std:iso:20022:tech:xsd:([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})")
+_NAMESPACE: Final = re.compile(
+    r"(?:urn:iso:std:iso:20022:tech:xsd:|https?://www\.six-interbank-clearing\.com/[a-z]{2}/|ISO:)"
+    r"([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})(?:[.:][A-Za-z0-9.:]{1,60})?"
+)
+"""A message's namespace, in the forms of ISO 20022, of the Swiss recommendations and of the Austrian ones."""
 _DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T.*|Z|[+-][0-9]{2}:[0-9]{2})?")
 
 

@@ -17,7 +17,7 @@ from node.adapters.journal import Journal, JournalBusy
 from node.adapters.money import format_money
 from node.adapters.reading import Plan, Source, check_file, records_of
 from node.adapters.records import Money, Recall, RecallAnswer, Status
-from node.adapters.refusals import Bad, FileRefused, Problem, Problems
+from node.adapters.refusals import REMEDIES, Bad, FileRefused, Problem, Problems
 from node.cli.import_payments import PENDING, REJECTED, SETTLED, Result, Told, pay, statuses
 from node.cli.output import Exit, Failure, Output, usage
 from node.cli.session import Session
@@ -67,10 +67,12 @@ def refusals_told() -> Iterator[None]:
 
 
 def told_problems(problems: tuple[Problem, ...]) -> str:
-    """Every problem on a line."""
+    """Every problem on a line, and then what is to be done about each kind."""
     shown = [str(problem) for problem in problems[:SHOWN_MAX]]
     more = [f"... and {len(problems) - SHOWN_MAX:,} more"] if len(problems) > SHOWN_MAX else []
-    return "\n".join(["the file is refused, nothing of it was imported:", *shown, *more])
+    reasons = dict.fromkeys(problem.reason for problem in problems)
+    to_do = ["what to do:", *(f"{reason.value}: {REMEDIES[reason]}" for reason in reasons)]
+    return "\n".join(["the file is refused, nothing of it was imported:", *shown, *more, *to_do])
 
 
 def _problem(problem: Problem) -> dict[str, object]:
@@ -79,6 +81,7 @@ def _problem(problem: Problem) -> dict[str, object]:
         "line": problem.line,
         "reason": problem.reason.value,
         "detail": problem.detail,
+        "to_do": REMEDIES[problem.reason],
     }
 
 
