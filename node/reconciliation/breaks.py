@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from node.reconciliation.items import TEXT, Item, Side, same_names
+from node.reconciliation.items import STRENGTHS, TEXT, Item, Side, same_names
 from node.reconciliation.matching import PAIRS_MAX, Matched, contradict
 from node.reconciliation.rules import Rules
 
@@ -138,11 +138,18 @@ class _Left:
                         self.name(kind, (), (item,))
 
     def by_reference(self) -> None:
-        """What shares a reference and yet does not match: sums, amounts, directions, days."""
+        """What shares a reference and yet does not match: sums, amounts, directions, days. The strongest name
+        space first, so that payments of one transaction are told apart by what names each of them.
+        """
+        for space in STRENGTHS:
+            self._by_reference(space)
+
+    def _by_reference(self, space: str) -> None:
         by_name: dict[str, list[Item]] = {}
         for item in self.ledger.values():
             for name in item.references:
-                by_name.setdefault(name, []).append(item)
+                if name.startswith(space):
+                    by_name.setdefault(name, []).append(item)
         claimed: dict[int, list[Item]] = {}
         for one in self.statement.values():
             for other in self._partners(one, by_name):
@@ -164,8 +171,13 @@ class _Left:
                 self._differing(one, others)
 
     def _partners(self, one: Item, by_name: dict[str, list[Item]]) -> list[Item]:
+        """What is left of the ledger under one of its names, and is not named otherwise by the parties."""
         near = {item.number: item for name in one.references for item in by_name.get(name, ())}
-        return [near[number] for number in sorted(near) if number in self.ledger]
+        return [
+            near[number]
+            for number in sorted(near)
+            if number in self.ledger and not contradict(one, near[number], names=False)
+        ]
 
     def _differing(self, one: Item, others: list[Item]) -> None:
         other = min(

@@ -30,8 +30,8 @@ def one(path: Path, lines: str, encoding: str = "utf-8") -> Entry:
 Said = tuple[str, str, str, str, str, str]
 MANNERS: dict[str, Said] = {
     "sub-fields, a reference over two of them": (
-        f"{C}NONREF\n:86:166?00X?20EREF+ORDER/2026/00000000017?21CD-9?22KREF+K?23SVWZ+A b?30CD?31{OTHER}?32Payer\n",
-        "ORDER/2026/00000000017CD-9", "Payer", OTHER, "CD", "A b",
+        f"{C}NONREF\n:86:1?00X?20EREF+ORDER/2026/000000017?21D-9?22KREF+K?23SVWZ+A b?30CD?31{OTHER}?32P\n",
+        "ORDER/2026/000000017D-9", "P", OTHER, "CD", "A b",
     ),
     "sub-fields, a reference that fills its own and goes on": (
         f"{C}KREF+\n:86:166?00X?20EREF+1234567890123456789012?213456?22SVWZ+Rent\n",
@@ -198,7 +198,8 @@ def test_a_national_form_of_a_message_is_read_as_the_message_that_it_is(tmp_path
 
 BALANCE = """<Bal><Tp><CdOrPrtry><Cd>{}</Cd></CdOrPrtry></Tp><Amt Ccy="CZK">{}</Amt>
 <CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-01-31</Dt></Dt></Bal>"""
-DETAIL = """<TxDtls><Refs><EndToEndId>E-{}</EndToEndId></Refs><AmtDtls><TxAmt><Amt Ccy="CZK">5.25</Amt></TxAmt>
+DETAIL = """<TxDtls><Refs><EndToEndId>E-{}</EndToEndId></Refs><AmtDtls><TxAmt>
+<Amt Ccy="CZK">5.25</Amt></TxAmt>
 </AmtDtls></TxDtls>"""
 ENTRY = """<Ntry><Amt Ccy="CZK">10.50</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts>{}</Sts>
 <BookgDt><Dt>2026-01-31</Dt></BookgDt><NtryDtls><Btch><NbOfTxs>2</NbOfTxs></Btch>{}</NtryDtls></Ntry>"""
