@@ -28,7 +28,17 @@ DECLARATION_BYTES_MAX: Final = 400
 TEXT_MAX: Final = 40
 ANY: Final = "*"
 ENCODINGS: Final = frozenset(
-    {"UTF-8", "UTF-16", "US-ASCII", "ASCII", "ISO-8859-1", "ISO-8859-15", "WINDOWS-1252"}
+    {
+        "UTF-8",
+        "UTF-16",
+        "US-ASCII",
+        "ASCII",
+        "ISO-8859-1",
+        "ISO-8859-2",
+        "ISO-8859-15",
+        "WINDOWS-1250",
+        "WINDOWS-1252",
+    }
 )
 OPTIONS: Final = {
     "resolve_entities": False,

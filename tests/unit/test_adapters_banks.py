@@ -30,8 +30,8 @@ def one(path: Path, lines: str, encoding: str = "utf-8") -> Entry:
 Said = tuple[str, str, str, str, str, str]
 MANNERS: dict[str, Said] = {
     "sub-fields, a reference over two of them": (
-        f"{C}NONREF\n:86:1?00X?20EREF+ORDER/2026/000000017?21D-9?22KREF+K?23SVWZ+A b?30CD?31{OTHER}?32P\n",
-        "ORDER/2026/000000017D-9", "P", OTHER, "CD", "A b",
+        f"{C}NONREF\n:86:?00X?20EREF+ORDER/2026/00000000017?21D-9?23SVWZ+A b?30CD?31{OTHER}?32P\n",
+        "ORDER/2026/00000000017D-9", "P", OTHER, "CD", "A b",
     ),
     "sub-fields, a reference that fills its own and goes on": (
         f"{C}KREF+\n:86:166?00X?20EREF+1234567890123456789012?213456?22SVWZ+Rent\n",
@@ -115,6 +115,16 @@ def test_a_statement_is_read_in_the_encoding_of_its_bank(tmp_path: Path, encodin
         found = one(tmp_path / "statement.sta", f"{C}E-1\n:86:{text}\n", encoding)
         assert refusal(tmp_path / "statement.sta")[0][0] == "ENCODING"
     assert found.information == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso-8859-2", "windows-1250", "windows-1252"])
+def test_a_message_is_read_in_the_encoding_that_it_declares(tmp_path: Path, encoding: str) -> None:
+    name = "Müller" if encoding == "windows-1252" else "Čížek"
+    said = encoding.removesuffix("-sig")
+    text = pain(1, **{'encoding="UTF-8"': f'encoding="{said}"', "Creditor 1": name})
+    (tmp_path / "pain.xml").write_bytes(text.encode(encoding))
+    found = next(one for one in records(tmp_path / "pain.xml") if isinstance(one, PaymentInstruction))
+    assert found.creditor.name == name
 
 
 def test_messages_in_blocks_on_one_line_keep_their_headers(tmp_path: Path) -> None:
@@ -214,6 +224,23 @@ def report() -> str:
 <Acct><Id><IBAN>{IBAN}</IBAN></Id></Acct>{"".join(parts)}</Rpt></BkToCstmrAcctRpt></Document>"""
     text = text.replace("<", "<d:").replace("<d:/", "</d:")
     return text.replace("<d:Document>", f'<d:Document xmlns:d="{NAMESPACE}camt.052.001.02">')
+
+
+def test_a_settlement_systems_statement_without_signs_and_days_is_read(tmp_path: Path) -> None:
+    text = report().replace("camt.052.001.02", "camt.053.001.08").replace("ITBD", "CLBD")
+    for old, new in (("BkToCstmrAcctRpt", "BkToCstmrStmt"), ("d:Rpt", "d:Stmt"), (">80.00<", ">89.50<")):
+        text = text.replace(old, new)
+    bare = text.replace("<d:CdtDbtInd>CRDT</d:CdtDbtInd>", "")
+    bare = bare.replace("<d:BookgDt><d:Dt>2026-01-31</d:Dt></d:BookgDt>", "")
+    assert text.count("CRDT") == 2
+    path = tmp_path / "statement.xml"
+    path.write_text(bare)
+    found = records(path)
+    assert {one.booked for one in found if isinstance(one, Entry)} == {date(2026, 1, 31)}
+    told = next(one for one in found if isinstance(one, Statement))
+    assert (told.opening and told.opening.amount.minor) == 10_000
+    path.write_text(bare.replace(">89.50<", ">89.49<"))
+    assert [reason for reason, _ in refusal(path)] == ["BALANCE_DIFFERS"]
 
 
 def test_an_interim_report_need_not_add_up_and_a_statement_must(tmp_path: Path) -> None:
