@@ -237,6 +237,11 @@ def show(output: Output, every: Sequence[Done]) -> None:
         columns = {name: name.capitalize() for name in names}
         amounts = ("statement", "ledger", "difference")
         output.rows("Breaks", columns, rows[:SHOWN_MAX], numbers=amounts)
+        to_do = {row["kind"]: row["to_do"] for row in rows}
+        if to_do:
+            columns = {"kind": "Kind", "to_do": "What to do"}
+            told = [{"kind": kind, "to_do": text} for kind, text in to_do.items()]
+            output.rows("What to do", columns, told)
         if len(rows) > SHOWN_MAX:
             output.say(f"... and {len(rows) - SHOWN_MAX:,} more: --csv FILE writes all")
 

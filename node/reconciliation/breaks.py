@@ -40,6 +40,21 @@ SENTENCES: Final = {
     Kind.BALANCE: "The balance at the beginning is not the one that the ledger had.",
 }
 
+TO_DO: Final = {
+    Kind.MISSING_ON_LEDGER: "Find the payment it books: instruct it, or ask the bank what the entry is.",
+    Kind.MISSING_IN_STATEMENT: "Wait for the next statement; then ask the bank why it has not booked it.",
+    Kind.AMOUNT: "Compare with the order: a charge that was kept, or a wrong amount; ask for the difference.",
+    Kind.DIRECTION: "Ask the bank to reverse the entry and book it the other way.",
+    Kind.DATE: "Compare the value days; ask for interest if they cost any.",
+    Kind.REFERENCE: "See whether it is the same payment; if so, match it by hand.",
+    Kind.DUPLICATE_IN_STATEMENT: "Ask the bank to reverse one of the two.",
+    Kind.DUPLICATE_ON_LEDGER: "Was it paid twice? Then recall one of the two (camt.056).",
+    Kind.SUM: "Ask the bank for the parts of the entry.",
+    Kind.AMBIGUOUS: "Say which parts are meant: match them by hand.",
+    Kind.BALANCE: "A statement before this one is missing, or was changed: reconcile that one first.",
+}
+"""What a clerk does about each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Break:
@@ -54,6 +69,11 @@ class Break:
     def sentence(self) -> str:
         """What it means."""
         return SENTENCES[self.kind]
+
+    @property
+    def to_do(self) -> str:
+        """What is to be done about it."""
+        return TO_DO[self.kind]
 
     @property
     def first(self) -> Item | None:
