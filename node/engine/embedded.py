@@ -32,8 +32,8 @@ OVERLAP_MIN: Final = 100
 """Transactions that make it worth running the next block while this one is synced; fewer gather meanwhile."""
 GATHER_SECONDS_EACH: Final = 0.000_3
 GATHER_SECONDS_MAX: Final = 0.02
-"""How long a block waits for as many transactions as the last two had, since their callers are likely to come
-again: so much for each of them. After a block of one, not at all.
+"""How long a block waits for whoever was answered last, since they are likely to come again: so much for each
+of them and of those that were under way meanwhile.
 """
 
 
@@ -66,7 +66,8 @@ class EmbeddedEngine(RunningLedger):
         self._heartbeat = ledger.genesis.limits.heartbeat_ms / 1_000
         self._queue: deque[Entry] = deque()
         self._work = asyncio.Event()
-        self._last_counts = (0, 0)
+        self._likely = 0
+        """Transactions that were under way when the last block was told, and those that it told of."""
         self._durability: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._disk = ThreadPoolExecutor(1, "disk")
@@ -145,7 +146,6 @@ class EmbeddedEngine(RunningLedger):
             await self._durability
             await self._gather()
         entries = self._take()
-        self._last_counts = (len(entries), self._last_counts[0])
         try:
             finalized = await self._on_decide(self._decide_block, entries)
             for text in finalized.alarms:
@@ -159,12 +159,10 @@ class EmbeddedEngine(RunningLedger):
 
     async def _gather(self) -> None:
         """Wait a little for more, where more is likely: fewer and larger blocks serve many callers sooner."""
-        if self._last_counts[0] < 2 or not self._queue:  # noqa: PLR2004 - after a block of one, nothing is likely
-            return
-        wanted = sum(self._last_counts)
+        likely = self._likely
         try:
-            async with asyncio.timeout(min(wanted * GATHER_SECONDS_EACH, GATHER_SECONDS_MAX)):
-                while len(self._queue) < wanted:
+            async with asyncio.timeout(min(likely * GATHER_SECONDS_EACH, GATHER_SECONDS_MAX)):
+                while len(self._queue) < likely:
                     self._work.clear()
                     await self._work.wait()
         except TimeoutError:
@@ -220,6 +218,7 @@ class EmbeddedEngine(RunningLedger):
             self._door.answer_all(entries, NodeError.UNKNOWN_OUTCOME)
             raise
         self._tell(answers, finalized)
+        self._likely = self._door.pending + len(entries)
 
     def _sync(self, finalized: Finalized) -> None:
         """Thread *disk*: the commit point, then the record of the certificate."""
