@@ -54,11 +54,10 @@ async def doors(validators: Sequence[Validator]) -> AsyncIterator[list[PeerDoor]
         limits = {method: rpc.request_bytes_max for method, rpc in RPCS.items()}
         reading = Reading(each.ledger, each.store, each.engine)
         open_doors = Doors(None, LOCAL_OPERATOR, Quotas(10_000, 10_000, 100), reading)
-        registrar: Any = Registrar(
-            server, limits, lambda *_: None, each.engine.halt, open_doors, access_log=False
-        )
+        registrar: Any = Registrar(limits, lambda *_: None, each.engine.halt, open_doors, access_log=False)
         shelf = HandoverShelf(each.folder / "data")
         add_ConsensusServiceServicer_to_server(ConsensusService(each.engine.ask, shelf.load), registrar)
+        server.add_generic_rpc_handlers((registrar,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         servers.append(server)
