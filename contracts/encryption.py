@@ -6,10 +6,10 @@ to open what was encrypted before; a revoked one must not be used by anybody fro
 
 State       current / member -> Current
             key / member, key id -> EncryptionKey
-            holder / key id -> KeyOwner
 Life        in use --replace--> replaced;  in use --revoke--> revoked;  both for good
 Invariants  E1 a member has at most one key that others may use.
-            E2 a key is registered once for ever, by one member, and never one that signs for a member.
+            E2 a key is registered once for ever, by one member, and for one purpose: its owner stands in the
+               table of keys that sign (members.py, owner), which refuses it to both.
             E3 a key that is no point of the suite's curve, or of small order there, is refused.
             E4 to change it takes as many officers as the strictest rule of the member's policy, as for keys
                that sign (members.py).
@@ -21,6 +21,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
+from contracts.institutions import Owner
 from contracts.members import Members
 from node.ledger.contract import Category, Context, Contract, Fact, Rejected, error, method, query, table
 from node.ledger.types import Algorithm, Height, KeyId, MemberId, PublicKey, Record
@@ -45,12 +46,6 @@ class Current(Record, frozen=True):
     """The key that is in use."""
 
     key_id: KeyId
-
-
-class KeyOwner(Record, frozen=True):
-    """Whose key an id names."""
-
-    member: MemberId
 
 
 class EncryptionKeyRegistered(Fact, frozen=True):
@@ -100,10 +95,9 @@ class Encryption(Contract):
 
     current = table(Current, member=MemberId)
     key = table(EncryptionKey, member=MemberId, key_id=KeyId)
-    holder = table(KeyOwner, key_id=KeyId)
 
     def __init__(self, members: Members) -> None:
-        """members: whose keys that sign are no keys to encrypt with."""
+        """members: who knows whose key an id names."""
         self.members = members
 
     # --- by the member itself -------------------------------------------------------------------------------
@@ -165,11 +159,11 @@ class Encryption(Contract):
         if not ctx.proofs.is_valid_encryption_key(algorithm, public_key):
             raise Rejected(self.KEY_INVALID, algorithm=algorithm)
         key_id = ctx.proofs.key_id(algorithm, public_key)
-        if self.holder.get(key_id) or self.members.owner.get(key_id):
+        if self.members.owner.get(key_id):
             raise Rejected(self.KEY_KNOWN, key_id=key_id.hex())
         if sum([1 for _ in self.key.scan(ctx.member)]) >= KEYS_EVER_MAX:
             raise Rejected(self.TOO_MANY_KEYS)
-        self.holder.put(KeyOwner(ctx.member), key_id)
+        self.members.owner.put(Owner(ctx.member), key_id)
         self.key.put(EncryptionKey(algorithm, public_key, ctx.height, 0, ""), ctx.member, key_id)
         self.current.put(Current(key_id), ctx.member)
         return key_id

@@ -6,6 +6,9 @@ in that block as a decision of the members, all or none, or after the rules' wai
 first. What is proposed is rehearsed at once, so that nothing is put to the vote that would be refused now;
 what is refused when its time has come has failed, and says why.
 
+Recoveries of members without keys always wait, whoever decides. Administrators who govern propose them here,
+too: their signatures adopt the proposal, nobody votes for it, and one member's rejection ends it.
+
 State       rules / name -> GovernanceRules              counter / name -> Counter
             proposal / number -> Proposal                content / number -> Proposed
             ballot / number, member -> Ballot            due / queue, time, number -> Place
@@ -17,6 +20,7 @@ Invariants  G1 only ballots of members that vote now count, one each, at every c
             G3 the rules always let all voters together decide, and never two halves against one another.
             G4 members, validators and governance are never frozen.
             G5 protocols ascend with their heights; of a contract at most one version acts at a height.
+            G6 no recovery runs before it has waited RECOVERY_WAITING_MIN_MS (proposals.py) or longer.
 Privacy     proposals, reasons and ballots are public to all members.
 """
 
@@ -25,6 +29,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from contracts.institutions import ADMINISTRATOR
 from contracts.members import Members
 from contracts.proposals import (
     KINDS,
@@ -73,6 +78,7 @@ from node.ledger.types import (
     Height,
     MemberId,
     Name,
+    Operation,
     Requirement,
     TimeMs,
 )
@@ -119,7 +125,8 @@ class Governance(Contract):
     RULES_UNSOUND = error(
         10,
         Category.INVALID,
-        "A requirement is more than half of the voters and at most all, a veto at most all.",
+        "A requirement is more than half of the voters and at most all, a veto at most half; a recovery "
+        "waits a day or longer.",
     )
     HEIGHT_PASSED = error(11, Category.INVALID, "The height is not later than the present one.")
     CHANGE_PENDING = error(
@@ -167,8 +174,14 @@ class Governance(Contract):
 
     @method(flat=DECIDING_WORK)
     def propose(self, ctx: Context, operations: Content, reason: Reason) -> None:
-        """Propose operations to the members; the proposer approves."""
-        self._check_voter(ctx)
+        """Propose operations to the members; the proposer approves. Administrators who govern propose
+        recoveries alone, which wait from now on.
+        """
+        alone = self._is_of_administrators(ctx.member) and all(map(_is_recovery, operations))
+        if not alone:
+            self._check_voter(ctx)
+        elif self.members.by_members():
+            raise Rejected(Members.GOVERNED_BY_MEMBERS)
         for operation in operations:
             if (operation.contract, operation.method) not in KINDS:
                 raise Rejected(self.NOT_GOVERNED, method=f"{operation.contract}.{operation.method}")
@@ -185,7 +198,10 @@ class Governance(Contract):
         self.due.put(Place(1), QUEUE, due_ms, number)
         self.opened.put(Place(1), ctx.member, number)
         ctx.emit(Opened(number, ctx.member, content_hash, due_ms, reason))
-        self._cast(ctx, number, proposal, "approve")
+        if alone:
+            self._adopt(ctx, number, proposal)
+        else:
+            self._cast(ctx, number, proposal, "approve")
 
     @method(flat=DECIDING_WORK)
     def approve(self, ctx: Context, number: Number, content_hash: Hash) -> None:
@@ -194,7 +210,9 @@ class Governance(Contract):
 
     @method(flat=DECIDING_WORK)
     def reject(self, ctx: Context, number: Number, content_hash: Hash) -> None:
-        """Vote against a proposal, also while it waits; enough votes end it."""
+        """Vote against a proposal, also while it waits; enough votes end it. Any member may reject what
+        administrators propose, which ends it.
+        """
         self._cast(ctx, number, self._require_ballot(ctx, number, content_hash, "reject"), "reject")
 
     @method
@@ -314,12 +332,15 @@ class Governance(Contract):
     def _named(self, number: int, proposal: Proposal) -> NamedProposal:
         operations = self._require_content(number).operations
         voters = self.members.voters()
+        alone = self._is_of_administrators(proposal.proposer)
         ballots = tuple(
             [
-                NamedBallot(member, ballot.choice, int(member in voters))
+                NamedBallot(member, ballot.choice, int(alone or member in voters))
                 for (_, member), ballot in self.ballot.scan(number)
             ]
         )
+        if alone:
+            return NamedProposal(number, proposal, operations, ballots, len(voters), 0, 1)
         rules, count = self.require_rules(), len(voters)
         asked = [least(r.numerator, r.denominator, count) for r in self._requirements(operations)]
         veto = least(rules.veto_numerator, rules.veto_denominator, count)
@@ -352,7 +373,9 @@ class Governance(Contract):
 
     def _require_ballot(self, ctx: Context, number: int, content_hash: bytes, choice: Choice) -> Proposal:
         """The proposal, if the member may vote so on it now."""
-        self._check_voter(ctx)
+        found = self.proposal.get(number)
+        if choice == "approve" or not found or not self._is_of_administrators(found.proposer):
+            self._check_voter(ctx)
         proposal = self._require_proposal(number)
         if proposal.content_hash != content_hash:
             raise Rejected(self.CONTENT_DIFFERS)
@@ -382,6 +405,9 @@ class Governance(Contract):
                 found = (version, span)
         return found
 
+    def _is_of_administrators(self, proposer: str) -> bool:
+        return self.members.has_role(proposer, ADMINISTRATOR)
+
     def _requirements(self, operations: Content) -> list[Requirement]:
         rules = self.require_rules()
         kinds = dict.fromkeys(KINDS[operation.contract, operation.method] for operation in operations)
@@ -393,7 +419,9 @@ class Governance(Contract):
         self.ballot.put(Ballot(choice), number, ctx.member)
         ctx.emit(BallotCast(number, ctx.member, choice))
         tally = self._tally(number)
-        if is_vetoed(tally, self.require_rules()):
+        alone = self._is_of_administrators(proposal.proposer)
+        ends = choice == "reject" if alone else is_vetoed(tally, self.require_rules())
+        if ends:
             self._end(ctx, number, proposal, "rejected")
         elif proposal.status == "open" and self._is_adopted(number, tally):
             self._adopt(ctx, number, proposal)
@@ -420,12 +448,16 @@ class Governance(Contract):
         ctx.emit(Adopted(number, due_ms))
 
     def _carry_out_or_drop(self, ctx: Context, number: int, proposal: Proposal) -> None:
-        """What has waited is carried out if the members still want it."""
-        tally = self._tally(number)
-        if is_vetoed(tally, self.require_rules()) or not self._is_adopted(number, tally):
-            self._end(ctx, number, proposal, "rejected")
+        """What has waited is carried out if those who decided it still want it, and still may."""
+        if self._is_of_administrators(proposal.proposer):
+            wanted = not self.members.by_members()
         else:
+            tally = self._tally(number)
+            wanted = self._is_adopted(number, tally) and not is_vetoed(tally, self.require_rules())
+        if wanted:
             self._carry_out(ctx, number, proposal)
+        else:
+            self._end(ctx, number, proposal, "rejected")
 
     def _carry_out(self, ctx: Context, number: int, proposal: Proposal) -> None:
         refusal = ctx.perform(ctx, self._require_content(number).operations)
@@ -457,3 +489,7 @@ class Governance(Contract):
         number = self._last_number() + 1
         self.counter.put(Counter(number), QUEUE)
         return number
+
+
+def _is_recovery(operation: Operation) -> bool:
+    return (operation.contract, operation.method) == ("members", "recover")

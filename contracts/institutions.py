@@ -1,13 +1,13 @@
 """The words of members: institutions, keys, policies, and the facts that tell of them (members.py).
 
-Kept apart from the contract so that each fits a head; nothing here acts.
+Kept apart from the contract so that each fits a head; nothing here changes state.
 """
 
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from node.ledger.contract import Fact
+from node.ledger.contract import Charge, Fact
 from node.ledger.types import Algorithm, Count, Height, KeyId, MemberId, Name, PublicKey, Record
 
 ADMINISTRATOR: Final = "administrator"
@@ -194,3 +194,14 @@ class Member(Record, frozen=True):
     institution: Institution
     keys: Annotated[tuple[MemberKey, ...], Meta(max_length=KEYS_EVER_MAX)]
     rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
+
+
+def fits(rule: Rule, charge: Charge) -> bool:
+    """Whether a rule weighs a call. One for any contract is not for approvals (approvals.py): it binds what
+    they run.
+    """
+    return (
+        (rule.contract == charge.contract or (rule.contract == "*" and charge.contract != APPROVALS))
+        and rule.method in ("*", charge.method)
+        and rule.asset in ("", charge.asset)
+    )

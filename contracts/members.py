@@ -15,7 +15,8 @@ State       institution / member -> Institution
 Invariants  M1 a key belongs to one member for ever and its id names it.
             M2 a key signs from ``active_from`` until ``retires_at`` and never once revoked.
             M3 a policy never asks for more officers than could change it when it is set.
-            M4 only governing administrators or a decision admit, change, suspend, resume, remove or recover.
+            M4 only governing administrators or a decision admit, change, suspend, resume or remove; only a
+            decision that has waited recovers.
             M5 the rolls are the active members with the roles ``voter`` and ``registrar``; that of voters is
             never empty where members govern.
 Privacy     everything here is public to all members: names of institutions, BICs, and the labels of key
@@ -30,7 +31,6 @@ from msgspec.structs import replace
 
 from contracts.institutions import (
     ADMINISTRATOR,
-    APPROVALS,
     KEY_AFFAIRS,
     KEYS_EVER_MAX,
     REGISTRAR,
@@ -62,6 +62,7 @@ from contracts.institutions import (
     Suspended,
     TakenOver,
     Voter,
+    fits,
 )
 from node.ledger.contract import (
     Category,
@@ -135,6 +136,9 @@ class Members(Contract):
     LAST_VOTER = error(16, Category.PRECONDITION, "At least one member that votes must remain.")
     TOO_MANY_VOTERS = error(17, Category.OVERLOADED, "At most 256 members vote.")
     MEMBER_INACTIVE = error(18, Category.PRECONDITION, "The member is suspended or has left.")
+    RECOVERY_WAITS = error(
+        19, Category.PERMISSION_DENIED, "A recovery is proposed and waits, so that others can object."
+    )
 
     institution = table(Institution, member=MemberId)
     voter = table(Voter, roll=Name, member=MemberId)
@@ -222,8 +226,11 @@ class Members(Contract):
 
     @method(flat=1_500)
     def recover(self, ctx: Context, member: MemberId, key: NewKey) -> None:
-        """Give a key to a member that has too few left to register one itself."""
-        self.check_governs(ctx)
+        """Give a key to a member that has too few left to register one itself. By a decision alone, which
+        governance.py lets wait, so that others can object.
+        """
+        if not ctx.decided:
+            raise Rejected(self.RECOVERY_WAITS)
         self._require_institution(member)
         if self._can_register(member, ctx.height):
             raise Rejected(self.KEYS_REMAIN, member=member)
@@ -295,7 +302,7 @@ class Members(Contract):
             return 1
         asked, all_charges = [1], tuple(charges)
         for rule in policy.rules:
-            weighed = [charge.amount for charge in all_charges if _fits(rule, charge)]
+            weighed = [charge.amount for charge in all_charges if fits(rule, charge)]
             if weighed and sum(weighed) >= rule.from_amount:
                 asked.append(rule.officers)
             elif any(charge.contract in KEY_AFFAIRS for charge in all_charges):
@@ -482,15 +489,6 @@ class Members(Contract):
         self.voter.delete(ROLL, member)
         if self.by_members() and not self.voters():
             raise Rejected(self.LAST_VOTER)
-
-
-def _fits(rule: Rule, charge: Charge) -> bool:
-    """A rule for any contract is not for approvals (approvals.py): it binds what they run."""
-    return (
-        (rule.contract == charge.contract or (rule.contract == "*" and charge.contract != APPROVALS))
-        and rule.method in ("*", charge.method)
-        and rule.asset in ("", charge.asset)
-    )
 
 
 def _is_active(key: Key, height: int) -> bool:

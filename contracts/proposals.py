@@ -25,6 +25,8 @@ from node.ledger.types import (
 )
 
 OPERATIONS_MAX: Final = 16
+RECOVERY_WAITING_MIN_MS: Final = 86_400_000
+"""For how long the others can object, at the least, before a member gets a key that it did not register."""
 BALLOTS_MAX: Final = 1_024
 
 KINDS: Final = {
@@ -263,7 +265,8 @@ def least(numerator: int, denominator: int, voters: int) -> int:
 
 def unsound(rules: GovernanceRules) -> str:
     """Why rules would not do, in words; empty where they would. A requirement is more than half of the voters
-    and at most all, so that no two opposite decisions are possible; a veto is at most all.
+    and at most all, so that no two opposite decisions are possible; a veto is at most half, so that those who
+    did not approve can cast it; a recovery waits a day or longer.
     """
     named = {
         "members": rules.members,
@@ -275,6 +278,8 @@ def unsound(rules: GovernanceRules) -> str:
     for name, requirement in named.items():
         if not requirement.denominator < 2 * requirement.numerator <= 2 * requirement.denominator:
             return f"{name}: a requirement is more than half of the voters and at most all"
-    if rules.veto_numerator > rules.veto_denominator:
-        return "veto: a veto is at most all of the voters"
+    if 2 * rules.veto_numerator > rules.veto_denominator:
+        return "veto: a veto is at most half of the voters"
+    if rules.recovery.waiting_ms < RECOVERY_WAITING_MIN_MS:
+        return f"recovery: it waits {RECOVERY_WAITING_MIN_MS} ms or longer, so that others can object"
     return ""

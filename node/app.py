@@ -355,8 +355,6 @@ async def run_node(config: NodeConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(config) as node:
         desk = open_custody(config, node)
-        if desk:
-            await desk.start()
         vault = open_vault(config, node)
         if vault:
             vault.start()
@@ -364,6 +362,8 @@ async def run_node(config: NodeConfig) -> None:
         face = build_server(config, parts_of(node, desk, vault), metrics.observe, node.engine.halt)
         metrics.doors, metrics.vault = face.doors, vault
         stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
+        if desk:
+            await desk.start()  # behind the doors, which know whose certificates are revoked
         await face.start()
         collecting = asyncio.create_task(collect_garbage(), name="garbage")
         log.info("serving", listen=config.listen, height=node.engine.status().height, version=VERSION)

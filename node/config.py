@@ -157,6 +157,16 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             own += (self.sequencer.key, self.sequencer.last_signed)
         return tuple([path for path in own if path])
 
+    @property
+    def passphrase_files(self) -> tuple[Path, ...]:
+        """Where the passphrases of these files lie."""
+        own: tuple[Path | None, ...] = (self.custody_passphrase_file,)
+        if self.consortium:
+            own += (self.consortium.node_passphrase_file, self.consortium.validator_passphrase_file)
+        else:
+            own += (self.sequencer.passphrase_file,)
+        return tuple([path for path in own if path])
+
 
 PASSPHRASE_FILE = "VOSTRO_PASSPHRASE_FILE"  # noqa: S105 - a name
 OTHER_PASSPHRASE_FILE = "VOSTRO_OTHER_PASSPHRASE_FILE"  # noqa: S105 - a name

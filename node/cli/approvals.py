@@ -12,7 +12,6 @@ from node.client import BlockingClient
 from node.ledger import codec, hashing
 from node.receipts.explain import explain_operation
 
-HASH_BYTES: Final = 32
 HOUR_MS: Final = 3_600_000
 HOURS_MAX: Final = 90 * 24
 
@@ -59,7 +58,7 @@ def approve(
     ],
 ) -> None:
     """Approve a draft of the acting member with exactly the content that was shown."""
-    _sign(ctx, "approve", number, hex_bytes(content_hash, HASH_BYTES, "a content's hash"))
+    _sign(ctx, "approve", number, hex_bytes(content_hash, hashing.HASH_BYTES, "a content's hash"))
 
 
 @app.command("withdraw")

@@ -18,6 +18,8 @@ from node.engine.cometbft.home import VERSION, Home, HomeRefused, load_node_id
 from node.engine.cometbft.install import InstallFailed, find_binary
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import GenesisRefused, load_genesis
+from node.keys.audit import HEAD, LOG
+from node.keys.custody_queue import QUEUE, ROOT
 from node.keys.files import check_private
 from node.keys.keystore import KeystoreError
 from node.keys.loader import load_signer
@@ -98,11 +100,7 @@ def _local(session: Session) -> Iterator[Finding]:
         yield from _consortium(config, config.consortium)
     else:
         yield _guarded("sequencer key", lambda: _sequencer_key(config))
-        yield from _modes(*config.sequencer)
-    if config.data_dir.exists():
-        yield _guarded("data directory", lambda: _private(config.data_dir))
-    if config.vault.exists():
-        yield _guarded("vault directory", lambda: _private(config.vault))
+    yield from _private_files(config)
     yield from _certificates(config)
     yield _disk(config)
 
@@ -112,9 +110,6 @@ def _consortium(config: NodeConfig, consortium: ConsortiumConfig) -> Iterator[Fi
     yield _guarded("node key", lambda: _node_key(config, consortium))
     yield _guarded("CometBFT", lambda: f"{VERSION} at {find_binary(config.cometbft)}")
     yield _guarded("CometBFT's home", lambda: f"node {load_node_id(Home(consortium.home))}")
-    yield from _modes(consortium.node_key, consortium.node_passphrase_file)
-    voting = (consortium.validator_key, consortium.validator_passphrase_file, consortium.validator_record)
-    yield from _modes(*[path for path in voting if path])
 
 
 def _node_key(config: NodeConfig, consortium: ConsortiumConfig) -> str:
@@ -125,10 +120,35 @@ def _node_key(config: NodeConfig, consortium: ConsortiumConfig) -> str:
     return f"{signer.algorithm} {signer.key_id.hex()}, {told}"
 
 
-def _modes(*references: Path) -> Iterator[Finding]:
-    for path in references:
-        if not is_token_uri(path):
-            yield _mode(path)
+def _private_files(config: NodeConfig) -> Iterator[Finding]:
+    """Owner and modes of what nobody but the node's user may use."""
+    files = [path for path in config.private_files if not is_token_uri(path)]
+    yield from [_private(f"mode of {path.name}", path) for path in [*files, *config.passphrase_files]]
+    folders = {"data directory": config.data_dir, "vault directory": config.vault}
+    if config.custody_policy:
+        folders["custody directory"] = config.custody_dir
+    for check, path in folders.items():
+        if path.exists():
+            yield _private(check, path)
+    if config.custody_policy:
+        yield from _custody(config.custody_dir)
+
+
+def _custody(folder: Path) -> Iterator[Finding]:
+    """The custody key, the audit log with its head, and the queue."""
+    for path in [folder / name for name in (ROOT, LOG, HEAD, QUEUE)]:
+        if path.exists():
+            yield _private(f"mode of {folder.name}/{path.name}", path)
+    queue = folder / QUEUE
+    if queue.exists():
+        yield _guarded("custody queue", lambda: f"{_check_all(queue)} requests, its owner's alone")
+
+
+def _check_all(folder: Path) -> int:
+    files = list(folder.iterdir())
+    for path in files:
+        check_private(path)
+    return len(files)
 
 
 def _guarded(check: str, look: Callable[[], str]) -> Finding:
@@ -155,26 +175,14 @@ def _sequencer_key(config: NodeConfig) -> str:
     return f"{signer.algorithm} {signer.key_id.hex()}, named in genesis"
 
 
-def _mode(path: Path) -> Finding:
-    """Only its owner may read what lies there."""
-    check = f"mode of {path.name}"
-    try:
-        bits = stat.S_IMODE(path.stat().st_mode)
-    except OSError as error:
-        return Finding(
-            check,
-            Verdict.FAILED,
-            f"{path}: {error.strerror}",
-            "restore the file or correct the configuration",
-        )
-    if bits & 0o077:
-        return Finding(check, Verdict.FAILED, f"{bits:04o}: others can use it", f"chmod 600 {path}")
-    return Finding(check, Verdict.OK, f"{bits:04o}")
+def _private(check: str, path: Path) -> Finding:
+    """Only its owner, who runs the node, may use what lies there."""
 
+    def look() -> str:
+        check_private(path)
+        return f"{stat.S_IMODE(path.stat().st_mode):04o}, its owner's alone"
 
-def _private(path: Path) -> str:
-    check_private(path)
-    return "its owner's alone"
+    return _guarded(check, look)
 
 
 def _certificates(config: NodeConfig) -> Iterator[Finding]:

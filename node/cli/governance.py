@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 
 NumberArgument = Annotated[int, typer.Argument(help="The proposal's number.", min=1, metavar="NUMBER")]
+ContentArgument = Annotated[
+    str, typer.Argument(help="Hash of the content as `show` told it, 64 digits.", metavar="CONTENTHASH")
+]
 
 
 @app.command("propose")
@@ -50,15 +53,17 @@ def propose(
 
 
 @app.command("approve")
-def approve(ctx: typer.Context, number: NumberArgument) -> None:
-    """Vote for a proposal, exactly as it is shown; with enough votes it is carried out at once."""
-    _vote(ctx, "approve", number)
+def approve(ctx: typer.Context, number: NumberArgument, content_hash: ContentArgument) -> None:
+    """Vote for a proposal with exactly the content that was shown; with enough votes it is carried out at
+    once.
+    """
+    _vote(ctx, "approve", number, content_hash)
 
 
 @app.command("reject")
-def reject(ctx: typer.Context, number: NumberArgument) -> None:
-    """Vote against a proposal, also while it waits to be carried out."""
-    _vote(ctx, "reject", number)
+def reject(ctx: typer.Context, number: NumberArgument, content_hash: ContentArgument) -> None:
+    """Vote against a proposal with the content that was shown, also while it waits to be carried out."""
+    _vote(ctx, "reject", number, content_hash)
 
 
 @app.command("withdraw")
@@ -174,12 +179,15 @@ def preflight(
 # --- what the commands share ------------------------------------------------------------------------------
 
 
-def _vote(ctx: typer.Context, choice: str, number: int) -> None:
-    """Sign a ballot that names the content which this program has seen and hashed itself."""
-    session = session_of(ctx)
+def _vote(ctx: typer.Context, choice: str, number: int, shown: str) -> None:
+    """Sign a ballot that names the content which this program has seen and hashed itself. shown: its hash, as
+    a person has read it: a node that shows one proposal and hands out another to sign is found out.
+    """
+    session, content_hash = session_of(ctx), hex_bytes(shown, hashing.HASH_BYTES, "a content's hash")
     with session.client() as client:
         found: NamedProposal = client.query("governance", "get_proposal", number)
-        content_hash = _check_content(client, found)
+        if _check_content(client, found) != content_hash:
+            raise unverified("the proposal is not the one that was shown")
         session.act(client, "governance", choice, number, content_hash)
 
 

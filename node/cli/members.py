@@ -10,7 +10,7 @@ from contracts.institutions import Member, NewKey, Rule
 from node.cli import encryption
 from node.cli.output import Row, hex_bytes, usage
 from node.cli.session import Session, session_of
-from node.client import BlockingClient
+from node.client import BlockingClient, operation
 from node.client.amounts import BadAmount, parse_amount
 from node.keys.loader import read_public
 
@@ -133,10 +133,14 @@ def resume(ctx: typer.Context, member: MemberArgument) -> None:
 def recover(
     ctx: typer.Context, member: MemberArgument, path: KeyFile, holder: Holder, scope: ScopeOption = None
 ) -> None:
-    """Give a key to a member that has none left that signs. Signed by the administrators."""
+    """Propose a key for a member that has too few left to register one; it waits, so that others can object.
+
+    Signed by the administrators, or by a member that votes. `vostro governance show` tells until when.
+    """
     session = session_of(ctx)
     with session.client() as client:
-        session.act(client, "members", "recover", member, new_key(path, holder, scope))
+        recovery = operation("members", "recover", member, new_key(path, holder, scope))
+        session.act(client, "governance", "propose", (recovery,), "")
 
 
 # --- keys -------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from node.engine.engine import Engine
 from node.engine.errors import Degraded, NodeError
 from node.keys import custody
 from node.keys.custody import Caller, Content, CustodyError, Outcome, Request
-from node.keys.custody_books import Books, BooksShut
+from node.keys.custody_books import Books, BooksShut, BookSums
 from node.keys.custody_policy import Facts, Person, Policy, Ruling
 from node.keys.keystore import KeystoreError
 from node.keys.signer import Signer, SignerUnavailable
@@ -78,6 +78,9 @@ class Desk:
     signers: Sequence[Signer]
     anchor_hours: int = 24
     clock_ms: Callable[[], int] = now_ms
+    revokes: Callable[[Sequence[str]], bool] = lambda _: False
+    """Whether one of these is on a revocation list: what the doors know (node/services/identity.py)."""
+    _sums: BookSums = field(init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _disk: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "custody"))
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,6 +92,9 @@ class Desk:
     _forgot_ms: int = 0
 
     # --- life -----------------------------------------------------------------------------------------------
+
+    def __post_init__(self) -> None:
+        self._sums = self.books.sums(self.policy, self.clock_ms())
 
     async def start(self) -> None:
         """Go on where the node stopped: put the policy on record, send what is signed, sign what is
@@ -163,7 +169,7 @@ class Desk:
         async with self._turn:
             person, request, now = *self._decision(caller, request_id, custody.CHECKER), self.clock_ms()
             try:
-                made = custody.approved(request, person, content_hash, now, self._approval_ms)
+                made = custody.approved(request, person, content_hash, now, self._counting(request, now))
                 self._check_helps(request, made, now)
             except Rejected as refused:
                 await self._refuse(refused, person, "approval", request_id, now)
@@ -172,6 +178,7 @@ class Desk:
                 now,
                 made,
                 **_by(person),
+                path=list(person.path),
                 roles=sorted(person.roles),
                 content_hash=content_hash.hex(),
             )
@@ -237,13 +244,9 @@ class Desk:
         """
         person, now = self._person(caller), self.clock_ms()
         asker = Person(maker, frozenset({custody.MAKER})) if maker else person
-        return self.policy.judge(self._facts(operations), asker, (), now, self.books.spent(now))
+        return self.policy.judge(self._facts(operations), asker, (), now, self._sums)
 
     # --- what is checked ------------------------------------------------------------------------------------
-
-    @property
-    def _approval_ms(self) -> int:
-        return self.policy.document.approval_minutes * MINUTE_MS
 
     def _person(self, caller: Caller, role: str = "") -> Person:
         return custody.check_caller(caller, self.policy.member, role)
@@ -301,8 +304,12 @@ class Desk:
         return replace(request, facts=tuple(self._facts(request.content.operations)))
 
     def _judge(self, request: Request, now: int) -> Ruling:
-        people = custody.counting(request, now, self._approval_ms)
-        return self.policy.judge(request.facts, request.maker, people, now, self.books.spent(now))
+        people = self._counting(request, now)
+        return self.policy.judge(request.facts, request.maker, people, now, self._sums)
+
+    def _counting(self, request: Request, now: int) -> list[Person]:
+        minutes = self.policy.document.approval_minutes
+        return custody.counting(request, now, minutes * MINUTE_MS, self.revokes)
 
     def _check_helps(self, before: Request, after: Request, now: int) -> None:
         """Raises Rejected NOT_COVERED, NOT_APPROVER, and where it cannot be weighed any more."""
@@ -346,8 +353,10 @@ class Desk:
             content_hash=request.content_hash.hex(),
             tx_id=tx_id.hex(),
             keys=[signer.key_id.hex() for signer in signers],
+            operations=[weighing.told(facts) for facts in weighed.facts],
             rules=[each.rule for each in ruling.bindings],
-            approvers=[each.name for each in custody.counting(request, now, self._approval_ms)],
+            totals=[each.total for each in ruling.bindings],
+            approvers=[_by(each) for each in self._counting(request, now)],
         )
         self._ready.pop(request.id, None)
         self._told.pop(request.id, None)
@@ -432,6 +441,7 @@ class Desk:
             if now - self._forgot_ms >= FORGET_MS:
                 self._forgot_ms = now
                 await self._on_disk(partial(self.books.forget_old, now))
+                self._sums = self.books.sums(self.policy, now)
             if self.anchor_hours and now - self._anchored_ms >= self.anchor_hours * 60 * MINUTE_MS:
                 await self.anchor(now)
 
@@ -453,6 +463,7 @@ class Desk:
 
     async def _record(self, kind: str, now: int, request: Request, **fields: Any) -> Request:
         made = await self._on_disk(partial(self.books.record, kind, now, request, **fields))
+        self._sums.note(made)
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         return made

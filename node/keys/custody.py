@@ -7,13 +7,14 @@ it. Everything here is a function: nothing is stored, signed or sent.
 State       waiting --sign--> signed --outcome--> applied | refused | dead
             waiting --reject--> rejected;  waiting --cancel--> cancelled;  waiting --expire--> expired
 Invariants  C1 a request's content never changes, and its hash names it and nothing else.
-            C2 an approval counts for the content whose hash it named, until its time.
+            C2 an approval counts for the content whose hash it named, until its time, and no longer than the
+               certificate that it was given with, and those above that, stand unrevoked.
             C3 a person has at most one say in a request, and the maker none; one name is one person.
             C4 a request is signed once; the bytes that were signed first are the only ones that are sent.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Final, Literal, NamedTuple, Protocol
 
 from msgspec import Meta
@@ -37,6 +38,7 @@ from node.ledger.types import (
 
 ID_BYTES: Final = 16
 NAME_CHARACTERS_MAX: Final = 64
+PATH_MAX: Final = 16
 TEXT_CHARACTERS_MAX: Final = 140
 LIFE_MS_MAX: Final = 86_400_000
 SIGNED_BYTES_MAX: Final = 160 * 1024
@@ -130,6 +132,10 @@ class Caller(Protocol):
     def certificate(self) -> str:
         """SHA-256 of the certificate, in hex."""
 
+    @property
+    def path(self) -> tuple[str, ...]:
+        """How revocation lists name it and the authorities above it."""
+
 
 class KnownCaller(NamedTuple):
     """A caller whose certificate was read."""
@@ -138,21 +144,25 @@ class KnownCaller(NamedTuple):
     member: str
     roles: Collection[str]
     certificate: str = ""
+    path: tuple[str, ...] = ()
 
 
 class Approval(Record, frozen=True):
-    """A checker's yes to a content. certificate: SHA-256 of the one that it was given with, in hex."""
+    """A checker's yes to a content. certificate: SHA-256 of the one that it was given with, in hex; path: how
+    revocation lists name it and the authorities above it.
+    """
 
     by: Name
     roles: Annotated[tuple[Name, ...], Meta(max_length=16)]
     content_hash: Hash
     time_ms: TimeMs
     certificate: Fingerprint
+    path: Annotated[tuple[Fingerprint, ...], Meta(max_length=PATH_MAX)]
 
     @property
     def person(self) -> Person:
         """Who gave it."""
-        return Person(self.by, frozenset(self.roles), self.certificate)
+        return Person(self.by, frozenset(self.roles), self.certificate, self.path)
 
 
 class Content(Record, frozen=True):
@@ -240,7 +250,7 @@ def check_caller(caller: Caller, member: str, role: str = "") -> Person:
     roles = frozenset(str(each) for each in caller.roles)
     if role and role not in roles:
         raise Rejected(CustodyError.NOT_MAKER if role == MAKER else CustodyError.NOT_CHECKER)
-    return Person(caller.name, roles, caller.certificate)
+    return Person(caller.name, roles, caller.certificate, caller.path)
 
 
 def opened(content: Content, facts: Sequence[Facts]) -> Request:
@@ -248,12 +258,18 @@ def opened(content: Content, facts: Sequence[Facts]) -> Request:
     return Request(content, tuple(facts), "waiting", 0, (), "", "", b"", b"", 0, 0, Outcome("", 0, 0))
 
 
-def counting(request: Request, time_ms: int, lifetime_ms: int) -> list[Person]:
-    """Whose approvals count now: of this content, not too old, and each person once."""
+def counting(
+    request: Request, time_ms: int, lifetime_ms: int, revokes: Callable[[Sequence[str]], bool]
+) -> list[Person]:
+    """Whose approvals count now: of this content, not too old, and each person once. revokes: whether one of
+    these is on a revocation list by now.
+    """
     alive = [
         approval
         for approval in request.approvals
-        if approval.content_hash == request.content_hash and time_ms - approval.time_ms < lifetime_ms
+        if approval.content_hash == request.content_hash
+        and time_ms - approval.time_ms < lifetime_ms
+        and not revokes(approval.path)
     ]
     return list({approval.person.key: approval.person for approval in alive}.values())
 
@@ -269,16 +285,23 @@ def check_decidable(request: Request, person: Person, named_hash: bytes, time_ms
         raise Rejected(CustodyError.OWN_REQUEST)
 
 
-def approved(request: Request, person: Person, named_hash: bytes, time_ms: int, lifetime_ms: int) -> Request:
-    """With one more approval; one that is too old to count is replaced. Raises what ``check_decidable``
-    raises, and Rejected APPROVED_ALREADY.
+def approved(
+    request: Request, person: Person, named_hash: bytes, time_ms: int, heard: Sequence[Person]
+) -> Request:
+    """With one more approval; one that counts no more is replaced. heard: whose count. Raises what
+    ``check_decidable`` raises, and Rejected APPROVED_ALREADY.
     """
     check_decidable(request, person, named_hash, time_ms)
-    if any(each.key == person.key for each in counting(request, time_ms, lifetime_ms)):
+    if any(each.key == person.key for each in heard):
         raise Rejected(CustodyError.APPROVED_ALREADY)
+    return with_approval(request, person, named_hash, time_ms)
+
+
+def with_approval(request: Request, person: Person, named_hash: bytes, time_ms: int) -> Request:
+    """With a person's approval in the place of an earlier one."""
     others = [each for each in request.approvals if each.person.key != person.key]
     roles = tuple(sorted(person.roles))
-    approval = Approval(person.name, roles, named_hash, time_ms, person.certificate)
+    approval = Approval(person.name, roles, named_hash, time_ms, person.certificate, person.path)
     return replace(request, approvals=(*others, approval))
 
 

@@ -17,13 +17,23 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from node.keys.audit import AuditLog
-from node.keys.custody import COUNTED, Approval, CustodyError, Request, cancelled, expired, rejected
-from node.keys.custody_policy import WINDOW_HOURS_MAX, Person, Spent
+from node.keys.custody import (
+    COUNTED,
+    CustodyError,
+    Request,
+    cancelled,
+    expired,
+    rejected,
+    with_approval,
+)
+from node.keys.custody_policy import WINDOW_HOURS_MAX, Person, Policy, Spent, Sums
 from node.keys.custody_queue import Queue, QueueDamaged
+from node.keys.custody_sums import Entry, RunningSum
 from node.keys.signer import Signer
 from node.ledger.errors import Rejected
 
 WAITING_MAX: Final = 10_000
+WAITING: Final = "waiting"
 SHARE: Final = 10
 """One maker's requests take at most one part of so many of the places."""
 FORGOTTEN_MAX: Final = 1_000
@@ -31,6 +41,25 @@ FORGOTTEN_MAX: Final = 1_000
 KEPT_MS: Final = 30 * 86_400_000
 """How long a request that has ended is kept; the log keeps its lines for ever."""
 WINDOW_MS: Final = WINDOW_HOURS_MAX * 3_600_000
+
+
+class BookSums(Sums):
+    """Sums that follow what becomes of requests."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Nothing was signed yet."""
+        super().__init__(policy.document.rule)
+        self._counted: dict[bytes, list[tuple[RunningSum, Entry]]] = {}
+
+    def note(self, request: Request) -> None:
+        """Count a request from its signature on, and no more once it is known that no money moved."""
+        known = self._counted.get(request.id)
+        if known is None and request.status in COUNTED:
+            spent = [Spent(request.signed_ms, facts) for facts in request.facts]
+            self._counted[request.id] = [place for each in spent for place in self.add(each)]
+        elif known and request.status not in COUNTED:
+            for running, entry in self._counted.pop(request.id):
+                running.strike(entry)
 
 
 class BooksShut(Exception):
@@ -46,9 +75,11 @@ class Books:
         """
         self.is_shut = False
         self._queue = Queue(folder, root, chain_id)
+        self._waiting: dict[bytes, Request] = {}
         self.audit = AuditLog(folder, root)
         try:
             self.requests = self._queue.load()
+            self._waiting.update((each.id, each) for each in self.requests.values() if each.status == WAITING)
             if self.audit.torn:
                 self.audit.append("torn", time_ms, bytes=self.audit.torn)
             self._recover(time_ms)
@@ -84,14 +115,13 @@ class Books:
 
     def waiting(self) -> list[Request]:
         """Requests that wait for approvals."""
-        return [request for request in self.requests.values() if request.status == "waiting"]
+        return list(self._waiting.values())
 
     def check_room(self, maker: Person) -> None:
         """Whether one more may wait. Raises Rejected TOO_MANY_WAITING, TOO_MANY_OF_MAKER."""
-        waiting = self.waiting()
-        if len(waiting) >= WAITING_MAX:
+        if len(self._waiting) >= WAITING_MAX:
             raise Rejected(CustodyError.TOO_MANY_WAITING)
-        most = WAITING_MAX // SHARE
+        most, waiting = WAITING_MAX // SHARE, self._waiting.values()
         if len(waiting) >= most and sum(each.maker.key == maker.key for each in waiting) >= most:
             raise Rejected(CustodyError.TOO_MANY_OF_MAKER, most=most)
 
@@ -99,12 +129,13 @@ class Books:
         """Requests that are signed and whose outcome is not known."""
         return [request for request in self.requests.values() if request.status == "signed"]
 
-    def spent(self, time_ms: int) -> Iterator[Spent]:
-        """What was signed within the longest window, money that may have moved."""
+    def sums(self, policy: Policy, time_ms: int) -> "BookSums":
+        """What was signed within the longest window, money that may have moved, as the policy sums it up."""
+        sums = BookSums(policy)
         for request in self.requests.values():
-            if request.status in COUNTED and request.signed_ms > time_ms - WINDOW_MS:
-                for facts in request.facts:
-                    yield Spent(request.signed_ms, facts)
+            if request.signed_ms > time_ms - WINDOW_MS:
+                sums.note(request)
+        return sums
 
     def forget_old(self, time_ms: int) -> int:
         """Remove requests that ended long ago; how many. Raises as ``record``."""
@@ -128,6 +159,10 @@ class Books:
     def _put(self, request: Request) -> Request:
         self._queue.put(request)
         self.requests[request.id] = request
+        if request.status == WAITING:
+            self._waiting[request.id] = request
+        else:
+            self._waiting.pop(request.id, None)
         return request
 
     # --- after a crash --------------------------------------------------------------------------------------
@@ -159,15 +194,13 @@ class Books:
         itself was about to do.
         """
         time_ms = line["time_ms"]
-        person = Person(line.get("by", ""), frozenset(line.get("roles", ())), line.get("certificate", ""))
+        roles, path = frozenset(line.get("roles", ())), tuple(line.get("path", ()))
+        person = Person(line.get("by", ""), roles, line.get("certificate", ""), path)
         named_hash = bytes.fromhex(line.get("content_hash", ""))
         try:
             match line["kind"]:
                 case "approval":
-                    roles = tuple(sorted(person.roles))
-                    others = [each for each in request.approvals if each.person.key != person.key]
-                    approval = Approval(person.name, roles, named_hash, time_ms, person.certificate)
-                    return replace(request, approvals=(*others, approval))
+                    return with_approval(request, person, named_hash, time_ms)
                 case "rejection":
                     return rejected(request, person, named_hash, "", time_ms)
                 case "cancellation":

@@ -35,6 +35,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
+from node.keys.custody_sums import Entry, RunningSum
 from node.keys.files import read_file
 from node.ledger.contract import Method
 from node.ledger.types import AMOUNT_MAX, Record
@@ -79,11 +80,14 @@ class Facts(Record, frozen=True):
 
 
 class Person(NamedTuple):
-    """Somebody who acts, as the certificate names them. certificate: its SHA-256, in hex."""
+    """Somebody who acts, as the certificate names them. certificate: its SHA-256, in hex. path: how
+    revocation lists name it and the authorities above it.
+    """
 
     name: str
     roles: frozenset[str]
     certificate: str = ""
+    path: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -203,13 +207,13 @@ class Policy:
         maker: Person,
         approvals: Sequence[Person],
         time_ms: int,
-        spent: Iterable[Spent] = (),
+        spent: "Iterable[Spent] | Sums" = (),
     ) -> Ruling:
         """What binds a request at a time. operations: with their numbers; of one that commits several
         assets, or runs several, a rule must cover each. approvals: that still count, of distinct people; the
         maker's own counts for nothing. spent: what was signed before.
         """
-        before = tuple(spent)
+        sums = spent if isinstance(spent, Sums) else Sums(self.document.rule, spent)
         heard = [person for person in approvals if person.key != maker.key]
         covered: dict[Facts, None] = {}
         bindings: list[Binding] = []
@@ -222,7 +226,7 @@ class Policy:
                 continue
             total = 0
             if _is_bounded(rule):
-                total = sum(facts.amount for facts in fitting) + _sum_before(rule, before, time_ms)
+                total = sum(facts.amount for facts in fitting) + sums.before(rule, time_ms)
             if not _in_bounds(rule, total):
                 continue
             covered.update(dict.fromkeys(fitting))
@@ -325,6 +329,28 @@ class Policy:
         return not any(line.missing for line in self._slots(rule, people))
 
 
+class Sums:
+    """What was signed before, summed up for each rule that has bounds."""
+
+    def __init__(self, rules: Iterable[Rule], spent: Iterable[Spent] = ()) -> None:
+        """spent: what is there already."""
+        self._sums = {rule.name: (rule, RunningSum()) for rule in rules if _is_bounded(rule)}
+        for each in spent:
+            self.add(each)
+
+    def add(self, spent: Spent) -> list[tuple[RunningSum, Entry]]:
+        """Count what was signed; where it stands, for ``strike``."""
+        return [
+            (running, running.add(spent.time_ms, spent.facts.amount))
+            for rule, running in self._sums.values()
+            if _fits(rule, spent.facts)
+        ]
+
+    def before(self, rule: Rule, time_ms: int) -> int:
+        """The sum of what a rule fits of the hours before a time."""
+        return self._sums[rule.name][1].after(time_ms - rule.window_hours * HOUR_MS)
+
+
 def load_policy(path: Path, methods: Collection[str] = ()) -> Policy:
     """The policy in a file, checked. methods: every ``contract.method`` that there is; none: not compared.
 
@@ -406,11 +432,6 @@ def _fits(rule: Rule, facts: Facts) -> bool:
             or all(account.startswith(rule.destinations) for account in facts.destinations or ("",))
         )
     )
-
-
-def _sum_before(rule: Rule, spent: Iterable[Spent], time_ms: int) -> int:
-    since = time_ms - rule.window_hours * HOUR_MS
-    return sum(each.facts.amount for each in spent if each.time_ms > since and _fits(rule, each.facts))
 
 
 def _is_bounded(rule: Rule) -> bool:

@@ -9,6 +9,7 @@ rests on changes; time is looked at each call; an authority that is given member
 """
 
 import datetime as dt
+import hashlib
 import time
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -38,7 +39,8 @@ EVERY_MEMBER: Final = "*"
 
 class Identity(NamedTuple):
     """Who calls. whole: may read and do everything, as the node's own machine may without TLS. name: for
-    logs. certificate: SHA-256 of the certificate that says so, in hex; empty where there is none.
+    logs. certificate: SHA-256 of the certificate that says so, in hex; empty where there is none. path: how
+    revocation lists name it and the authorities above it (``listed_as``).
     """
 
     member: str
@@ -46,6 +48,7 @@ class Identity(NamedTuple):
     name: str
     whole: bool = False
     certificate: str = ""
+    path: tuple[str, ...] = ()
 
 
 LOCAL_OPERATOR: Final = Identity("", frozenset(Role), "local operator", whole=True)
@@ -126,7 +129,7 @@ class Trust:
         self._subjects = {row.subject: row for row in mapping.identity if row.subject}
         self._prints = {row.sha256.lower(): row for row in mapping.identity if row.sha256}
         self._speakers = {row.sha256.lower(): row.members for row in mapping.authority}
-        self._revoked: dict[bytes, dict[int, None]] = {}
+        self._revoked: dict[str, None] = {}
         roots = sum(authority.subject == authority.issuer for authority in authorities)
         if self._subjects and roots > 1 and not self._speakers:
             raise ConfigError(
@@ -138,8 +141,8 @@ class Trust:
                 raise ConfigError(
                     f"no authority in tls_ca signed the revocation list of {crl.issuer.rfc4514_string()}"
                 )
-            serials = self._revoked.setdefault(crl.issuer.public_bytes(), {})
-            serials.update(dict.fromkeys(row.serial_number for row in crl))
+            issuer = crl.issuer.public_bytes()
+            self._revoked.update(dict.fromkeys(_listed(issuer, row.serial_number) for row in crl))
         self._verdicts: dict[bytes, _Verdict] = {}
 
     def check_follows(self, before: "Trust") -> None:
@@ -150,6 +153,10 @@ class Trust:
                 raise ConfigError(
                     f"the revocation list of {crl.issuer.rfc4514_string()} is older than the one in force"
                 )
+
+    def revokes(self, path: Iterable[str]) -> bool:
+        """Whether one of these is revoked, which an identity had as its ``path``."""
+        return any(each in self._revoked for each in path)
 
     def identify(self, pem: bytes, chain: Iterable[bytes] = ()) -> Identity:
         """Whose certificate this is. chain: what the client sent beside it. Raises Degraded UNIDENTIFIED."""
@@ -191,7 +198,7 @@ class Trust:
             above = self._above(at, sent, depth=len(path) - 1)
             if above is None:
                 break
-            if at.serial_number in self._revoked.get(at.issuer.public_bytes(), {}):
+            if listed_as(at) in self._revoked:
                 raise CertificateError(
                     "the certificate is revoked" if at is leaf else "the certificate's authority is revoked"
                 )
@@ -232,7 +239,17 @@ class Trust:
             roles -= OWN_NODE_ONLY
         common = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         name = str(common[0].value) if common else ""
-        return Identity(member, roles, name, certificate=_sha256(leaf))
+        listed = tuple(listed_as(each) for each in path)
+        return Identity(member, roles, name, certificate=_sha256(leaf), path=listed)
+
+
+def listed_as(certificate: x509.Certificate) -> str:
+    """How a revocation list names it: SHA-256 of its issuer's name, in DER, and its serial number, in hex."""
+    return _listed(certificate.issuer.public_bytes(), certificate.serial_number)
+
+
+def _listed(issuer: bytes, serial: int) -> str:
+    return hashlib.sha256(b"%d/" % serial + issuer).hexdigest()
 
 
 def _sha256(certificate: x509.Certificate) -> str:

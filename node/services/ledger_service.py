@@ -100,6 +100,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
     async def GetBlock(self, request: pb.GetBlockRequest, call: Call) -> pb.GetBlockResponse:
         """A block, or a page of it. Raises Degraded BLOCK_UNKNOWN, BAD_PAGE_TOKEN."""
         start = self._published.pages.cursor(request.page_token, 0, "block", request.height)
+        self._check_told(request.height)
         block = await asyncio.to_thread(self._block, request)
         count = (
             len(block.leaves)
@@ -133,7 +134,9 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         )
         _check_height(first)
         size = page_size(request.page_size, HEADERS_PAGE_MAX)
-        found = await asyncio.to_thread(self._blocks.headers, first, size + 1)
+        newest = self._published.stand().height
+        listed = await asyncio.to_thread(self._blocks.headers, first, size + 1)
+        found = [block for block in listed if block.height <= newest]
         token = (
             self._published.pages.token(found[size].height, "headers", request.from_height)
             if len(found) > size
@@ -195,6 +198,8 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         place = self._engine.find(checked_id(request.tx_id))
         if place is None:
             raise Degraded(NodeError.RECEIPT_UNKNOWN)
+        if place[0] > self._published.stand().height:
+            raise Degraded(NodeError.PROOF_PENDING)
         document = await asyncio.to_thread(self._receipt_file, *place)
         height, time_ms = self._published.stand()
         return pb.GetReceiptFileResponse(file=write_document(dict(document)), height=height, time_ms=time_ms)
@@ -209,6 +214,13 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                     yield pb.StreamBackupResponse(chunk=part)
                 else:
                     yield pb.StreamBackupResponse(summary_json=convert.json_text(part))
+
+    def _check_told(self, height: int) -> None:
+        """Raises Degraded BLOCK_UNKNOWN for a block that is in the log alone: the sequencer may not have its
+        certificate on record yet.
+        """
+        if height > self._published.stand().height:
+            raise Degraded(NodeError.BLOCK_UNKNOWN)
 
     def _block(self, request: pb.GetBlockRequest) -> BlockRecord:
         _check_height(request.height)

@@ -244,6 +244,8 @@ def build_server(
     quotas = Quotas(config.quota_calls, config.quota_transactions, config.quota_streams)
     local = LOCAL_OPERATOR if config.local_access == "operator" else NOBODY
     doors = Doors(files, local, quotas, reading)
+    if files and parts.custody:
+        parts.custody.revokes = files.revokes
     registrar: Any = Registrar(limits, observe, stop, doors, access_log=config.log_level == "debug")
     register_services(registrar, parts, reading)
     checks = health.aio.HealthServicer()

@@ -81,6 +81,10 @@ class CertificateFiles:
         """Who is let in now."""
         return self._now.trust
 
+    def revokes(self, path: Sequence[str]) -> bool:
+        """Whether one of the certificates of an identity's ``path`` is revoked now."""
+        return self._now.trust.revokes(path)
+
     def endings(self) -> list[Ending]:
         """What of it ends, and when."""
         return self._now.endings

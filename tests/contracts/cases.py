@@ -25,7 +25,7 @@ class Flaw:
     """One thing that is wrong. arguments: changed; by: who signs; given: done to the world before.
 
     late: after every hold's and listing's time, with the clean-up switched off. It has a bound a block, so a
-    method must test expiry itself.
+    method must test expiry itself. directly: a call that takes a decision is made without one.
     """
 
     def __init__(
@@ -35,19 +35,22 @@ class Flaw:
         by: str = "",
         given: Situation | None = None,
         late: bool = False,
+        directly: bool = False,
         **arguments: Any,
     ) -> None:
         self.error, self.by, self.given, self.late, self.arguments = error, by, given, late, arguments
+        self.directly = directly
         self.touches = {
             *arguments,
             *(["by"] if by else []),
             *(["given"] if given else []),
             *(["late"] if late else []),
+            *(["directly"] if directly else []),
         }
 
 
 class Case(NamedTuple):
-    """A call that is applied, and what can be wrong with it."""
+    """A call that is applied, and what can be wrong with it. proposed: it is made by proposing it."""
 
     contract: str
     method: str
@@ -56,6 +59,7 @@ class Case(NamedTuple):
     flaws: tuple[Flaw, ...] = ()
     given: Situation | None = None
     label: str = ""
+    proposed: bool = False
 
     @property
     def id(self) -> str:

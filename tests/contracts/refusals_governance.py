@@ -6,15 +6,17 @@ from msgspec.structs import replace
 
 from contracts.governance import OPEN_MAX, Governance
 from contracts.members import Members
+from contracts.proposals import RECOVERY_WAITING_MIN_MS
 from node.keys.verify import VERIFIERS
 from node.ledger.errors import LedgerError
 from node.ledger.hashing import INTERNATIONAL
 from node.ledger.proofs import SuiteProofs
 from node.ledger.types import Operation, Requirement
 from tests.contracts.cases import Case, Flaw, taken_over, voters
-from tests.kit import ADMINISTRATOR, RULES, Consortium, op, pay
+from tests.kit import ADMINISTRATOR, RULES, Consortium, new_key, op, pay
 
 RESUME: Final = (op("members", "resume", "GONE"),)
+RECOVER: Final = (op("members", "recover", "KB", new_key("fresh")),)
 LATER: Final = 1_000
 PROOFS: Final = SuiteProofs(INTERNATIONAL, VERIFIERS[INTERNATIONAL.name]())
 
@@ -72,6 +74,7 @@ GOVERNANCE: Final = (
         {"operations": RESUME, "reason": "paid"},
         (
             Flaw(Governance.NOT_VOTER, by=ADMINISTRATOR),
+            Flaw(Governance.NOT_VOTER, by=ADMINISTRATOR, operations=(*RECOVER, *RESUME)),
             Flaw(Governance.NOT_GOVERNED, operations=(*RESUME, pay("PA/main", "KB/main", 1))),
             Flaw(Governance.NOT_GOVERNED, operations=(op("governance", "propose", RESUME, ""),)),
             Flaw(Governance.TOO_MANY_PROPOSALS, given=_many_proposals),
@@ -143,7 +146,11 @@ GOVERNANCE: Final = (
             *_GOVERNED,
             Flaw(Governance.RULES_UNSOUND, rules=replace(RULES, recovery=Requirement(1, 2, 0))),
             Flaw(Governance.RULES_UNSOUND, rules=replace(RULES, upgrades=Requirement(4, 3, 0))),
-            Flaw(Governance.RULES_UNSOUND, rules=replace(RULES, veto_numerator=6)),
+            Flaw(Governance.RULES_UNSOUND, rules=replace(RULES, veto_numerator=3)),
+            Flaw(
+                Governance.RULES_UNSOUND,
+                rules=replace(RULES, recovery=Requirement(2, 3, RECOVERY_WAITING_MIN_MS - 1)),
+            ),
         ),
     ),
     Case(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from contracts.governance import Governance
 from contracts.institutions import Rule
 from contracts.members import Members
 from tests.contracts.cases import (
@@ -126,13 +127,15 @@ MEMBERS: Final = (
         ADMINISTRATOR,
         {"member": "LOST", "key": NEW_KEY},
         (
-            Flaw(Members.NOT_ADMINISTRATOR, by="PA"),
-            Flaw(Members.GOVERNED_BY_MEMBERS, given=taken_over),
+            Flaw(Members.RECOVERY_WAITS, directly=True),
+            Flaw(Governance.NOT_VOTER, by="PA"),
+            Flaw(Members.GOVERNED_BY_MEMBERS, by=ADMINISTRATOR, given=taken_over),
             Flaw(Members.MEMBER_UNKNOWN, member="NOBODY"),
             Flaw(Members.KEYS_REMAIN, member="PA"),
             *_REGISTER_FLAWS,
         ),
         given=_lose_every_key,
+        proposed=True,
     ),
     Case(
         "members",

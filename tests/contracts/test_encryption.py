@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from contracts.encryption import Encryption, EncryptionKey, NamedEncryptionKey
 from contracts.institutions import Rule
+from contracts.members import Members
 from node.ledger import codec
 from node.ledger.errors import LedgerError, Rejected
 from node.ledger.hashing import GUOMI, INTERNATIONAL, key_id
@@ -57,7 +58,7 @@ def test_a_key_is_registered_replaced_and_revoked(world: Consortium) -> None:
     threat="a key that everybody knows, or of another purpose",
     mitigation="checked when it is registered",
 )
-def test_a_key_that_signs_for_a_member_is_no_key_to_encrypt_with() -> None:
+def test_a_key_that_signs_for_a_member_is_no_key_to_encrypt_with_nor_the_other_way_round() -> None:
     with using(GUOMI):
         world = Consortium()
         signing, other = officer("KB-officer").public_key, officer("sealed").public_key
@@ -65,6 +66,12 @@ def test_a_key_that_signs_for_a_member_is_no_key_to_encrypt_with() -> None:
         assert is_refused(same, Encryption.KEY_KNOWN)
         world.apply("PA", op("encryption", "register", "sm2", other))
         assert ask(world, "get_key", "PA").key_id == key_id(GUOMI, "sm2", other)
+        for member in ("PA", "KB"):
+            as_signer = world.send(member, op("members", "register_key", new_key("sealed")))
+            assert is_refused(as_signer, Members.KEY_KNOWN)
+        world.apply("PA", op("encryption", "revoke", key_id(GUOMI, "sm2", other)))
+        ended = world.send("PA", op("members", "register_key", new_key("sealed")))
+        assert is_refused(ended, Members.KEY_KNOWN)
         x25519 = world.send("KB", registered(FIRST))
         assert is_refused(x25519, Encryption.KEY_INVALID)
         off = world.send("KB", op("encryption", "register", "sm2", b"\x02" + b"\xff" * 32))

@@ -6,11 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from contracts.governance import Governance
+from contracts.institutions import Rule
 from contracts.members import Members
-from contracts.proposals import least, unsound
+from contracts.proposals import RECOVERY_WAITING_MIN_MS, least, unsound
 from node.ledger import codec
 from node.ledger.errors import LedgerError
-from node.ledger.types import AdministratorKey, Founder, Receipt, Requirement
+from node.ledger.types import AdministratorKey, Founder, Operation, Receipt, Requirement
 from tests.checker import check_ledger
 from tests.contracts.refusals_governance import RESUME, content_hash
 from tests.contracts.refusals_validators import moved, settle, validator
@@ -229,14 +230,84 @@ def test_no_signature_makes_a_decision(world: World) -> None:
     mitigation="recovery with a time to object",
 )
 def test_a_member_that_lost_its_keys_is_recovered_after_a_time_in_which_others_can_object() -> None:
-    world = founded(recovery=Requirement(2, 3, WAITING_MS))
-    world.apply("CNB", op("members", "revoke_key", officer("CNB-officer").key_id))
-    recover = op("members", "recover", "CNB", new_key("CNB-again"))
-    number = propose(world, recover)
-    vote(world, number, "approve", "KB", "RB", operations=(recover,))
-    world.block(time_ms=world.time_ms + WAITING_MS)
+    world = founded(recovery=Requirement(2, 3, RECOVERY_WAITING_MIN_MS))
+    recover = lost(world, "CNB")
+    vetoed, number = (propose(world, recover) for _ in range(2))
+    for each in (vetoed, number):
+        vote(world, each, "approve", "KB", "RB", operations=(recover,))
+    due_ms = world.record("governance", "proposal", number).due_ms
+    assert due_ms == world.time_ms + RECOVERY_WAITING_MIN_MS
+    vote(world, vetoed, "reject", "KB", "RB", operations=(recover,))
+    world.block(time_ms=due_ms - 1)
+    assert (status(world, vetoed), status(world, number)) == ("rejected", "waiting")
+    world.block(time_ms=due_ms)
     assert status(world, number) == "executed"
     world.apply("CNB", op("assets", "open_accounts", ("CNB/main",)), officers=("CNB-again",))
+
+
+@pytest.mark.evidence(
+    "KEY9",
+    asset="signing keys",
+    threat="administrators take a member over",
+    mitigation="recovery with a time to object",
+)
+def test_what_administrators_recover_waits_and_one_member_that_objects_ends_it() -> None:
+    world = Consortium()
+    recover = lost(world, "PA")
+    at_once = world.send(ADMINISTRATOR, recover)
+    assert is_refused(at_once, Members.RECOVERY_WAITS)
+    number = propose(world, recover, by=ADMINISTRATOR)
+    found = world.ledger.query("governance", "get_proposal", codec.encode((number,)))
+    assert (found.proposal.status, found.required, found.veto) == ("waiting", 0, 1)
+    due_ms = found.proposal.due_ms
+    assert due_ms == world.time_ms + RULES.recovery.waiting_ms
+    world.block(time_ms=due_ms - 60_000)
+    assert status(world, number) == "waiting"
+    receipt = vote(world, number, "reject", "KB", operations=(recover,))
+    assert told(receipt)[-1] == ("governance.Ended", [number, "rejected"])
+    world.block(time_ms=due_ms)
+    assert len(keys_of(world, "PA")) == 1
+    again = propose(world, recover, by=ADMINISTRATOR)
+    due_ms = world.record("governance", "proposal", again).due_ms
+    world.block(time_ms=due_ms - 1)
+    assert (status(world, again), len(keys_of(world, "PA"))) == ("waiting", 1)
+    world.block(time_ms=due_ms)
+    assert status(world, again) == "executed"
+    assert len(keys_of(world, "PA")) == 2
+    world.apply("PA", pay("PA/main", "KB/main", 1), officers=("PA-again",))
+
+
+def test_a_member_with_too_few_keys_left_objects_to_its_own_recovery() -> None:
+    world = Consortium()
+    world.apply("PA", *(op("members", "register_key", new_key(f"PA-{number}")) for number in (2, 3)))
+    world.apply("PA", op("members", "set_policy", (Rule("transfers", "send", "", 0, 3),)))
+    team = ("PA-officer", "PA-2", "PA-3")
+    world.apply("PA", op("members", "revoke_key", officer("PA-3").key_id), officers=team)
+    recover = op("members", "recover", "PA", new_key("PA-again"))
+    number = propose(world, recover, by=ADMINISTRATOR)
+    vote(world, number, "reject", "PA", operations=(recover,))
+    assert status(world, number) == "rejected"
+
+
+def test_what_administrators_recover_ends_with_their_government() -> None:
+    world = Consortium()
+    recover = lost(world, "PA")
+    number = propose(world, recover, by=ADMINISTRATOR)
+    world.apply(ADMINISTRATOR, op("members", "change", "KB", "Bank", "", ("participant", "voter")))
+    world.apply(ADMINISTRATOR, op("governance", "take_over"))
+    world.block(time_ms=world.record("governance", "proposal", number).due_ms)
+    assert status(world, number) == "rejected"
+    assert len(keys_of(world, "PA")) == 1
+
+
+def lost(world: World, member: str) -> Operation:
+    """A member revokes its only key; the operation that would give it another."""
+    world.apply(member, op("members", "revoke_key", officer(f"{member}-officer").key_id))
+    return op("members", "recover", member, new_key(f"{member}-again"))
+
+
+def keys_of(world: World, member: str) -> list[Any]:
+    return [parts for parts in world.rows("members", "key") if parts[0] == member]
 
 
 def test_members_change_their_own_rules(world: World) -> None:
@@ -328,7 +399,17 @@ def test_rules_that_would_let_halves_oppose_one_another_are_unsound() -> None:
     assert unsound(RULES) == ""
     for part in ((1, 2), (1, 3), (3, 2)):
         assert unsound(replace(RULES, validators=Requirement(*part, 0))).startswith("validators")
-    assert unsound(replace(RULES, veto_numerator=5, veto_denominator=4)).startswith("veto")
+    for part in ((5, 4), (1, 1), (501, 1_000)):
+        vetoed = replace(RULES, veto_numerator=part[0], veto_denominator=part[1])
+        assert unsound(vetoed).startswith("veto")
+    assert unsound(replace(RULES, veto_numerator=1, veto_denominator=2)) == ""
+
+
+def test_rules_that_let_a_recovery_wait_for_less_than_a_day_are_unsound() -> None:
+    for waiting_ms in (0, 1_000, RECOVERY_WAITING_MIN_MS - 1):
+        at_once = replace(RULES, recovery=Requirement(2, 3, waiting_ms))
+        assert unsound(at_once).startswith("recovery: it waits 86400000 ms or longer")
+    assert unsound(replace(RULES, recovery=Requirement(2, 3, RECOVERY_WAITING_MIN_MS))) == ""
 
 
 def test_proposals_are_listed_newest_first(world: World) -> None:

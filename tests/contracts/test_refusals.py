@@ -42,9 +42,10 @@ def run(
     values = [value(world) if callable(value) else value for value in arguments.values()]
     before = world.state()
     officers = world.officers.get(by, (by,))
-    receipt = world.send(
-        by, op(case.contract, case.method, *values), time_ms=time_ms, created_ms=time_ms, officers=officers
-    )
+    call = op(case.contract, case.method, *values)
+    if case.proposed and not any(flaw.directly for flaw in flaws):
+        call = op("governance", "propose", (call,), "")
+    receipt = world.send(by, call, time_ms=time_ms, created_ms=time_ms, officers=officers)
     return world, before, receipt
 
 

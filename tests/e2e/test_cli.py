@@ -159,13 +159,28 @@ def test_members_propose_vote_and_see_who_governs(bank: Bank) -> None:
     assert (row["number"], row["approvals"], row["required"], row["status"]) == (1, 1, 2, "open")
     shown = bank.node.json("governance", "show", "1")
     assert shown["operations"][0]["arguments"]["bic"] == "ABABCZPP"
-    bank.by("CNB", "governance", "reject", "1")
-    bank.by("AB", "governance", "approve", "1")
+    content = shown["content_hash"]
+    for given, code in ((("1",), 2), (("1", "ab"), 2), (("1", "00" * 32), 4)):
+        blind = bank.node.vostro(
+            "--member", "AB", *bank.keys("AB"), "-o", "json", "governance", "approve", *given
+        )
+        assert blind.code == code, blind
+    assert blind.error["message"] == "the proposal is not the one that was shown"
+    bank.by("CNB", "governance", "reject", "1", content)
+    bank.by("AB", "governance", "approve", "1", content)
     assert bank.node.json("governance", "list") == []
     assert bank.node.json("governance", "list", "--all")[0]["status"] == "executed"
     assert bank.node.json("members", "show", "AB")["bic"] == "ABABCZPP"
     late = bank.node.vostro("--member", "PA", *bank.keys("PA"), "-o", "json", "governance", "withdraw", "1")
     assert (late.code, late.error["code"]) == (1, "governance/6 PROPOSAL_ENDED")
+
+
+def test_a_recovery_is_proposed_and_refused_while_the_member_has_keys(bank: Bank) -> None:
+    fresh = bank.node.new_key("PA-fresh")
+    administrators = ("--member", "ADMIN", *bank.keys("ADMIN"), "-o", "json")
+    early = bank.node.vostro(*administrators, "members", "recover", "PA", fresh, "--holder", "PA-fresh")
+    assert (early.code, early.error["code"]) == (1, "members/13 KEYS_REMAIN")
+    assert bank.node.json("governance", "rules")["requirements"]["recovery"]["waiting_ms"] == 3 * 86_400_000
 
 
 def test_validators_and_the_pre_flight_are_shown(bank: Bank) -> None:

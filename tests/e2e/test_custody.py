@@ -21,6 +21,7 @@ from node.keys.certificates import Role
 from node.keys.files import write_file
 from node.keys.keystore import COST_MIN, save_signer
 from tests.certificates_kit import Pair, Pki, save, secure_channel
+from tests.consortium_kit import until
 from tests.fault.node_kit import SECONDS, NodeFolder, Stubs
 from tests.kit import officer, pay
 from tests.processes import vostro
@@ -112,6 +113,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         assert "canary" not in node.log() + (node.path / "custody" / LOG).read_text()
 
 
+async def is_shut_out(desk: Custody, request: bytes) -> bool:
+    try:
+        await desk.show(request)
+    except Declined:
+        return True
+    return False
+
+
 async def denied(work: Any) -> str:
     with pytest.raises(Declined) as told:
         await work
@@ -179,6 +188,27 @@ async def test_a_node_that_is_killed_after_the_last_approval_pays_once(guarded: 
             assert (await mary.show(name, wait_seconds=20)).status == "applied"
     assert await guarded.balance() == before - 1_000 * kills
     print(f"{kills} kills around the last approval, each payment made once")
+
+
+@pytest.mark.evidence(
+    "CUS8",
+    asset="balances",
+    threat="an approval outlives the trust in whoever gave it",
+    mitigation="revocation lists are looked at before it is signed",
+)
+async def test_an_approval_counts_no_more_once_its_certificate_is_revoked(guarded: Guarded) -> None:
+    name = bytes(15) + b""
+    async with guarded.as_("mary") as mary, guarded.as_("bob") as bob, guarded.as_("carol") as carol:
+        made = await mary.request(name, [pay("PA/0", "KB/0", 2_000)])
+        assert (await bob.approve(name, made.content_hash)).status == "waiting"
+        guarded.pki.revoke(guarded.people["bob"])
+        write_file(guarded.node.path / "crl.pem", guarded.pki.crls, replace=True)
+        await until(lambda: is_shut_out(bob, name), "the revocation list is in force")
+        assert (await carol.approve(name, made.content_hash)).status == "waiting"
+        guarded.people["bob"] = guarded.pki.leaf("PA", Role.CHECKER, name="bob")
+        async with guarded.as_("bob") as renewed:
+            assert (await renewed.approve(name, made.content_hash)).status == "signed"
+        assert (await mary.show(name, wait_seconds=20)).status == "applied"
 
 
 async def test_the_command_asks_shows_and_verifies_the_log_against_the_ledger(guarded: Guarded) -> None:

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 import contracts.approvals as approvals_module
-import contracts.members as members_module
+import contracts.institutions as institutions_module
 import contracts.trading as trading_module
 import node.ledger.running as running_module
 from contracts.approvals import Approvals
@@ -100,7 +100,7 @@ def what_a_draft_makes_has_no_name_of_its_own(patch: pytest.MonkeyPatch) -> None
 
 @canary
 def whoever_approves_needs_all_the_others(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(members_module, "APPROVALS", "")
+    patch.setattr(institutions_module, "APPROVALS", "")
 
 
 @canary

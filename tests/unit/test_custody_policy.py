@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from contracts import assemble
-from node.keys import custody_policy
 from node.keys.custody_policy import (
     Facts,
     Person,
     Policy,
     PolicyRefused,
     Spent,
+    Sums,
     facts_of,
     matching,
     parse_policy,
@@ -176,13 +176,13 @@ def test_what_was_spent_is_summed_for_rules_alone_that_fit_and_have_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     summed: list[str] = []
-    real = custody_policy._sum_before
+    real = Sums.before
 
-    def sum_before(rule: Any, spent: Any, time_ms: int) -> int:
+    def before_(self: Sums, rule: Any, time_ms: int) -> int:
         summed.append(rule.name)
-        return real(rule, spent, time_ms)
+        return real(self, rule, time_ms)
 
-    monkeypatch.setattr(custody_policy, "_sum_before", sum_before)
+    monkeypatch.setattr(Sums, "before", before_)
     before = [Spent(NOON - 1, pay(500)), Spent(NOON - 1, VOID)]
     judge = policy().judge
     assert [each.total for each in judge([VOID], MAKER, (), NOON, before).bindings] == [0]

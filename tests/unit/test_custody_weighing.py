@@ -3,7 +3,8 @@ look up; and with which certificate each decision was made.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from contracts.approvals import Approvals
 from contracts.settlement import Settlement
 from node.engine import weighing
+from node.engine.custody import Desk
 from node.keys.audit import verify
 from node.keys.custody import CustodyError, KnownCaller, content_hash
 from node.keys.custody_policy import Facts
@@ -159,8 +161,13 @@ async def test_a_request_is_weighed_again_before_it_is_signed(
         assert bank.engine.submitted == []
         signed = await desk.approve(CAROL, asked.id, asked.content_hash)
         assert (await settled(desk, signed)).status == "applied"
-        assert [each.facts.amount for each in desk.books.spent(bank.now_ms)] == [120]
+        large = desk.policy.document.rule[1]
+        assert desk._sums.before(large, bank.now_ms) == 120
     assert bank.paid == 60
+    (line,) = [line for line in map(json.loads, bank.log().splitlines()) if line["kind"] == "signature"]
+    assert [each["amount"] for each in line["operations"]] == [120]
+    assert (line["rules"], line["totals"]) == (["large"], [120])
+    assert line["approvers"] == [{"by": name, "certificate": ""} for name in ("bob", "carol")]
 
 
 async def test_what_cannot_be_weighed_any_more_is_not_signed_and_stays(
@@ -215,6 +222,43 @@ def number_in(receipt: Any) -> int:
     """Of the draft that a transaction made."""
     (number,) = [fields_of(event)[1] for event in receipt.events if event.event == "Proposed"]
     return int(number)
+
+
+@pytest.mark.evidence(
+    "CUS8",
+    asset="balances",
+    threat="an approval outlives the trust in whoever gave it",
+    mitigation="revocation lists are looked at before it is signed",
+)
+async def test_an_approval_whose_certificate_was_revoked_since_counts_for_nothing(tmp_path: Path) -> None:
+    bank, revoked = Bank(tmp_path / "custody"), list[str]()
+    bob, renewed = (BOB._replace(path=(name, "issuing")) for name in ("bob's", "bob's next"))
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Desk]:
+        async with bank.open() as desk:
+            desk.revokes = lambda path: any(each in revoked for each in path)
+            yield desk
+
+    async with opened() as desk:
+        asked = await bank.ask(desk, pay("PA/main", "KB/main", 150))
+        await desk.approve(bob, asked.id, asked.content_hash)
+        revoked.append("bob's")
+        made = await desk.approve(CAROL, asked.id, asked.content_hash)
+        assert (made.status, desk.ruling(made).missing) == ("waiting", 1)
+    async with opened() as desk:
+        await desk.look()
+        assert desk.get(MARY, asked.id).status == "waiting"
+        made = await desk.approve(renewed, asked.id, asked.content_hash)
+        assert made.status == "signed"
+        assert (await settled(desk, made)).status == "applied"
+        other = await bank.ask(desk, pay("PA/main", "KB/main", 150))
+        await desk.approve(renewed, other.id, other.content_hash)
+        revoked.append("issuing")
+        assert (await desk.approve(CAROL, other.id, other.content_hash)).status == "waiting"
+    assert bank.paid == 150
+    (signature,) = [line for line in map(json.loads, bank.log().splitlines()) if line["kind"] == "signature"]
+    assert [each["by"] for each in signature["approvers"]] == ["carol", "bob"]
 
 
 @pytest.mark.evidence(

@@ -222,6 +222,10 @@ UNFIT |= {
         replace(GENESIS, governance=replace(GENESIS.governance, members=Requirement(1, 2, 0))),
         "governance.members: a requirement is more than half",
     ),
+    "a recovery at once": (
+        replace(GENESIS, governance=replace(GENESIS.governance, recovery=Requirement(2, 3, 0))),
+        "governance.recovery: it waits 86400000 ms or longer",
+    ),
 }
 
 

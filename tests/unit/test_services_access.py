@@ -187,6 +187,24 @@ def test_a_revoked_authority_takes_what_it_issued_with_it(tmp_path: Path) -> Non
     assert "authority is revoked" in told(trust(pki, crls=load_crls(path)), pair)
 
 
+def test_who_was_identified_before_is_known_to_be_revoked_by_what_lists_name(tmp_path: Path) -> None:
+    pki = Pki(tmp_path / "pki")
+    pairs = [pki.leaf("PA", Role.CHECKER, name=name) for name in ("bob", "carol")]
+    bob, carol = (trust(pki).identify(pair.certificate) for pair in pairs)
+    lists = [pki.folder / part / "crl.pem" for part in ("root", "issuing")]
+
+    def revoked() -> list[bool]:
+        now = trust(pki, crls=[crl for path in lists for crl in load_crls(path)])
+        return [now.revokes(each.path) for each in (bob, carol)]
+
+    assert len(bob.path) == 3
+    assert revoked() == [False, False]
+    pki.revoke(pairs[0])
+    assert revoked() == [True, False]
+    pki.root.revoke(pki.issuing.certificate, "cACompromise")
+    assert revoked() == [True, True]
+
+
 # --- quotas and ends --------------------------------------------------------------------------------------
 
 

@@ -341,6 +341,23 @@ async def test_a_proof_is_of_the_last_block_also_where_readers_do_not_see_it_yet
     assert check_proof(INTERNATIONAL, answer.header.state_root, answer.key, answer.value, proof)
 
 
+async def test_no_certificate_is_handed_out_of_a_block_that_was_not_told_yet(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the log; the sequencer puts its certificate on record a moment later."""
+    below = face.world.ledger.view.reader.height
+    monkeypatch.setattr(face.world.ledger, "publish", lambda: None)
+    receipt = face.world.apply("PA", pay("PA/main", "KB/main", 1))
+    chain, height = face.client.chain, face.world.height
+    assert face.world.store.headers(height, 1)
+    blocks = chain.GetBlock(ledger_pb2.GetBlockRequest(height=height))
+    assert is_code(await refused(blocks), NodeError.BLOCK_UNKNOWN)
+    file = chain.GetReceiptFile(ledger_pb2.GetReceiptFileRequest(tx_id=receipt.tx_id))
+    assert is_code(await refused(file), NodeError.PROOF_PENDING)
+    listed = await chain.ListHeaders(ledger_pb2.ListHeadersRequest(from_height=below - 1))
+    assert [header.height for header in listed.headers] == [below - 1, below]
+
+
 async def test_a_chain_that_has_not_begun_here_answers_no_query() -> None:
     store = MemoryStore()
     published = Published(Ledger(make_genesis(), assemble, store, InternationalVerifier()), store)
