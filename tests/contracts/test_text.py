@@ -74,6 +74,7 @@ OPEN = {
     "blacklist.look_up": 0,
     "registration.apply": 1,
     "registration.supplement": 1,
+    "registration.keep_terms": 1,
     "registration.withdraw": 2,
     "registration.retire": 1,
     "registration.take_up": 1,
