@@ -90,6 +90,7 @@ OPEN = {
     "settlement.settle_partly": 0,
     "settlement.secure": 0,
     "settlement.cancel": 1,
+    "settlement.release": 0,
     "settlement.buy_in": 0,
     "settlement.join": 0,
     "settlement.settle_set": 0,
