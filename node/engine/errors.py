@@ -60,6 +60,9 @@ class NodeError:
     DOCUMENT_NOT_READABLE = ErrorCode(
         20, Category.PERMISSION_DENIED, "The caller's member is not granted this document."
     )
+    VAULT_FULL = ErrorCode(
+        21, Category.PRECONDITION, "The vault has no room left: delete documents, or raise vault_mb."
+    )
 
 
 class Degraded(Exception):
