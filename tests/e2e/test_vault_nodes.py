@@ -1,4 +1,4 @@
-"""A document fetched from its owner's node: two processes over copies of one ledger, mutual TLS everywhere."""
+"""A document fetched from its owner's node: two processes over copies of one ledger, mutual TLS between."""
 
 import shutil
 from pathlib import Path
