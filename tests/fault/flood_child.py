@@ -11,6 +11,7 @@ import asyncio
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -66,11 +67,10 @@ async def run(chain: str, key: str, passphrase: str, socket: str) -> None:
     flood = Flood(bytes.fromhex(chain), load_key(Path(key), Path(passphrase)), rpc, items)
     pouring = asyncio.gather(*[flood.pour() for _ in range(UNDER_WAY)])
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pouring.cancel)
-    await asyncio.wait([pouring])
+    with suppress(asyncio.CancelledError):
+        await pouring
     await rpc.close()
     print(flood.made, flood.refused)
-    if not pouring.cancelled():
-        pouring.result()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from msgspec.structs import replace
 
 from contracts.proposals import Opened
 from node.client import Client, Declined, load_key, operation
@@ -29,7 +28,7 @@ from node.ledger import codec
 from node.ledger.types import Operation
 from node.network.bank import COMET, DATA, KEYS, NODE
 from node.network.local import free_ports
-from tests.consortium_kit import LIMITS, SECONDS, Bank, Consortium, until
+from tests.consortium_kit import SECONDS, Bank, Consortium, until
 from tests.consortium_load import DESTINATION, SOURCE, check_banks
 from tests.fault.faulty_kit import Faulty, faulty
 from tests.processes import vostro
@@ -39,25 +38,21 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)
 ODD: Final = Path(__file__).with_name("odd_child.py")
 FLOODING: Final = Path(__file__).with_name("flood_child.py")
 UNLUCKY: Final = 13
-TIGHT: Final = replace(LIMITS, block_work_max=100_000)
-"""Of a block: some 1,700 payments. What a flooding proposer costs, until the members suspend it, is bounded
-by the blocks that it proposes; where four nodes share two cores, a block ten times as large takes seconds.
-"""
 GOODPUT_SECONDS: Final = 2.5
 CLIENTS: Final = 4
 BATCH: Final = 100
 """So many clients of each honest node hand in so many payments at once: enough to fill blocks."""
 FLOOD_ITEMS: Final = 50
-SHARE_KEPT: Final = 0.1
-"""Half is the aim; four nodes that shared two cores, with other work beside them, kept 31% to 56%. What is
-asserted is that the others go on.
+SHARE_KEPT: Final = 0.3
+"""Half is the aim. Four nodes, their clients and the flooder together on two cores and nothing beside them
+kept 47% to 54% with this block_work_max, 50% to 67% with the least; room is left for a machine that is busy.
 """
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[Faulty]:
     """One consortium for this file."""
-    async with faulty(TIGHT) as made:
+    async with faulty() as made:
         yield made
 
 
