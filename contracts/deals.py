@@ -32,6 +32,20 @@ Parties = Annotated[tuple[MemberId, ...], Meta(max_length=2 * SET_MAX)]
 Weighed = tuple[str, int]
 """(asset, amount), as a signing policy weighs them."""
 
+TRANSITIONS: Final[dict[DealStatus, tuple[DealStatus, ...]]] = {
+    "agreed": ("failing", "settled", "cancelled"),
+    "failing": ("settled", "cancelled", "bought-in"),
+    "settled": (),
+    "cancelled": (),
+    "bought-in": (),
+}
+SET_TRANSITIONS: Final[dict[SetStatus, tuple[SetStatus, ...]]] = {
+    "proposed": ("linked", "dissolved"),
+    "linked": ("settled", "dissolved"),
+    "settled": (),
+    "dissolved": (),
+}
+
 
 class Accounts(Record, frozen=True):
     """Where one side of a deal keeps the asset, and where the other asset or the cash against it."""
@@ -103,6 +117,13 @@ class Deal(Record, frozen=True):
     cancels: OptionalMember
     linked: OptionalId
     status: DealStatus
+
+
+class Made(Record, frozen=True):
+    """When a member made a deal. replaces: the one for which it is the buyer's buy-in; empty: none."""
+
+    made_ms: TimeMs
+    replaces: OptionalId
 
 
 class Place(Record, frozen=True):
@@ -177,6 +198,15 @@ class Agreed(Fact, frozen=True):
 
 class Secured(Fact, frozen=True):
     """``member``'s leg of a deal is set aside."""
+
+    deal: Hash
+    seller: MemberId
+    buyer: MemberId
+    member: MemberId
+
+
+class Released(Fact, frozen=True):
+    """``member``'s leg of a deal that was not settled in its time is set aside no longer."""
 
     deal: Hash
     seller: MemberId
@@ -320,3 +350,8 @@ def legs_of(deal: Deal, lots: int) -> tuple[Leg, Leg]:
         Leg(seller.asset, buyer.asset, deal.asset, lots * deal.lot),
         Leg(buyer.cash, seller.cash, deal.against, lots * deal.price),
     )
+
+
+def parties_of(deals: list[Deal]) -> tuple[str, ...]:
+    """All sellers and buyers, each once."""
+    return tuple(dict.fromkeys([member for deal in deals for member in (deal.seller, deal.buyer)]))

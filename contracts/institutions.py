@@ -13,6 +13,7 @@ from node.ledger.types import Algorithm, Count, Height, KeyId, MemberId, Name, P
 ADMINISTRATOR: Final = "administrator"
 VOTER: Final = "voter"
 REGISTRAR: Final = "registrar"
+REGULATOR: Final = "regulator"
 FOUNDER_ROLES: Final = ("issuer", "participant", "observer", "regulator", VOTER, REGISTRAR)
 ROLES: Final = (ADMINISTRATOR, *FOUNDER_ROLES)
 KEYS_EVER_MAX: Final = 1_024

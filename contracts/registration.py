@@ -7,11 +7,16 @@ takes the same way. A registrar or a regulator stops an asset for a legal order,
 it. An asset of which nothing is out is retired for ever. Liabilities (placements, loans, deposits) are assets
 like all others: the debtor is the issuer, the creditor the holder.
 
+The terms' hash is of a file that the issuer keeps as it likes, or the id of a document in its vault
+(vault.py), which commits to one content and is looked up on the ledger. Such a document is not deleted while
+the asset lives; a registrar and holders that it was granted to fetch it.
+
 State       application / asset -> Application
             waiting / queue, asset -> Place
             entry / asset -> Entry
             taken / kind, identifier -> Taken
             order / asset, reference -> Order
+            document / asset, document -> Place
 Life        submitted --take_up--> reviewing --approve--> approved    reviewing --reject--> rejected
             submitted, reviewing --withdraw--> withdrawn
 Invariants  R1 an ISIN, and a terms document, belong to one asset or one application that is under way.
@@ -19,8 +24,9 @@ Invariants  R1 an ISIN, and a terms document, belong to one asset or one applica
             R3 an asset is stopped while an order is in force, and its named lifter alone ends that;
                a regulator does where the lifter was removed.
             R4 an application that has ended changes no more; another may take its place.
-Privacy     everything here is public to all members. Documents stay with their owner, their hashes stand
-            here.
+            R5 the terms of an asset that are a document in a vault stay there until it is retired.
+Privacy     everything here is public to all members. Documents stay with their owner, their hashes or ids
+            stand here.
 """
 
 from itertools import islice
@@ -31,7 +37,7 @@ from msgspec.structs import replace
 
 from contracts.assets import ISSUER, PAGE_MAX, Assets
 from contracts.identifiers import Isin, Lei, Taken, is_isin, is_lei
-from contracts.institutions import REGISTRAR
+from contracts.institutions import REGISTRAR, REGULATOR
 from contracts.members import Members
 from contracts.positions import Asset, AssetClass, Decimals, NewAssetId, Reference, Stop
 from contracts.terms import (
@@ -50,13 +56,17 @@ from contracts.terms import (
     Place,
     Retired,
     Terms,
+    TermsDocument,
+    TermsKept,
 )
+from contracts.vault import Vault
 from node.ledger.contract import Category, Context, Contract, Rejected, error, method, query, table
 from node.ledger.types import AMOUNT_MAX, Amount, AssetId, Hash, MemberId, Name
 
-REGULATOR: Final = "regulator"
 ORDERS_MAX: Final = 32
 """Legal orders of an asset in its life."""
+DOCUMENTS_MAX: Final = 32
+"""Documents of an asset's terms in its issuer's vault: what its retirement lets go."""
 WAITING: Final = "waiting"
 NO_TERMS: Final = bytes(32)
 
@@ -75,7 +85,7 @@ class Registration(Contract):
     """See the module's docstring."""
 
     name = "registration"
-    facts = (Applied, ApplicationMoved, CapRaised, OrderImposed, OrderLifted, Retired)
+    facts = (Applied, ApplicationMoved, TermsKept, CapRaised, OrderImposed, OrderLifted, Retired)
 
     NOT_REGISTRAR = error(
         1, Category.PERMISSION_DENIED, "Only a member with the role of registrar may do this."
@@ -105,16 +115,19 @@ class Registration(Contract):
     CAP_TOO_LARGE = error(18, Category.INVALID, "The cap would exceed what can be counted.")
 
     TERMS_DIFFER = error(19, Category.PRECONDITION, "The application names another terms document.")
+    TOO_MANY_DOCUMENTS = error(20, Category.OVERLOADED, "An asset has at most 32 documents in a vault.")
 
     application = table(Application, asset=AssetId)
     waiting = table(Place, queue=Name, asset=AssetId)
     entry = table(Entry, asset=AssetId)
     taken = table(Taken, kind=Name, identifier=Identifier)
     order = table(Order, asset=AssetId, reference=OrderReference)
+    document = table(Place, asset=AssetId, document=Hash)
 
-    def __init__(self, members: Members, assets: Assets) -> None:
+    def __init__(self, members: Members, assets: Assets, vault: Vault) -> None:
         self.members = members
         self.assets = assets
+        self.vault = vault
 
     # --- by the issuer --------------------------------------------------------------------------------------
 
@@ -168,6 +181,26 @@ class Registration(Contract):
         asked = (registered.asset_class, registered.decimals, cap, terms_hash, *known)
         self._submit(ctx, asset, Application("supplement", ctx.member, *asked, "submitted", ""))
 
+    @method(flat=60)
+    def keep_terms(self, ctx: Context, asset: AssetId, document: Hash) -> None:
+        """Say that the terms' hash of the signing member's last application is the id of a document in its
+        vault: it stays there as long as the asset lives.
+        """
+        application = self._require_application(asset)
+        if application.applicant != ctx.member:
+            raise Rejected(self.NOT_APPLICANT)
+        if application.status in ("rejected", "withdrawn"):
+            raise Rejected(self.NOT_IN_THIS_STATE, status=application.status)
+        if application.terms_hash != document:
+            raise Rejected(self.TERMS_DIFFER)
+        if application.status == "approved" and self.assets.require_asset(asset).status == "retired":
+            raise Rejected(self.assets.ASSET_RETIRED)
+        if sum(1 for _ in self.document.scan(asset)) >= DOCUMENTS_MAX:
+            raise Rejected(self.TOO_MANY_DOCUMENTS)
+        self.vault.keep_terms(ctx, document, asset)
+        self.document.put(Place(1), asset, document)
+        ctx.emit(TermsKept(asset, document, ctx.member))
+
     @method
     def withdraw(self, ctx: Context, asset: AssetId, reason: Reference) -> None:
         """Take an application back that is not decided."""
@@ -175,9 +208,9 @@ class Registration(Contract):
         if application.applicant != ctx.member:
             raise Rejected(self.NOT_APPLICANT)
         self._move_on(ctx, asset, application, "withdrawn", reason)
-        self._give_back(application)
+        self._give_back(asset, application)
 
-    @method
+    @method(flat=120)
     def retire(self, ctx: Context, asset: AssetId) -> None:
         """End an asset of which nothing is out, for ever. By its issuer or a registrar."""
         registered = self.assets.require_asset(asset)
@@ -187,6 +220,8 @@ class Registration(Contract):
         if registered.issued != registered.redeemed:
             raise Rejected(self.UNITS_REMAIN, units=registered.issued - registered.redeemed)
         self.assets.retire(ctx, asset)
+        for (_, document), _place in list(self.document.scan(asset)):
+            self._let_go(asset, document)
         ctx.emit(Retired(asset))
 
     # --- by a registrar -------------------------------------------------------------------------------------
@@ -227,7 +262,7 @@ class Registration(Contract):
         if application.applicant == ctx.member:
             raise Rejected(self.OWN_APPLICATION)
         self._move_on(ctx, asset, application, "rejected", reason)
-        self._give_back(application)
+        self._give_back(asset, application)
 
     @method(flat=60)
     def impose(
@@ -293,6 +328,14 @@ class Registration(Contract):
         return self.require_entry(asset)
 
     @query
+    def list_terms(
+        self, ctx: Context, asset: AssetId
+    ) -> Annotated[tuple[TermsDocument, ...], Meta(max_length=DOCUMENTS_MAX)]:
+        """The documents of an asset's terms, and of its application's, that are in a vault."""
+        found = [parts[1] for parts, _ in self.document.scan(asset)]
+        return tuple([TermsDocument(each, self.vault.require_document(each).owner) for each in found])
+
+    @query
     def list_orders(self, ctx: Context, asset: AssetId) -> tuple[NamedOrder, ...]:
         """All legal orders of an asset, lifted ones too."""
         return tuple([NamedOrder(reference, order) for (_, reference), order in self.order.scan(asset)])
@@ -345,11 +388,17 @@ class Registration(Contract):
             self.waiting.delete(WAITING, asset)
         ctx.emit(ApplicationMoved(asset, status, ctx.member, reason))
 
-    def _give_back(self, application: Application) -> None:
-        """Nothing was registered: the identifiers are free."""
+    def _give_back(self, asset: str, application: Application) -> None:
+        """Nothing was registered: the identifiers are free, and so is the document."""
+        if self.document.get(asset, application.terms_hash):
+            self._let_go(asset, application.terms_hash)
         isin = application.isin if application.kind == "new" else ""
         for kind, identifier in _identifiers(isin, application.terms_hash):
             self.taken.delete(kind, identifier)
+
+    def _let_go(self, asset: str, document: bytes) -> None:
+        self.document.delete(asset, document)
+        self.vault.let_terms_go(document)
 
     def _raise_cap(self, ctx: Context, asset: str, more: int) -> None:
         registered = self.assets.require_asset(asset)

@@ -34,8 +34,9 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
+from contracts.institutions import REGULATOR
 from contracts.positions import Asset, Stop
-from contracts.registration import REGULATOR, Registration
+from contracts.registration import Registration
 from contracts.terms import (
     PIECE_MAX,
     Accrued,

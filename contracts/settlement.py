@@ -5,23 +5,23 @@ goes from the seller to the buyer and the cash from the buyer to the seller, fou
 (BIS, Delivery versus payment in securities settlement systems, 1992, model 1: gross for gross). The cash may
 be any other asset. A leg can be held beforehand, by ``secure`` or by a secured offer; with both legs held
 nothing but an order or a freeze can keep a deal from settling. From its due time on a deal is failing: it can
-still settle, and from the buy-in date on the buyer may end it by naming the deal with which it bought
-elsewhere. Deals of up to 16 can be linked: once every party has consented they settle together, each leg as
-soon as its account has what it takes, all or none.
+still settle, and from the buy-in date on the buyer may end it by naming the later deal with which it bought
+elsewhere, and a side that waits in vain for the other may have its leg back. Up to 16 deals can be linked:
+once every party has consented they settle together, all or none, each leg as soon as its account can.
 
 State       deal / deal -> Deal
-            party / member, deal -> Place
+            party / member, deal -> Made
             due / queue, time, deal -> Place
             linked / set -> Set
 Life        agreed, failing --settle--> settled    agreed, failing --both cancel--> cancelled
             agreed --block time--> failing         failing --buy in--> bought-in
             set: proposed --last consent--> linked --settle_set--> settled
             set: proposed, linked --dissolve--> dissolved
-Invariants  D1 units of a deal pass in ``_settle_lots`` and ``_settle_legs`` through ``Assets.move``, both
-            legs or neither.
+Invariants  D1 both legs pass, in ``_settle_lots`` and ``_settle_legs`` through ``Assets.move``, or neither.
             D2 a deal's open lots never grow; what was settled and what is open add up to what was agreed.
             D3 a held leg holds what its open lots need, no more and no less.
             D4 a deal of a linked set settles with the whole set or not at all.
+            D5 a deal replaces one deal at most, that was made before it.
 Privacy     who runs a node sees all deals in clear. A query shows a member the deals to which it is a party.
 """
 
@@ -33,6 +33,8 @@ from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
 from contracts.deals import (
+    SET_TRANSITIONS,
+    TRANSITIONS,
     Agreed,
     BoughtIn,
     CancelAsked,
@@ -44,8 +46,10 @@ from contracts.deals import (
     Leg,
     Linked,
     Lots,
+    Made,
     NamedDeal,
     Place,
+    Released,
     Secured,
     Set,
     SetEnded,
@@ -55,6 +59,7 @@ from contracts.deals import (
     Weighed,
     both_legs,
     legs_of,
+    parties_of,
 )
 from contracts.members import Members
 from contracts.positions import Reference
@@ -65,37 +70,15 @@ EXPIRY_MAX: Final = 500
 """Deals that one block finds failing; the rest follow in the next."""
 QUEUE: Final = "due"
 
-TRANSITIONS: Final[dict[DealStatus, tuple[DealStatus, ...]]] = {
-    "agreed": ("failing", "settled", "cancelled"),
-    "failing": ("settled", "cancelled", "bought-in"),
-    "settled": (),
-    "cancelled": (),
-    "bought-in": (),
-}
-SET_TRANSITIONS: Final[dict[SetStatus, tuple[SetStatus, ...]]] = {
-    "proposed": ("linked", "dissolved"),
-    "linked": ("settled", "dissolved"),
-    "settled": (),
-    "dissolved": (),
-}
-
 
 class Settlement(Contract):
     """See the module's docstring."""
 
     name = "settlement"
     facts = (
-        Agreed,
-        Secured,
-        Settled,
-        Failing,
-        CancelAsked,
-        DealEnded,
-        BoughtIn,
-        Linked,
-        SetJoined,
-        SetEnded,
-    )
+        Agreed, Secured, Released, Settled, Failing, CancelAsked, DealEnded, BoughtIn,
+        Linked, SetJoined, SetEnded,
+    )  # fmt: skip
 
     DEAL_UNKNOWN = error(1, Category.NOT_FOUND, "No such deal.")
     NOT_A_PARTY = error(2, Category.PERMISSION_DENIED, "Only the seller and the buyer may do this.")
@@ -109,23 +92,20 @@ class Settlement(Contract):
     NOT_BUYER = error(10, Category.PERMISSION_DENIED, "Only the buyer buys in.")
     BEFORE_BUY_IN = error(11, Category.PRECONDITION, "The buyer may buy in from the buy-in date on.")
     REPLACEMENT_UNFIT = error(
-        12,
-        Category.PRECONDITION,
-        "The replacement is another settled deal in which the buyer bought as many units against the same.",
+        12, Category.PRECONDITION, "The buyer names a later, settled deal for as much, and each once."
     )
     SET_UNKNOWN = error(13, Category.NOT_FOUND, "No such linked set.")
     SET_ENDED = error(14, Category.PRECONDITION, "The set is in no state that allows this.")
     DEAL_TWICE = error(15, Category.INVALID, "The set names a deal twice.")
     JOINED_ALREADY = error(16, Category.PRECONDITION, "The member has consented already, or is no party.")
-    SET_IN_TIME = error(
-        17, Category.PRECONDITION, "A set that binds is dissolved only once a deal of it is failing."
-    )
-    GRIDLOCK = error(
-        18, Category.PRECONDITION, "No order of the set's legs works: an account has not what it takes."
-    )
+    SET_IN_TIME = error(17, Category.PRECONDITION, "A set that binds is dissolved once a deal of it fails.")
+    GRIDLOCK = error(18, Category.PRECONDITION, "In no order can the set's legs pass: an account is short.")
+    NOT_SECURED = error(19, Category.PRECONDITION, "The member's leg is not set aside.")
+    BEFORE_RELEASE = error(20, Category.PRECONDITION, "A leg is set aside until the buy-in date.")
+    BOTH_SECURED = error(21, Category.PRECONDITION, "Both legs are set aside, and the deal can be settled.")
 
     deal = table(Deal, deal=Hash)
-    party = table(Place, member=MemberId, deal=Hash)
+    party = table(Made, member=MemberId, deal=Hash)
     due = table(Place, queue=Name, time_ms=TimeMs, deal=Hash)
     linked = table(Set, set_id=Hash)
 
@@ -185,6 +165,26 @@ class Settlement(Contract):
         ctx.emit(Secured(deal, found.seller, found.buyer, ctx.member))
 
     @method
+    def release(self, ctx: Context, deal: Hash) -> None:
+        """Have the signing member's leg back from the buy-in date on, where the other side has not set aside
+        its own, or the deal cannot be settled. The deal is failing still.
+        """
+        found = self.require_open(ctx, deal)
+        if found.linked:
+            raise Rejected(self.DEAL_LINKED)
+        sells = ctx.member == found.seller
+        if not (found.seller_held if sells else found.buyer_held):
+            raise Rejected(self.NOT_SECURED)
+        if ctx.time_ms < found.conditions.buy_in_ms:
+            raise Rejected(self.BEFORE_RELEASE, buy_in_ms=found.conditions.buy_in_ms)
+        if found.seller_held and found.buyer_held and self._is_ready(ctx, found):
+            raise Rejected(self.BOTH_SECURED)
+        leg = legs_of(found, found.left)[0 if sells else 1]
+        self.assets.release(leg.source, leg.asset, leg.amount)
+        self.deal.put(replace(found, **{"seller_held" if sells else "buyer_held": 0}), deal)
+        ctx.emit(Released(deal, found.seller, found.buyer, ctx.member))
+
+    @method
     def cancel(self, ctx: Context, deal: Hash, reason: Reference) -> None:
         """Ask to cancel a deal; it is cancelled once the other side has asked, too."""
         found = self.require_open(ctx, deal)
@@ -200,7 +200,7 @@ class Settlement(Contract):
 
     @method
     def buy_in(self, ctx: Context, deal: Hash, replacement: Hash) -> None:
-        """End a failing deal by naming the settled one in which the buyer bought elsewhere."""
+        """End a failing deal by naming the later, settled one in which the buyer bought elsewhere."""
         found = self.require_open(ctx, deal)
         if found.buyer != ctx.member:
             raise Rejected(self.NOT_BUYER)
@@ -214,9 +214,12 @@ class Settlement(Contract):
         wanted = (found.buyer, found.asset, found.against, found.left * found.lot, "settled")
         if wanted != (other.buyer, other.asset, other.against, other.lots * other.lot, other.status):
             raise Rejected(self.REPLACEMENT_UNFIT)
+        failed, later = self.party.get(ctx.member, deal), self.party.get(ctx.member, replacement)
+        if failed is None or later is None or later.replaces or later.made_ms <= failed.made_ms:
+            raise Rejected(self.REPLACEMENT_UNFIT)
+        self.party.put(replace(later, replaces=deal), ctx.member, replacement)
         cost, would_have = other.lots * other.price, found.left * found.price
-        parties = (found.seller, found.buyer)
-        ctx.emit(BoughtIn(deal, *parties, replacement, found.against, cost, would_have))
+        ctx.emit(BoughtIn(deal, found.seller, found.buyer, replacement, found.against, cost, would_have))
         self._end(ctx, deal, found, "bought-in")
 
     # --- linked sets ----------------------------------------------------------------------------------------
@@ -227,7 +230,7 @@ class Settlement(Contract):
         if len(dict.fromkeys(deals)) != len(deals):
             raise Rejected(self.DEAL_TWICE)
         found = [self.require_deal(deal) for deal in deals]
-        parties = _parties(found)
+        parties = parties_of(found)
         if ctx.member not in parties:
             raise Rejected(self.NOT_A_PARTY)
         for deal in found:
@@ -259,7 +262,7 @@ class Settlement(Contract):
                 if deal.linked:
                     raise Rejected(self.DEAL_LINKED)
                 self.deal.put(replace(deal, linked=set_id), deal_id)
-        ctx.emit(SetJoined(set_id, _parties([deal for _, deal in deals]), ctx.member, found.status))
+        ctx.emit(SetJoined(set_id, parties_of([deal for _, deal in deals]), ctx.member, found.status))
 
     @method(weight=_weight_of_set, flat=3_000)
     def settle_set(self, ctx: Context, set_id: Hash) -> None:
@@ -268,7 +271,7 @@ class Settlement(Contract):
         if found.status != "linked":
             raise Rejected(self.SET_ENDED, status=found.status)
         deals = [(deal_id, self.require_deal(deal_id)) for deal_id in found.deals]
-        self._check_party(ctx, [deal for _, deal in deals])
+        parties = self._require_parties(ctx, deals)
         for _, deal in deals:
             self.check_ready(ctx, deal)
         legs: list[Leg] = []
@@ -279,7 +282,7 @@ class Settlement(Contract):
             legs += own
         self._settle_legs(legs)
         self._put_set(set_id, found, "settled")
-        ctx.emit(SetEnded(set_id, _parties([deal for _, deal in deals]), "settled"))
+        ctx.emit(SetEnded(set_id, parties, "settled"))
 
     @method(flat=400)
     def dissolve(self, ctx: Context, set_id: Hash) -> None:
@@ -288,7 +291,7 @@ class Settlement(Contract):
         """
         found = self._require_set(set_id)
         deals = [(deal_id, self.require_deal(deal_id)) for deal_id in found.deals]
-        self._check_party(ctx, [deal for _, deal in deals])
+        parties = self._require_parties(ctx, deals)
         if not SET_TRANSITIONS[found.status]:
             raise Rejected(self.SET_ENDED, status=found.status)
         if found.status == "linked" and all(ctx.time_ms < deal.conditions.due_ms for _, deal in deals):
@@ -297,7 +300,7 @@ class Settlement(Contract):
             if deal.linked == set_id:
                 self.deal.put(replace(deal, linked=b""), deal_id)
         self._put_set(set_id, found, "dissolved")
-        ctx.emit(SetEnded(set_id, _parties([deal for _, deal in deals]), "dissolved"))
+        ctx.emit(SetEnded(set_id, parties, "dissolved"))
 
     # --- queries --------------------------------------------------------------------------------------------
 
@@ -322,7 +325,7 @@ class Settlement(Contract):
     def get_set(self, ctx: Context, member: MemberId, set_id: Hash) -> Set:
         """A linked set in which a member has a deal."""
         found = self._require_set(set_id)
-        if member not in _parties([self.require_deal(deal) for deal in found.deals]):
+        if member not in parties_of([self.require_deal(deal) for deal in found.deals]):
             raise Rejected(self.SET_UNKNOWN)
         return found
 
@@ -338,12 +341,11 @@ class Settlement(Contract):
             self.assets.hold(asset.source, asset.asset, asset.amount)
             self.assets.hold(cash.source, cash.asset, cash.amount)
         self.deal.put(deal, deal_id)
-        self.party.put(Place(1), deal.seller, deal_id)
-        self.party.put(Place(1), deal.buyer, deal_id)
+        for member in (deal.seller, deal.buyer):
+            self.party.put(Made(ctx.time_ms, b""), member, deal_id)
         self.due.put(Place(1), QUEUE, deal.conditions.due_ms, deal_id)
-        due_ms = deal.conditions.due_ms
         legs = (deal.asset, asset.amount, deal.against, cash.amount)
-        ctx.emit(Agreed(deal_id, deal.seller, deal.buyer, *legs, due_ms))
+        ctx.emit(Agreed(deal_id, deal.seller, deal.buyer, *legs, deal.conditions.due_ms))
         return deal_id
 
     def require_deal(self, deal_id: bytes) -> Deal:
@@ -405,17 +407,25 @@ class Settlement(Contract):
         self.members.check_active(deal.buyer if ctx.member == deal.seller else deal.seller)
         if ctx.member not in (deal.seller, deal.buyer):
             self.members.check_active(deal.buyer)
-        assets = self.assets
-        assets.check_active(assets.require_asset(deal.asset))
-        assets.check_active(assets.require_asset(deal.against))
+        self.assets.check_active(self.assets.require_asset(deal.asset))
+        self.assets.check_active(self.assets.require_asset(deal.against))
         for accounts in (deal.seller_accounts, deal.buyer_accounts):
-            assets.check_credit(accounts.asset)
+            self.assets.check_credit(accounts.asset)
             if accounts.cash != accounts.asset:
-                assets.check_credit(accounts.cash)
+                self.assets.check_credit(accounts.cash)
 
-    def _check_party(self, ctx: Context, deals: list[Deal]) -> None:
-        if not any(ctx.member in (deal.seller, deal.buyer) for deal in deals):
+    def _is_ready(self, ctx: Context, deal: Deal) -> bool:
+        try:
+            self.check_ready(ctx, deal)
+        except Rejected:
+            return False
+        return True
+
+    def _require_parties(self, ctx: Context, deals: list[tuple[bytes, Deal]]) -> tuple[str, ...]:
+        parties = parties_of([deal for _, deal in deals])
+        if ctx.member not in parties:
             raise Rejected(self.NOT_A_PARTY)
+        return parties
 
     def _require_set(self, set_id: bytes) -> Set:
         found = self.linked.get(set_id)
@@ -488,8 +498,3 @@ class Settlement(Contract):
         found = replace(found, status=status)
         self.linked.put(found, set_id)
         return found
-
-
-def _parties(deals: list[Deal]) -> tuple[str, ...]:
-    """All sellers and buyers, each once."""
-    return tuple(dict.fromkeys([member for deal in deals for member in (deal.seller, deal.buyer)]))

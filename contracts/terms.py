@@ -117,6 +117,14 @@ class ApplicationMoved(Fact, frozen=True):
     reason: Reference
 
 
+class TermsKept(Fact, frozen=True):
+    """The terms of an asset, or of an application, are a document in its issuer's vault."""
+
+    asset: AssetId
+    document: Hash
+    owner: MemberId
+
+
 class CapRaised(Fact, frozen=True):
     """More of an asset may be issued."""
 
@@ -282,6 +290,13 @@ class NamedApplication(Record, frozen=True):
 
     asset: AssetId
     application: Application
+
+
+class TermsDocument(Record, frozen=True):
+    """A document of terms, and the member in whose vault it is."""
+
+    document: Hash
+    owner: MemberId
 
 
 class NamedOrder(Record, frozen=True):

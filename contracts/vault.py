@@ -14,6 +14,7 @@ State       document / id -> Document
             access / id, reader -> Grant
             readable / reader, id -> Shelved
             legal_hold / id, imposer, reference -> LegalHold
+            terms_of / id -> TermsOf
 Life        kept --delete--> deleting --confirm_destroyed--> destroyed
 Invariants  V1 the owner alone grants, revokes, extends and deletes.
             V2 what is kept longer is never kept shorter: nothing is deleted before its time, or under a hold.
@@ -21,6 +22,7 @@ Invariants  V1 the owner alone grants, revokes, extends and deletes.
             V4 a reader's key is encrypted for a key that was the reader's, and in use, at that time.
             V5 an id names one content for ever; what is deleted has no readers and does not come back.
             V6 no two documents of an owner share their bytes, so that to destroy one destroys no other.
+            V7 the terms of an asset are not deleted while the asset lives (registration.py).
 Privacy     that a document exists, its size and kind, its owner, readers and holds are public to all members;
             its content is known to those who were granted it, and to nobody through its id.
 """
@@ -33,10 +35,10 @@ from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX
 from contracts.encryption import Encryption
+from contracts.institutions import REGULATOR
 from contracts.members import Members
-from contracts.registration import REGULATOR
 from node.ledger.contract import Category, Context, Contract, Fact, Rejected, error, method, query, table
-from node.ledger.types import Hash, KeyId, MemberId, Record, TimeMs
+from node.ledger.types import AssetId, Hash, KeyId, MemberId, Record, TimeMs
 
 DOCUMENT_BYTES_MAX: Final = 2**40
 """What can be told of a document's size; a node takes less (``vault_document_mb``)."""
@@ -106,6 +108,12 @@ class Lying(Record, frozen=True):
     """The document that bytes of an owner's are."""
 
     document: Hash
+
+
+class TermsOf(Record, frozen=True):
+    """The asset whose terms a document is."""
+
+    asset: AssetId
 
 
 class ReaderKey(Record, frozen=True):
@@ -253,6 +261,9 @@ class Vault(Contract):
     TOO_MANY_HOLDS = error(17, Category.OVERLOADED, "A document has at most 32 legal holds in its life.")
 
     BYTES_TAKEN = error(18, Category.ALREADY_EXISTS, "Another document of the member's has these bytes.")
+    TERMS_IN_FORCE = error(
+        19, Category.PRECONDITION, "The document is the terms of an asset, or of an application for one."
+    )
 
     document = table(Document, id=Hash)
     owned = table(Shelved, owner=MemberId, id=Hash)
@@ -260,6 +271,7 @@ class Vault(Contract):
     lying = table(Lying, owner=MemberId, sealed=Hash)
     readable = table(Shelved, reader=MemberId, id=Hash)
     legal_hold = table(LegalHold, id=Hash, imposer=MemberId, reference=HoldReference)
+    terms_of = table(TermsOf, id=Hash)
 
     def __init__(self, members: Members, encryption: Encryption) -> None:
         """members: who reads and who regulates. encryption: for which key a reader's key is encrypted."""
@@ -327,6 +339,8 @@ class Vault(Contract):
         found = self._require_own(ctx, document, "kept")
         if ctx.time_ms < found.retain_until_ms:
             raise Rejected(self.RETAINED, until_ms=found.retain_until_ms)
+        if terms := self.terms_of.get(document):
+            raise Rejected(self.TERMS_IN_FORCE, asset=terms.asset)
         for (_, imposer, reference), hold in self.legal_hold.scan(document):
             if hold.status == "in force":
                 raise Rejected(self.HELD, imposer=imposer, reference=reference)
@@ -349,7 +363,7 @@ class Vault(Contract):
     @method(flat=60)
     def impose_hold(self, ctx: Context, document: Hash, reference: HoldReference) -> None:
         """Keep a document from deletion until the same member lifts this."""
-        found = self._require(document)
+        found = self.require_document(document)
         if found.owner != ctx.member and not self.members.has_role(ctx.member, REGULATOR):
             raise Rejected(self.NOT_AUTHORITY)
         self._check_status(found, "kept")
@@ -364,7 +378,7 @@ class Vault(Contract):
     @method
     def lift_hold(self, ctx: Context, document: Hash, reference: HoldReference) -> None:
         """End a hold of one's own."""
-        found = self._require(document)
+        found = self.require_document(document)
         hold = self.legal_hold.get(document, ctx.member, reference)
         if hold is None:
             raise Rejected(self.HOLD_UNKNOWN)
@@ -378,7 +392,7 @@ class Vault(Contract):
     @query
     def get_document(self, ctx: Context, document: Hash) -> Document:
         """What the ledger knows of a document."""
-        return self._require(document)
+        return self.require_document(document)
 
     @query
     def list_documents(self, ctx: Context, member: MemberId, after: After) -> tuple[NamedDocument, ...]:
@@ -387,19 +401,19 @@ class Vault(Contract):
         """
         page = self.owned.scan(member, start=(member, after.ljust(32, b"\0")))
         ids = (parts[1] for parts, _ in page if parts[1] != after)
-        return tuple([NamedDocument(id_, self._require(id_)) for id_ in islice(ids, PAGE_MAX)])
+        return tuple([NamedDocument(id_, self.require_document(id_)) for id_ in islice(ids, PAGE_MAX)])
 
     @query
     def list_readable(self, ctx: Context, member: MemberId, after: After) -> tuple[NamedDocument, ...]:
         """Up to 100 documents that a member may read, ascending by id, from behind ``after`` on."""
         page = self.readable.scan(member, start=(member, after.ljust(32, b"\0")))
         ids = (parts[1] for parts, _ in page if parts[1] != after)
-        return tuple([NamedDocument(id_, self._require(id_)) for id_ in islice(ids, PAGE_MAX)])
+        return tuple([NamedDocument(id_, self.require_document(id_)) for id_ in islice(ids, PAGE_MAX)])
 
     @query
     def get_grant(self, ctx: Context, member: MemberId, document: Hash) -> Grant:
         """A reader's key to a document."""
-        self._require(document)
+        self.require_document(document)
         found = self.access.get(document, member)
         if found is None:
             raise Rejected(self.NOT_GRANTED, reader=member)
@@ -410,7 +424,7 @@ class Vault(Contract):
         self, ctx: Context, member: MemberId, document: Hash
     ) -> Annotated[tuple[NamedGrant, ...], Meta(max_length=READERS_MAX)]:
         """All readers of a document of an owner's, by their names."""
-        if self._require(document).owner != member:
+        if self.require_document(document).owner != member:
             raise Rejected(self.NOT_OWNER)
         return tuple([NamedGrant(document, parts[1], grant) for parts, grant in self.access.scan(document)])
 
@@ -421,16 +435,32 @@ class Vault(Contract):
         """All legal holds on a document, lifted ones too."""
         return tuple([NamedHold(parts[1], parts[2], hold) for parts, hold in self.legal_hold.scan(document)])
 
+    # --- what registration builds on ------------------------------------------------------------------------
+
+    def keep_terms(self, ctx: Context, document: bytes, asset: str) -> None:
+        """Keep a document of the signing member's as the terms of an asset. Raises DOCUMENT_UNKNOWN,
+        NOT_OWNER, NOT_IN_THIS_STATE, TERMS_IN_FORCE.
+        """
+        self._require_own(ctx, document, "kept")
+        if self.terms_of.get(document):
+            raise Rejected(self.TERMS_IN_FORCE)
+        self.terms_of.put(TermsOf(asset), document)
+
+    def let_terms_go(self, document: bytes) -> None:
+        """The asset is retired, or never came to be: its document is an ordinary one."""
+        self.terms_of.delete(document)
+
     # --- guards and effects ---------------------------------------------------------------------------------
 
-    def _require(self, document: bytes) -> Document:
+    def require_document(self, document: bytes) -> Document:
+        """What the ledger knows of a document. Raises DOCUMENT_UNKNOWN."""
         found = self.document.get(document)
         if found is None:
             raise Rejected(self.DOCUMENT_UNKNOWN)
         return found
 
     def _require_own(self, ctx: Context, document: bytes, status: Status) -> Document:
-        found = self._require(document)
+        found = self.require_document(document)
         if found.owner != ctx.member:
             raise Rejected(self.NOT_OWNER)
         self._check_status(found, status)

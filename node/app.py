@@ -418,6 +418,7 @@ def open_vault(config: NodeConfig, node: Node) -> Keeper | None:
         doors,
         node.engine.alarm,
         document_bytes_max=config.vault_document_mb * MIB,
+        bytes_max=config.vault_mb * MIB,
     )
 
 

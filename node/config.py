@@ -78,9 +78,9 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     nothing. custody_keys: key files or ``pkcs11:`` URIs with which it signs; custody_passphrase_file: of them
     and of the custody key. custody_dir: the queue and the audit log; custody_anchor_hours: how often the
     log's hash is put on the ledger; 0: never. vault_dir: the sealed documents of this node's member; none:
-    ``vault`` beside data_dir. vault_document_mb: how large one may be. vault_peers: ``MEMBER=host:port`` of
-    nodes from which documents are fetched; vault_certificate and vault_key: what is shown there; none: the
-    node's own. cometbft: the CometBFT binary; none: where `vostro engine
+    ``vault`` beside data_dir. vault_document_mb: how large one may be, vault_mb: all together. vault_peers:
+    ``MEMBER=host:port`` of nodes from which documents are fetched; vault_certificate and vault_key: what is
+    shown there; none: the node's own. cometbft: the CometBFT binary; none: where `vostro engine
     install` puts it. consortium: with it the node is one of many; without, the three settings of its
     sequencer are needed.
     """
@@ -113,6 +113,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     custody_anchor_hours: int = 24
     vault_dir: Path | None = None
     vault_document_mb: int = 256
+    vault_mb: int = 65_536
     vault_peers: tuple[str, ...] = ()
     vault_certificate: Path | None = None
     vault_key: Path | None = None
@@ -179,6 +180,7 @@ HASH_DIGITS = 64
 HEX = frozenset("0123456789abcdef")
 ANCHOR_HOURS_MAX = 31 * 24
 DOCUMENT_MB_MAX = 16_384
+VAULT_MB_MAX = 2**30
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SCHEMES = ("pkcs11:",)
 """How a reference begins that is no path: a key in a token (node/keys/pkcs11.py)."""
@@ -389,6 +391,8 @@ def _place_custody(values: dict[str, Any], base: Path) -> None:
 def _check_vault(config: NodeConfig, path: Path) -> None:
     if not 1 <= config.vault_document_mb <= DOCUMENT_MB_MAX:
         raise ConfigError(f"{path}: vault_document_mb must lie between 1 and {DOCUMENT_MB_MAX}")
+    if not config.vault_document_mb <= config.vault_mb <= VAULT_MB_MAX:
+        raise ConfigError(f"{path}: vault_mb must lie between vault_document_mb and {VAULT_MB_MAX}")
     if bool(config.vault_certificate) != bool(config.vault_key):
         raise ConfigError(f"{path}: vault_certificate and vault_key go together")
     if not all(member and ":" in target for member, target in config.peers_of_vault.items()):

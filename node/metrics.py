@@ -53,6 +53,10 @@ class Held(Protocol):
         """Files that no document names."""
 
     @property
+    def disk_bytes(self) -> int:
+        """Of all files."""
+
+    @property
     def missing(self) -> Sized:
         """Documents whose bytes are missing."""
 
@@ -63,6 +67,10 @@ class Held(Protocol):
 
 class Vault(Protocol):
     """The vault's keeper."""
+
+    @property
+    def bytes_max(self) -> int:
+        """How many bytes all files may come to."""
 
     @property
     def holdings(self) -> Held:
@@ -183,6 +191,10 @@ def _vault(vault: Vault) -> Iterator[Metric]:
         documents.add_metric([condition], count)
     yield documents
     yield GaugeMetricFamily(f"{PREFIX}vault_bytes", "Bytes of their contents.", value=held.size_bytes)
+    yield GaugeMetricFamily(f"{PREFIX}vault_disk_bytes", "Bytes of all files.", value=held.disk_bytes)
+    yield GaugeMetricFamily(
+        f"{PREFIX}vault_limit_bytes", "Bytes that all files may come to.", value=vault.bytes_max
+    )
     yield GaugeMetricFamily(f"{PREFIX}vault_orphans", "Files that no document names.", value=held.orphans)
     done = CounterMetricFamily(f"{PREFIX}vault_done", "What the vault did since the start.", labels=["what"])
     for what, count in vault.counts.items():

@@ -49,6 +49,12 @@ def cancel(
     _act(ctx, "cancel", _id(deal), reason)
 
 
+@app.command("release")
+def release(ctx: typer.Context, deal: DealArgument) -> None:
+    """Have your leg of a failing deal back after its buy-in date, if the other side has not secured its."""
+    _act(ctx, "release", _id(deal))
+
+
 @app.command("buy-in")
 def buy_in(
     ctx: typer.Context,

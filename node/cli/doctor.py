@@ -30,6 +30,8 @@ from node.services.identity import announced
 from node.services.tls import CertificateFiles
 from node.storage.directory import free_bytes
 
+VAULT_PERCENT: Final = 80
+"""Of its room, from which on a vault is nearly full."""
 CLOCK_MS_MAX: Final = 5_000
 """How far block time and this machine's clock may differ while the node serves."""
 INDEX_LAG_MAX: Final = 1_000
@@ -283,6 +285,13 @@ def _vault(client: BlockingClient) -> Iterator[Finding]:
                 f"the bytes of {document.hex()} are {condition}",
                 "restore a copy of the file",
             )
+    if held.bytes_max and held.disk_bytes * 100 >= held.bytes_max * VAULT_PERCENT:
+        yield Finding(
+            "vault room",
+            Verdict.WARNING,
+            f"{held.disk_bytes:,} of {held.bytes_max:,} bytes are taken",
+            "delete documents whose time is over, or raise vault_mb and start again",
+        )
     if not any(lost.values()):
         yield Finding("vault", Verdict.OK, told)
 

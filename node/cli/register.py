@@ -8,14 +8,19 @@ import typer
 
 from contracts.terms import NamedApplication, NamedOrder, Terms
 from node.cli.exporting import time_ms
-from node.cli.output import Row, usage, when
+from node.cli.output import Row, hex_bytes, usage, when
 from node.cli.session import Session, session_of
-from node.client import BlockingClient
+from node.client import BlockingClient, operation
 from node.client.amounts import BadAmount, format_amount, parse_amount
+from node.ledger.hashing import HASH_BYTES
+from node.ledger.types import Operation
 
 app = typer.Typer(no_args_is_help=True, help="The register: applications, review, legal orders, retirement.")
 
 AssetArgument = Annotated[str, typer.Argument(help="The asset's id.")]
+DocumentOption = Annotated[
+    str, typer.Option("--document", help="In place of --terms: the id of the terms in the issuer's vault.")
+]
 ReasonOption = Annotated[str, typer.Option(help="At most 35 characters.")]
 TermsOption = Annotated[
     Path | None, typer.Option(help="The document of terms; its SHA-256 is put on record.")
@@ -36,6 +41,7 @@ def apply(
     ],
     decimals: Annotated[int, typer.Option(help="Decimals of an amount.", min=0, max=18)] = 0,
     terms: TermsOption = None,
+    document: DocumentOption = "",
     isin: Annotated[str, typer.Option(help="ISO 6166.")] = "",
     lei: Annotated[str, typer.Option(help="ISO 17442, of the debtor.")] = "",
     currency: Annotated[str, typer.Option(help="The asset in which it pays interest.")] = "",
@@ -64,8 +70,10 @@ def apply(
             time_ms(starts, last=False),
             time_ms(matures, last=False),
         )
-        head = (asset, asset_class, decimals, most, _digest(terms), isin, lei)
-        session.act(client, "registration", "apply", *head, promises)
+        hashed = _terms_hash(terms, document)
+        head = (asset, asset_class, decimals, most, hashed, isin, lei)
+        apply_ = operation("registration", "apply", *head, promises)
+        session.act_many(client, [apply_, *_keeping(asset, document)])
 
 
 @app.command("supplement")
@@ -74,13 +82,14 @@ def supplement(
     asset: AssetArgument,
     more: Annotated[str, typer.Argument(help="How much more there may be.")],
     terms: TermsOption = None,
+    document: DocumentOption = "",
 ) -> None:
     """Apply for more of an asset of your member's."""
     session = session_of(ctx)
     with session.client() as client:
-        session.act(
-            client, "registration", "supplement", asset, session.amount(client, asset, more), _digest(terms)
-        )
+        units, hashed = session.amount(client, asset, more), _terms_hash(terms, document)
+        supplement_ = operation("registration", "supplement", asset, units, hashed)
+        session.act_many(client, [supplement_, *_keeping(asset, document)])
 
 
 @app.command("withdraw")
@@ -97,10 +106,14 @@ def take_up(ctx: typer.Context, asset: AssetArgument) -> None:
 
 @app.command("approve")
 def approve(
-    ctx: typer.Context, asset: AssetArgument, terms: TermsOption = None, reason: ReasonOption = ""
+    ctx: typer.Context,
+    asset: AssetArgument,
+    terms: TermsOption = None,
+    document: DocumentOption = "",
+    reason: ReasonOption = "",
 ) -> None:
     """Put what was applied for on the register, under the terms that you have read, as a registrar."""
-    _act(ctx, "approve", asset, _digest(terms), reason)
+    _act(ctx, "approve", asset, _terms_hash(terms, document), reason)
 
 
 @app.command("reject")
@@ -154,7 +167,10 @@ def show(ctx: typer.Context, asset: AssetArgument) -> None:
     session = session_of(ctx)
     with session.client() as client:
         found = client.market(lambda market: market.application(asset))
-        row = _application(NamedApplication(asset, found))
+        row = dict(_application(NamedApplication(asset, found)))
+        kept = client.market(lambda market: market.terms_documents(asset))
+        row |= {"terms": [f"document {each.document.hex()} in the vault of {each.owner}" for each in kept]}
+        row |= {"fetch": [f"vostro vault get {each.document.hex()} FILE --private-key KEY" for each in kept]}
         session.output.record("Application", {**row, **_terms(session, client, found.terms)})
 
 
@@ -176,6 +192,20 @@ def _act(ctx: typer.Context, method: str, *arguments: object) -> None:
 
 def _digest(document: Path | None) -> bytes:
     return hashlib.sha256(document.read_bytes()).digest() if document else bytes(32)
+
+
+def _terms_hash(terms: Path | None, document: str) -> bytes:
+    """Of a file, or the id of a document in a vault. Raises Failure."""
+    if terms and document:
+        raise usage("the terms are a file (--terms) or a document in a vault (--document), not both")
+    return hex_bytes(document, HASH_BYTES, "a document's id") if document else _digest(terms)
+
+
+def _keeping(asset: str, document: str) -> list[Operation]:
+    """What has the ledger look the document up, and keep it, where there is one."""
+    if not document:
+        return []
+    return [operation("registration", "keep_terms", asset, _terms_hash(None, document))]
 
 
 def _application(named: NamedApplication) -> Row:

@@ -22,6 +22,7 @@ from contracts.terms import (
     NamedOrder,
     Order,
     Terms,
+    TermsDocument,
 )
 from node.client.connection import ask
 from node.pb.vostro.product.v1 import product_pb2
@@ -92,6 +93,12 @@ class Market:
         request = product_pb2.GetEntryRequest(asset=asset)
         found = (await self._ask(self._products.GetEntry, request)).entry
         return Entry(found.isin, found.lei, _terms(found.terms), found.registrar)
+
+    async def terms_documents(self, asset: str) -> list[TermsDocument]:
+        """The documents of an asset's terms, and of its application's, that are in a vault."""
+        request = product_pb2.GetApplicationRequest(asset=asset)
+        told = await self._ask(self._products.GetApplication, request)
+        return [TermsDocument(each.document, each.owner) for each in told.terms_documents]
 
     async def application(self, asset: str) -> Application:
         """The last application for an asset."""

@@ -19,13 +19,17 @@ TRANSFER_SECONDS: Final = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class VaultHoldings:
-    """What a node last found of its vault. missing, damaged: ids of documents, at most 100 each."""
+    """What a node last found of its vault. missing, damaged: ids of documents, at most 100 each. disk_bytes:
+    of all files; bytes_max: how many there may be, 0: not told.
+    """
 
     documents: int
     size_bytes: int
     orphans: int
     missing: tuple[bytes, ...]
     damaged: tuple[bytes, ...]
+    disk_bytes: int = 0
+    bytes_max: int = 0
 
 
 class Vault:
@@ -85,5 +89,11 @@ class Vault:
         request = pb.GetHoldingsRequest()
         answer = await ask(self._stub.GetHoldings, request, target=self._target, seconds=self._seconds)
         return VaultHoldings(
-            answer.documents, answer.size_bytes, answer.orphans, tuple(answer.missing), tuple(answer.damaged)
+            answer.documents,
+            answer.size_bytes,
+            answer.orphans,
+            tuple(answer.missing),
+            tuple(answer.damaged),
+            answer.disk_bytes,
+            answer.bytes_max,
         )

@@ -60,6 +60,12 @@ class NodeError:
     DOCUMENT_NOT_READABLE = ErrorCode(
         20, Category.PERMISSION_DENIED, "The caller's member is not granted this document."
     )
+    VAULT_FULL = ErrorCode(
+        21, Category.PRECONDITION, "The vault has no room left: delete documents, or raise vault_mb."
+    )
+    OWNER_AWAY = ErrorCode(
+        22, Category.UNAVAILABLE, "The node of the document's owner does not answer: ask again later."
+    )
 
 
 class Degraded(Exception):

@@ -68,11 +68,14 @@ class Stored(NamedTuple):
 
 @dataclass(slots=True)
 class Holdings:
-    """What the last look found. orphans: files that no document names. missing, damaged: ids of documents."""
+    """What the last look found. orphans: files that no document names. disk_bytes: of all files. missing,
+    damaged: ids of documents.
+    """
 
     documents: int = 0
     size_bytes: int = 0
     orphans: int = 0
+    disk_bytes: int = 0
     missing: dict[bytes, None] = field(default_factory=dict)
     damaged: dict[bytes, None] = field(default_factory=dict)
 
@@ -82,7 +85,7 @@ class Keeper:
     """The keeper of one node. Called on the event loop's thread; disks are read and written by others.
 
     member: whose documents lie here; empty: everybody's. peers: member -> its node. document_bytes_max: of
-    one document.
+    one document. bytes_max: of all files, with those that come in.
     """
 
     ledger: Ledger
@@ -91,12 +94,22 @@ class Keeper:
     peers: Mapping[str, Peer]
     alarm: Callable[[str], None]
     document_bytes_max: int
+    bytes_max: int = 2**63
     clock: Callable[[], float] = time.time
     holdings: Holdings = field(default_factory=Holdings)
     counts: dict[str, int] = field(
-        default_factory=lambda: {"stored": 0, "fetched": 0, "refused": 0, "destroyed": 0, "removed": 0}
+        default_factory=lambda: {
+            "stored": 0,
+            "fetched": 0,
+            "refused": 0,
+            "full": 0,
+            "destroyed": 0,
+            "removed": 0,
+        }
     )
     _coming: int = 0
+    _coming_bytes: int = 0
+    _looked: bool = False
     _examined: dict[bytes, float] = field(default_factory=dict)
     _orphaned: dict[bytes, float] = field(default_factory=dict)
     _watch: asyncio.Task[None] | None = None
@@ -131,21 +144,36 @@ class Keeper:
             self._coming -= 1
 
     async def _store(self, portions: AsyncIterator[bytes]) -> Stored:
+        if not self._looked:
+            self.holdings.disk_bytes = await asyncio.to_thread(self.files.size_bytes)
+            self._looked = True
         incoming = await asyncio.to_thread(self.files.incoming)
-        most = sealed_bytes(self.document_bytes_max)
+        most, counted = sealed_bytes(self.document_bytes_max), 0
         try:
             while (portion := await _next_portion(portions)) is not None:
                 if incoming.size_bytes + len(portion) > most:
                     raise Degraded(NodeError.BAD_REQUEST, reason="the document is too large", most=most)
+                self._check_room(len(portion))
+                counted += len(portion)
+                self._coming_bytes += len(portion)
                 await asyncio.to_thread(self._write, incoming.write, portion)
             if not incoming.size_bytes:
                 raise Degraded(NodeError.BAD_REQUEST, reason="the document is empty")
             sealed = await asyncio.to_thread(incoming.keep)
+            self.holdings.disk_bytes += counted  # of bytes that lay here already twice, until the next look
         finally:
+            self._coming_bytes -= counted
             await asyncio.to_thread(incoming.drop)
         self.counts["stored"] += 1
         log.info("document taken in", sealed=sealed.hex(), bytes=incoming.size_bytes)
         return Stored(sealed, incoming.size_bytes)
+
+    def _check_room(self, size_bytes: int) -> None:
+        """Raises Degraded VAULT_FULL."""
+        lying = self.holdings.disk_bytes + self._coming_bytes
+        if lying + size_bytes > self.bytes_max:
+            self.counts["full"] += 1
+            raise Degraded(NodeError.VAULT_FULL, bytes=lying, most=self.bytes_max)
 
     def _write(self, write: Callable[[bytes], None], portion: bytes) -> None:
         self.files.check_space(len(portion))
@@ -199,7 +227,9 @@ class Keeper:
             raise Rejected(self._contract.NOT_IN_THIS_STATE, status=found.status)
         if other := self._kept_with(found.sealed):
             raise Rejected(self._contract.BYTES_TAKEN, document=other.hex())
+        freed = await asyncio.to_thread(self.files.size_of, found.sealed) or 0
         was_there = await asyncio.to_thread(self.files.destroy, found.sealed)
+        self.holdings.disk_bytes -= min(freed, self.holdings.disk_bytes)
         self.counts["destroyed"] += was_there
         log.info("document destroyed", document=document.hex(), there=was_there)
         return was_there
@@ -280,7 +310,7 @@ class Keeper:
                 found.damaged[document] = None
         await self._remove_orphans(named, found, now)
         self._tell(found.damaged, found.missing)
-        self.holdings = found
+        self.holdings, self._looked = found, True
 
     async def _documents(self) -> AsyncIterator[tuple[bytes, Any]]:
         """Id and record of every document that is to lie here."""
@@ -313,6 +343,7 @@ class Keeper:
         lying = await asyncio.to_thread(lambda: list(self.files.all()))
         orphans = [kept for kept in lying if kept.sealed not in named]
         found.orphans = len(orphans)
+        found.disk_bytes = sum(kept.size_bytes for kept in lying)
         self._orphaned = {kept.sealed: self._orphaned.get(kept.sealed, now) for kept in orphans}
         for kept in orphans if fresh else []:
             old = now - max(kept.changed, self._orphaned[kept.sealed]) >= ORPHAN_SECONDS

@@ -48,4 +48,4 @@ class VaultDoor:
 
 def _degraded(error: grpc.aio.AioRpcError, target: str) -> Degraded:
     told = f"{target}: {error.details() or error.code().name}"
-    return Degraded(_ERRORS.get(error.code(), NodeError.STARTING), reason=told)
+    return Degraded(_ERRORS.get(error.code(), NodeError.OWNER_AWAY), reason=told)

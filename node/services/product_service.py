@@ -40,7 +40,9 @@ class ProductService(product_pb2_grpc.ProductServiceServicer):
         found = self._published.ask("registration", "get_entry", request.asset)
         height, time_ms = self._published.stand()
         entry = convert_trading.entry(request.asset, found)
-        return pb.GetEntryResponse(entry=entry, height=height, time_ms=time_ms)
+        return pb.GetEntryResponse(
+            entry=entry, height=height, time_ms=time_ms, terms_documents=self._terms(request.asset)
+        )
 
     async def GetApplication(
         self, request: pb.GetApplicationRequest, call: Call
@@ -49,7 +51,12 @@ class ProductService(product_pb2_grpc.ProductServiceServicer):
         found = self._published.ask("registration", "get_application", request.asset)
         height, time_ms = self._published.stand()
         application = convert_trading.application(NamedApplication(request.asset, found))
-        return pb.GetApplicationResponse(application=application, height=height, time_ms=time_ms)
+        return pb.GetApplicationResponse(
+            application=application,
+            height=height,
+            time_ms=time_ms,
+            terms_documents=self._terms(request.asset),
+        )
 
     async def ListApplications(
         self, request: pb.ListApplicationsRequest, call: Call
@@ -102,6 +109,12 @@ class ProductService(product_pb2_grpc.ProductServiceServicer):
         return pb.GetAccruedResponse(
             currency=found.currency, amount=found.amount, days=found.days, height=height, time_ms=time_ms
         )
+
+    def _terms(self, asset: str) -> list[pb.TermsDocument]:
+        return [
+            pb.TermsDocument(document=each.document, owner=each.owner)
+            for each in self._published.ask("registration", "list_terms", asset)
+        ]
 
     def _page(
         self, contract: str, query: str, leading: tuple[Any, ...], start: str | int, key: str, request: Any

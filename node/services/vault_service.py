@@ -86,6 +86,8 @@ class VaultService(vault_pb2_grpc.VaultServiceServicer):
             orphans=held.orphans,
             missing=islice(held.missing, NAMED_MAX),
             damaged=islice(held.damaged, NAMED_MAX),
+            disk_bytes=held.disk_bytes,
+            bytes_max=keeper.bytes_max,
         )
 
 

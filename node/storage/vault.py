@@ -124,6 +124,10 @@ class VaultFiles:
                         found = file.stat()
                         yield Kept(bytes.fromhex(file.name), found.st_size, found.st_mtime)
 
+    def size_bytes(self) -> int:
+        """Of all documents on the disk. Raises StorageError IO_FAILED."""
+        return sum(kept.size_bytes for kept in self.all())
+
     def _file(self, sealed: bytes) -> Path:
         return _place(self._path, sealed)
 

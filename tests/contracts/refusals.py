@@ -36,6 +36,7 @@ from tests.contracts.refusals_money import ASSETS, TRANSFERS
 from tests.contracts.refusals_offsets import OFFSETS
 from tests.contracts.refusals_reconciliation import MAIN_ACCOUNT, RECONCILIATION
 from tests.contracts.refusals_registration import REGISTRATION, SERVICING
+from tests.contracts.refusals_terms import TERMS_KEPT
 from tests.contracts.refusals_trading import SETTLEMENT, TRADING
 from tests.contracts.refusals_validators import VALIDATORS
 from tests.contracts.refusals_vault import VAULT
@@ -139,6 +140,7 @@ ALL: Final = (
     *BLACKLIST,
     *ENCRYPTION,
     *REGISTRATION,
+    *TERMS_KEPT,
     *SERVICING,
     *SETTLEMENT,
     *TRADING,

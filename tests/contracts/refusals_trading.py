@@ -272,6 +272,12 @@ def _failing(world: Consortium) -> None:
     world.holds["other"] = ("", deal)
 
 
+def _secured_in_vain(world: Consortium) -> None:
+    """PA has set its bonds aside, KB has set nothing aside, and the buy-in date has come."""
+    world.apply("PA", op("settlement", "secure", hold("deal")(world)))
+    world.block(time_ms=BUY_IN_MS)
+
+
 def _proposed(world: Consortium) -> bytes:
     deals = (dealt(world, 1), dealt(world, 1))
     world.holds["deal"] = ("", deals[0])
@@ -297,6 +303,18 @@ def _quiet_deal(world: Consortium) -> bytes:
     """A deal that is not due yet, whatever the time."""
     at = world.time_ms + HOUR_MS
     return dealt(world, 1, expires_ms=at, conditions=(0, at + 1, at + 1, 0, 1))
+
+
+def _ended_deal(world: Consortium) -> bytes:
+    world.apply("KB", op("settlement", "settle", hold("deal")(world)))
+    return hold("deal")(world)
+
+
+def _quiet_secured_deal(world: Consortium) -> bytes:
+    """As ``_quiet_deal``, with the seller's leg set aside."""
+    deal = _quiet_deal(world)
+    world.apply("PA", op("settlement", "secure", deal))
+    return deal
 
 
 SETTLEMENT: Final = (
@@ -374,6 +392,22 @@ SETTLEMENT: Final = (
             Flaw(Settlement.REPLACEMENT_UNFIT, replacement=THE_DEAL),
         ),
         given=_with("deal", dealt, _failing),
+    ),
+    Case(
+        "settlement",
+        "release",
+        "PA",
+        {"deal": THE_DEAL},
+        (
+            Flaw(Settlement.DEAL_UNKNOWN, deal=UNKNOWN),
+            Flaw(Settlement.NOT_A_PARTY, by="CNB"),
+            Flaw(Settlement.DEAL_ENDED, deal=_ended_deal),
+            Flaw(Settlement.DEAL_LINKED, deal=_in_a_late_set),
+            Flaw(Settlement.NOT_SECURED, by="KB"),
+            Flaw(Settlement.BEFORE_RELEASE, deal=_quiet_secured_deal),
+            Flaw(Settlement.BOTH_SECURED, by="PA", given=does("KB", "settlement", "secure", THE_DEAL)),
+        ),
+        given=_with("deal", dealt, _secured_in_vain),
     ),
     Case(
         "settlement",

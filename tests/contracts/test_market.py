@@ -12,6 +12,7 @@ from contracts.terms import Holders, Terms, accrued, civil_date, days_between
 from node.ledger import codec
 from tests.checker import check_ledger
 from tests.contracts.market import (
+    BUY_IN_MS,
     DAY_MS,
     DUE_MS,
     EXPIRES_MS,
@@ -267,3 +268,53 @@ def test_an_accounts_side_may_be_split(market: Market) -> None:
     market.apply("CNB", take("PA", found, 1, 20, "CNB"))
     deals = market.rows("settlement", "deal").values()
     assert sorted(deal.buyer_accounts.asset for deal in deals) == ["CNB/main", "KB/empty"]
+
+
+def _later(world: Market, lots: int = 4) -> bytes:
+    """KB buys as much from CNB as PA owes it, and has it; the deal's id."""
+    at = world.time_ms
+    terms: Any = {"expires_ms": at + 10_000, "conditions": (0, at + 20_000, at + 20_000, 0, 1)}
+    other = offered(world, "CNB", lots=lots, least=1, price=25, **terms)
+    deal = made(world.apply("KB", take("CNB", other, lots, lots * 25)), "Agreed")
+    world.apply("CNB", op("settlement", "settle", deal))
+    return deal
+
+
+def test_a_side_that_waits_in_vain_has_its_leg_back_after_the_buy_in_date(market: Market) -> None:
+    deal = dealt(market)
+    for member in ("PA", "KB"):
+        market.apply(member, op("settlement", "secure", deal))
+    assert (market.balance("PA/main", "BOND")[1], market.balance("KB/main")[1]) == (20, 80)
+    passes(market, BUY_IN_MS)
+    release = op("settlement", "release", deal)
+    assert is_refused(market.send("PA", release), Settlement.BOTH_SECURED)
+    market.apply("CNB", op("assets", "freeze_asset", "BOND"))  # nobody can settle it
+    market.apply("KB", release)
+    assert market.balance("KB/main")[1] == 0
+    market.apply("CNB", op("assets", "release_asset", "BOND"))
+    market.apply("PA", release)
+    assert is_refused(market.send("PA", release), Settlement.NOT_SECURED)
+    assert (market.balance("PA/main", "BOND"), market.record("settlement", "deal", deal).status) == (
+        (60, 0),
+        "failing",
+    )
+    market.apply("KB", op("settlement", "settle", deal))  # it still may be
+    check_ledger(market.blocks(), market.genesis)
+
+
+def test_a_deal_replaces_one_failed_deal_that_was_made_before_it(market: Market) -> None:
+    market.apply("PA", op("transfers", "send", "PA/main", "CNB/main", "BOND", 60, "", b"", ""))
+    earlier = _later(market)
+    failed = [dealt(market), dealt(market)]
+    passes(market, BUY_IN_MS)
+    assert is_refused(
+        market.send("KB", op("settlement", "buy_in", failed[0], earlier)), Settlement.REPLACEMENT_UNFIT
+    )
+    bought = _later(market)
+    market.apply("KB", op("settlement", "buy_in", failed[0], bought))
+    assert is_refused(
+        market.send("KB", op("settlement", "buy_in", failed[1], bought)), Settlement.REPLACEMENT_UNFIT
+    )
+    market.apply("KB", op("settlement", "buy_in", failed[1], _later(market)))
+    assert {market.record("settlement", "deal", deal).status for deal in failed} == {"bought-in"}
+    check_ledger(market.blocks(), market.genesis)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_cli import Bank
+from tests.e2e.test_encryption_keys import openssl_pair
 from tests.processes import running_node
 
 
@@ -70,6 +71,43 @@ def test_a_bond_goes_from_the_application_to_both_sides_statements(bank: Bank, t
         bank.by(member, "exchange", "confirm", exchange, statement)
     shown = bank.by("PA", "exchange", "show", exchange)
     assert (shown["status"], shown["next"]) == ("confirmed", "")
+
+
+def test_terms_in_a_vault_are_found_from_the_register_and_kept(bank: Bank, tmp_path: Path) -> None:
+    terms = tmp_path / "terms.txt"
+    terms.write_text("On demand, at par.")
+    privates: dict[str, Path] = {}
+    for member in ("PA", "REG"):
+        privates[member], public = openssl_pair(tmp_path, member)
+        bank.by(member, "members", "encryption-key", "register", public)
+    document = bank.by("PA", "vault", "put", terms, "--reader", "REG")["document"]
+    unknown = ("--document", "ab" * 32)
+    wrong = bank.node.vostro(
+        "--member",
+        "PA",
+        *bank.keys("PA"),
+        "register",
+        "apply",
+        "PA-BILL",
+        "--class",
+        "bill",
+        "--cap",
+        "9",
+        *unknown,
+    )
+    assert (wrong.code, "DOCUMENT_UNKNOWN" in wrong.err) == (1, True)
+    bank.by("PA", "register", "apply", "PA-BILL", "--class", "bill", "--cap", "9", "--document", document)
+    bank.by("REG", "register", "take-up", "PA-BILL")
+    shown = bank.node.json("register", "show", "PA-BILL")
+    assert shown["terms"] == [f"document {document} in the vault of PA"]
+    fetched = tmp_path / "fetched.txt"
+    (command,) = shown["fetch"]
+    words = command.replace("FILE", str(fetched)).replace("KEY", str(privates["REG"])).split()
+    bank.by("REG", *words[1:])
+    assert fetched.read_bytes() == terms.read_bytes()
+    bank.by("REG", "register", "approve", "PA-BILL", "--document", document)
+    kept = bank.node.vostro("--member", "PA", *bank.keys("PA"), "vault", "delete", document)
+    assert (kept.code, "TERMS_IN_FORCE" in kept.err) == (1, True)
 
 
 def test_an_offer_to_one_becomes_a_deal_in_a_cycle_and_a_bond_accrues(bank: Bank) -> None:

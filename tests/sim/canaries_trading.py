@@ -9,7 +9,7 @@ from msgspec.structs import replace
 import contracts.settlement as settlement_module
 import contracts.trading as trading_module
 from contracts.assets import Assets
-from contracts.deals import legs_of
+from contracts.deals import TRANSITIONS, legs_of
 from contracts.servicing import Servicing
 from contracts.settlement import Settlement
 from contracts.trading import Trading
@@ -30,7 +30,7 @@ def a_deal_settles_one_leg_only(patch: pytest.MonkeyPatch) -> None:
 @canary
 def a_deal_settles_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Settlement, "check_open", lambda self, deal: None)
-    every = tuple(settlement_module.TRANSITIONS)
+    every = tuple(TRANSITIONS)
     patch.setattr(settlement_module, "TRANSITIONS", dict.fromkeys(every, every))
     original = Settlement._put_settled
     patch.setattr(

@@ -15,7 +15,7 @@ from tests.sim.canary import body, canary
 @canary
 def anybody_grants_and_revokes_a_document(patch: pytest.MonkeyPatch) -> None:
     def require(self: Vault, ctx: Context, document: bytes, status: vault_module.Status) -> Document:
-        found = self._require(document)
+        found = self.require_document(document)
         self._check_status(found, status)
         return found
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import grpc
@@ -16,8 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from contracts.vault import ReaderKey, Vault
 from node.app import open_vault
+from node.cli import doctor
+from node.cli.doctor import Verdict
 from node.client.errors import ClientError, Declined
 from node.client.vault import Vault as VaultClient
+from node.client.vault import VaultHoldings
 from node.engine import vault as vault_module
 from node.engine.errors import Degraded, NodeError
 from node.engine.vault import EXAMINE_SECONDS, ORPHAN_SECONDS, Keeper
@@ -426,3 +430,36 @@ async def test_the_stub_takes_what_the_documentation_says(tmp_path: Path, pki: P
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await asyncio.wait_for(stub.Destroy(pb.DestroyRequest(document=request)), 10)
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_vault_takes_in_no_more_than_it_may_and_says_so(tmp_path: Path, pki: Pki) -> None:
+    async with town(tmp_path, pki) as t:
+        bank = t.banks["PA"]
+        sealer = await t.stored(content=CONTENT[:1_000])
+        size = sealing.sealed_bytes(1_000)
+        bank.keeper.bytes_max = 3 * size - 1
+        held = await t.caller("PA", "PA", Role.OPERATOR).holdings()
+        assert (held.disk_bytes, held.bytes_max) == (size, 3 * size - 1)
+        await t.stored(content=CONTENT[1_000:2_000])
+        refused = [t.stored(content=CONTENT[:1_000]) for _ in range(3)]
+        assert [await is_refused(each, NodeError.VAULT_FULL) for each in refused] == [True] * 3
+        assert not list((tmp_path / "PA" / "vault" / INCOMING).iterdir())
+        assert bank.keeper.counts["full"] == 3
+        t.world.apply("PA", op("vault", "delete", sealer.document))
+        await t.caller("PA", "PA").destroy(sealer.document)
+        await t.stored(content=CONTENT[2_000:3_000])
+        await bank.keeper.look()
+        assert bank.keeper.holdings.disk_bytes == bank.files.size_bytes() == 2 * size
+        figures = {m.name: m.samples[0].value for m in metrics_of(bank.keeper)}
+        assert figures["vostro_vault_limit_bytes"] == 3 * size - 1
+        assert figures["vostro_vault_disk_bytes"] == 2 * size
+
+
+async def test_doctor_warns_of_a_vault_that_is_nearly_full() -> None:
+    def findings(disk_bytes: int) -> list[tuple[str, Verdict]]:
+        held = VaultHoldings(1, 5, 0, (), (), disk_bytes, 100)
+        client: Any = SimpleNamespace(vault=lambda _: held)
+        return [(found.check, found.verdict) for found in doctor._vault(client)]
+
+    assert findings(79) == [("vault", Verdict.OK)]
+    assert findings(80) == [("vault room", Verdict.WARNING), ("vault", Verdict.OK)]

@@ -133,7 +133,7 @@ async def test_documents_are_read_through_one_at_a_time(
         (grpc.StatusCode.FAILED_PRECONDITION, NodeError.DOCUMENT_NOT_READABLE),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, NodeError.OVERLOADED),
         (grpc.StatusCode.DATA_LOSS, NodeError.CORRUPTED),
-        (grpc.StatusCode.UNAVAILABLE, NodeError.STARTING),
+        (grpc.StatusCode.UNAVAILABLE, NodeError.OWNER_AWAY),
     ],
 )
 async def test_what_a_peer_refuses_is_told_as_what_it_is(

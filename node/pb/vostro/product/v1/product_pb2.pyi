@@ -185,14 +185,24 @@ class GetEntryRequest(_message.Message):
     def __init__(self, asset: _Optional[str] = ...) -> None: ...
 
 class GetEntryResponse(_message.Message):
-    __slots__ = ("entry", "height", "time_ms")
+    __slots__ = ("entry", "height", "time_ms", "terms_documents")
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    TERMS_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     entry: Entry
     height: int
     time_ms: int
-    def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., height: _Optional[int] = ..., time_ms: _Optional[int] = ...) -> None: ...
+    terms_documents: _containers.RepeatedCompositeFieldContainer[TermsDocument]
+    def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., height: _Optional[int] = ..., time_ms: _Optional[int] = ..., terms_documents: _Optional[_Iterable[_Union[TermsDocument, _Mapping]]] = ...) -> None: ...
+
+class TermsDocument(_message.Message):
+    __slots__ = ("document", "owner")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    document: bytes
+    owner: str
+    def __init__(self, document: _Optional[bytes] = ..., owner: _Optional[str] = ...) -> None: ...
 
 class GetApplicationRequest(_message.Message):
     __slots__ = ("asset",)
@@ -201,14 +211,16 @@ class GetApplicationRequest(_message.Message):
     def __init__(self, asset: _Optional[str] = ...) -> None: ...
 
 class GetApplicationResponse(_message.Message):
-    __slots__ = ("application", "height", "time_ms")
+    __slots__ = ("application", "height", "time_ms", "terms_documents")
     APPLICATION_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    TERMS_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     application: Application
     height: int
     time_ms: int
-    def __init__(self, application: _Optional[_Union[Application, _Mapping]] = ..., height: _Optional[int] = ..., time_ms: _Optional[int] = ...) -> None: ...
+    terms_documents: _containers.RepeatedCompositeFieldContainer[TermsDocument]
+    def __init__(self, application: _Optional[_Union[Application, _Mapping]] = ..., height: _Optional[int] = ..., time_ms: _Optional[int] = ..., terms_documents: _Optional[_Iterable[_Union[TermsDocument, _Mapping]]] = ...) -> None: ...
 
 class ListApplicationsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvostro/vault/v1/vault.proto\x12\x0fvostro.vault.v1\"\x1d\n\x0cStoreRequest\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"3\n\rStoreResponse\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\" \n\x0c\x46\x65tchRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"\x1e\n\rFetchResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\"\n\x0e\x44\x65stroyRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"$\n\x0f\x44\x65stroyResponse\x12\x11\n\twas_there\x18\x01 \x01(\x08\"\"\n\x0e\x45xamineRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"@\n\x0f\x45xamineResponse\x12-\n\tcondition\x18\x01 \x01(\x0e\x32\x1a.vostro.vault.v1.Condition\"\x14\n\x12GetHoldingsRequest\"o\n\x13GetHoldingsResponse\x12\x11\n\tdocuments\x18\x01 \x01(\r\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0f\n\x07orphans\x18\x03 \x01(\r\x12\x0f\n\x07missing\x18\x04 \x03(\x0c\x12\x0f\n\x07\x64\x61maged\x18\x05 \x03(\x0c*i\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONDITION_WHOLE\x10\x01\x12\x15\n\x11\x43ONDITION_MISSING\x10\x02\x12\x15\n\x11\x43ONDITION_DAMAGED\x10\x03\x32\x9a\x03\n\x0cVaultService\x12J\n\x05Store\x12\x1d.vostro.vault.v1.StoreRequest\x1a\x1e.vostro.vault.v1.StoreResponse(\x01\x30\x01\x12H\n\x05\x46\x65tch\x12\x1d.vostro.vault.v1.FetchRequest\x1a\x1e.vostro.vault.v1.FetchResponse0\x01\x12L\n\x07\x44\x65stroy\x12\x1f.vostro.vault.v1.DestroyRequest\x1a .vostro.vault.v1.DestroyResponse\x12L\n\x07\x45xamine\x12\x1f.vostro.vault.v1.ExamineRequest\x1a .vostro.vault.v1.ExamineResponse\x12X\n\x0bGetHoldings\x12#.vostro.vault.v1.GetHoldingsRequest\x1a$.vostro.vault.v1.GetHoldingsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvostro/vault/v1/vault.proto\x12\x0fvostro.vault.v1\"\x1d\n\x0cStoreRequest\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"3\n\rStoreResponse\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\" \n\x0c\x46\x65tchRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"\x1e\n\rFetchResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\"\n\x0e\x44\x65stroyRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"$\n\x0f\x44\x65stroyResponse\x12\x11\n\twas_there\x18\x01 \x01(\x08\"\"\n\x0e\x45xamineRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"@\n\x0f\x45xamineResponse\x12-\n\tcondition\x18\x01 \x01(\x0e\x32\x1a.vostro.vault.v1.Condition\"\x14\n\x12GetHoldingsRequest\"\x96\x01\n\x13GetHoldingsResponse\x12\x11\n\tdocuments\x18\x01 \x01(\r\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0f\n\x07orphans\x18\x03 \x01(\r\x12\x0f\n\x07missing\x18\x04 \x03(\x0c\x12\x0f\n\x07\x64\x61maged\x18\x05 \x03(\x0c\x12\x12\n\ndisk_bytes\x18\x06 \x01(\x04\x12\x11\n\tbytes_max\x18\x07 \x01(\x04*i\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43ONDITION_WHOLE\x10\x01\x12\x15\n\x11\x43ONDITION_MISSING\x10\x02\x12\x15\n\x11\x43ONDITION_DAMAGED\x10\x03\x32\x9a\x03\n\x0cVaultService\x12J\n\x05Store\x12\x1d.vostro.vault.v1.StoreRequest\x1a\x1e.vostro.vault.v1.StoreResponse(\x01\x30\x01\x12H\n\x05\x46\x65tch\x12\x1d.vostro.vault.v1.FetchRequest\x1a\x1e.vostro.vault.v1.FetchResponse0\x01\x12L\n\x07\x44\x65stroy\x12\x1f.vostro.vault.v1.DestroyRequest\x1a .vostro.vault.v1.DestroyResponse\x12L\n\x07\x45xamine\x12\x1f.vostro.vault.v1.ExamineRequest\x1a .vostro.vault.v1.ExamineResponse\x12X\n\x0bGetHoldings\x12#.vostro.vault.v1.GetHoldingsRequest\x1a$.vostro.vault.v1.GetHoldingsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.pb.vostro.vault.v1.vault_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONDITION']._serialized_start=509
-  _globals['_CONDITION']._serialized_end=614
+  _globals['_CONDITION']._serialized_start=549
+  _globals['_CONDITION']._serialized_end=654
   _globals['_STOREREQUEST']._serialized_start=48
   _globals['_STOREREQUEST']._serialized_end=77
   _globals['_STORERESPONSE']._serialized_start=79
@@ -51,8 +51,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXAMINERESPONSE']._serialized_end=372
   _globals['_GETHOLDINGSREQUEST']._serialized_start=374
   _globals['_GETHOLDINGSREQUEST']._serialized_end=394
-  _globals['_GETHOLDINGSRESPONSE']._serialized_start=396
-  _globals['_GETHOLDINGSRESPONSE']._serialized_end=507
-  _globals['_VAULTSERVICE']._serialized_start=617
-  _globals['_VAULTSERVICE']._serialized_end=1027
+  _globals['_GETHOLDINGSRESPONSE']._serialized_start=397
+  _globals['_GETHOLDINGSRESPONSE']._serialized_end=547
+  _globals['_VAULTSERVICE']._serialized_start=657
+  _globals['_VAULTSERVICE']._serialized_end=1067
 # @@protoc_insertion_point(module_scope)

@@ -73,15 +73,19 @@ class GetHoldingsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetHoldingsResponse(_message.Message):
-    __slots__ = ("documents", "size_bytes", "orphans", "missing", "damaged")
+    __slots__ = ("documents", "size_bytes", "orphans", "missing", "damaged", "disk_bytes", "bytes_max")
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     ORPHANS_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
     DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     documents: int
     size_bytes: int
     orphans: int
     missing: _containers.RepeatedScalarFieldContainer[bytes]
     damaged: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, documents: _Optional[int] = ..., size_bytes: _Optional[int] = ..., orphans: _Optional[int] = ..., missing: _Optional[_Iterable[bytes]] = ..., damaged: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    disk_bytes: int
+    bytes_max: int
+    def __init__(self, documents: _Optional[int] = ..., size_bytes: _Optional[int] = ..., orphans: _Optional[int] = ..., missing: _Optional[_Iterable[bytes]] = ..., damaged: _Optional[_Iterable[bytes]] = ..., disk_bytes: _Optional[int] = ..., bytes_max: _Optional[int] = ...) -> None: ...
