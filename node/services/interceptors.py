@@ -36,52 +36,47 @@ Stop = Callable[[InvariantViolated], None]
 _log = structlog.get_logger("vostro.rpc")
 
 
-class Registrar:
-    """Stands where generated code expects a server, wraps every handler that it is given, and registers it
-    with the server.
+class Registrar(grpc.GenericRpcHandler):
+    """Stands where generated code expects a server, wraps every handler that it is given, and has it for each
+    call that comes.
+
+    A server is given this one handler for all methods. Of methods that are registered with a server gRPC
+    keeps a task each, and goes through them all at every call.
     """
 
     def __init__(
-        self,
-        server: grpc.aio.Server,
-        limits: Mapping[str, int],
-        observe: Observer,
-        stop: Stop,
-        doors: Doors,
-        *,
-        access_log: bool,
+        self, limits: Mapping[str, int], observe: Observer, stop: Stop, doors: Doors, *, access_log: bool
     ) -> None:
-        """limits: full name of every method to register -> bytes of a request message. doors: what a call
+        """limits: full name of every method to answer -> bytes of a request message. doors: what a call
         passes first. access_log: a debug line a call.
         """
-        self._server = server
         self._limits = limits
         self._observe = observe
         self._stop = stop
         self._doors = doors
         self._access_log = access_log
-        self.methods: list[str] = []
+        self._unknown: Any = grpc.stream_stream_rpc_method_handler(self._refuse)
+        self.handlers: dict[str, Any] = {}
+        """By the full names of their methods."""
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         """Generated code registers everything twice; the other way has the names."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Register those methods of a service that have a limit: a library's service declares more than it
+        """Take those methods of a service that have a limit: a library's service declares more than it
         does.
         """
-        wrapped = {
-            name: self._wrapped(f"/{service}/{name}", handler)
-            for name, handler in handlers.items()
-            if f"/{service}/{name}" in self._limits
+        self.handlers |= {
+            method: self._wrapped(method, handler)
+            for method, handler in ((f"/{service}/{name}", handler) for name, handler in handlers.items())
+            if method in self._limits
         }
-        self._server.add_registered_method_handlers(service, wrapped)
 
-    def finish(self) -> None:
-        """After the last service: answer every method that nobody has."""
-        self._server.add_generic_rpc_handlers((_Unknown(self),))
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a call; one that refuses it where nobody has its method."""
+        return self.handlers.get(handler_call_details.method, self._unknown)
 
     def _wrapped(self, method: str, handler: Any) -> Any:
-        self.methods.append(method)
         decode = self._decoder(method, handler.request_deserializer)
         if handler.response_streaming:
             kind = (
@@ -180,6 +175,10 @@ class Registrar:
             await self._doors.paced(row, caller, request)
             yield request
 
+    async def _refuse(self, requests: Any, context: Any) -> None:
+        async with _Watch(self, "unknown", context):
+            raise Degraded(NodeError.METHOD_UNKNOWN)
+
     async def failed(self, watch: "_Watch", context: Any, error: BaseException) -> None:
         """End the call with the status of what went wrong. Not where that is done, nor where its client left:
         a call is cancelled by the doors, which say why, or by its client.
@@ -257,21 +256,6 @@ class _Watch:
                     "OK" if error is None else "ABORTED" if kind is grpc.aio.AbortError else "CANCELLED"
                 )
             self._registrar.ended(self, time.perf_counter() - self._began)
-
-
-class _Unknown(grpc.GenericRpcHandler):
-    """Answers calls of methods that do not exist."""
-
-    def __init__(self, registrar: Registrar) -> None:
-        self._registrar = registrar
-
-    def service(self, handler_call_details: Any) -> Any:
-        """A handler for any method."""
-        return grpc.stream_stream_rpc_method_handler(self._refuse)
-
-    async def _refuse(self, requests: Any, context: Any) -> None:
-        async with _Watch(self._registrar, "unknown", context):
-            raise Degraded(NodeError.METHOD_UNKNOWN)
 
 
 async def _end(context: Any, status: status_pb2.Status) -> None:

@@ -244,13 +244,13 @@ def build_server(
     quotas = Quotas(config.quota_calls, config.quota_transactions, config.quota_streams)
     local = LOCAL_OPERATOR if config.local_access == "operator" else NOBODY
     doors = Doors(files, local, quotas, reading)
-    registrar: Any = Registrar(server, limits, observe, stop, doors, access_log=config.log_level == "debug")
+    registrar: Any = Registrar(limits, observe, stop, doors, access_log=config.log_level == "debug")
     register_services(registrar, parts, reading)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, registrar)
     add_reflection: Any = add_ServerReflectionServicer_to_server  # generated without annotations
     add_reflection(reflection.aio.ReflectionServicer(SERVICES), registrar)
-    registrar.finish()
+    server.add_generic_rpc_handlers((registrar,))
     return Face(server, _bind(server, config, files), checks, doors)
 
 

@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from node.demo.orders import generated_day, write_orders
+from node.genesis_file import load_genesis
+from node.ledger.hashing import INTERNATIONAL
+from node.storage.sharded import ShardedStore
+from tests.checker import check_ledger
 from tests.processes import vostro
 
 
@@ -34,6 +38,11 @@ def test_a_small_trading_day_is_cleared_traded_and_reconciled_to_the_heller(tmp_
     check_books(told, tmp_path / "play" / "statements")
     verified = vostro("--config", tmp_path / "play" / "node" / "node.toml", "-o", "json", "verify")
     assert verified.json["app_hash"] == told["app_hash"]
+    with ShardedStore.open(tmp_path / "play" / "node" / "data", INTERNATIONAL) as store:
+        genesis = load_genesis(tmp_path / "play" / "node" / "genesis.json")
+        checked = check_ledger(store.blocks(), genesis, replay=False)  # ``verify`` has replayed it
+    print(f"{checked.instructions} instructions in {checked.blocks} blocks, {checked.cycles} cycles reckoned")
+    assert (checked.instructions, checked.cycles) == (1_200, 2)
 
 
 def check_together(rows: list[dict[str, Any]]) -> None:

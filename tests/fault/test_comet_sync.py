@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import grpc
@@ -39,6 +40,8 @@ from tests.engine.test_comet_engine import check_exactly_once, decode_leaf
 pytestmark = pytest.mark.asyncio
 
 EVERY = 10
+LYING = Lock()
+"""Chunks are asked for by several at once, each in a thread."""
 JOIN_SECONDS = 90.0
 
 
@@ -51,11 +54,10 @@ async def doors(validators: Sequence[Validator]) -> AsyncIterator[list[PeerDoor]
         limits = {method: rpc.request_bytes_max for method, rpc in RPCS.items()}
         reading = Reading(each.ledger, each.store, each.engine)
         open_doors = Doors(None, LOCAL_OPERATOR, Quotas(10_000, 10_000, 100), reading)
-        registrar: Any = Registrar(
-            server, limits, lambda *_: None, each.engine.halt, open_doors, access_log=False
-        )
+        registrar: Any = Registrar(limits, lambda *_: None, each.engine.halt, open_doors, access_log=False)
         shelf = HandoverShelf(each.folder / "data")
         add_ConsensusServiceServicer_to_server(ConsensusService(each.engine.ask, shelf.load), registrar)
+        server.add_generic_rpc_handlers((registrar,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         servers.append(server)
@@ -226,9 +228,10 @@ def lie_once(validator: Validator, lied: list[int]) -> None:
 
     def changed(height: int, format_: int, chunk: int) -> bytes:
         data: bytes = load(height, format_, chunk)
-        if lied or not data:
-            return data
-        lied.append(chunk)
+        with LYING:
+            if lied or not data:
+                return data
+            lied.append(chunk)
         return data[:-1] + bytes((data[-1] ^ 1,))
 
     snapshots.load = changed

@@ -20,7 +20,7 @@ from node.ledger.errors import InvariantViolated
 from node.pb.vostro.contract.v1 import contract_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2
-from node.services.interceptors import STATUS_DETAILS
+from node.services.interceptors import STATUS_DETAILS, Registrar
 from node.services.server import RPCS, Parts, build_server
 from node.storage.index import Index
 from tests.fuzz.ledger_targets import transactions
@@ -92,12 +92,9 @@ class Registered:
     def __init__(self) -> None:
         self.handlers: dict[str, Any] = {}
 
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
-        """Keep them."""
-        self.handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
-
-    def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        """Methods that nobody has are another test's affair."""
+    def add_generic_rpc_handlers(self, handlers: tuple[Registrar]) -> None:
+        """Keep what the registrar has; methods that nobody has are another test's affair."""
+        self.handlers = handlers[0].handlers
 
     def add_insecure_port(self, address: str) -> int:
         """No socket."""
