@@ -40,7 +40,6 @@ ORDERS_MIN: Final = 200
 """With fewer there is no market, and nothing to plant differences in."""
 TITLE: Final = "Vostro: a trading day"
 LAST_WORD: Final = "Every order, every heller, every statement and every hash agrees."
-HASH_SHOWN: Final = 16
 
 
 @dataclass(slots=True)
@@ -150,14 +149,15 @@ class TradingDay(Performance):
             paid = cleared.advance(desk, self.payments)
             waits = stage.amount(cleared.queued(desk))
             step.told = f"{at_once.orders:,} settled at once and {paid.orders:,} now; CZK {waits} wait"
-        self._settled("From the queue, gross", paid.orders, paid.amount, paid.amount)
-        with stage.step("Banks whose queues begin with one another's payments set them off") as step:
-            offsets = fronts.set_off_fronts(desk)
+        with stage.step("Two and two set off what stands first in their queues") as step:
+            offsets, more = fronts.set_off_fronts(desk)
             count, gross, moved = (
                 sum(getattr(each, name) for each in offsets) for name in ("count", "gross", "moved")
             )
-            pairs = f"{count} settled in {len(offsets)} offsets of two"
-            step.told = f"{pairs}, CZK {stage.amount(moved)} moved for {stage.amount(gross)}"
+            told = f"{count} payments in {len(offsets)} offsets"
+            step.told = f"{told}: CZK {stage.amount(moved)} moved for {stage.amount(gross)}"
+        orders, amount = paid.orders + more.orders, paid.amount + more.amount
+        self._settled("From the queue, gross", orders, amount, amount)
         self._settled("Offsets of two banks, net", count, gross, moved)
 
     def _first_cycle(self, desk: Desk) -> None:
@@ -338,21 +338,21 @@ class TradingDay(Performance):
 
     def _tell_books(self) -> None:
         stage, figures = self.stage, self.figures
-        rows = [
-            {
-                "file": each.path.name,
-                "entries": f"{each.done.result.entries:,}",
-                "matched": f"{len(each.done.result.matches):,}",
-                "breaks": len(each.done.result.breaks),
-                "closing": stage.amount(each.done.result.ledger_closing),
-                "sha256": each.sha256[:HASH_SHOWN],
+        books: list[Row] = []
+        for bank in dict.fromkeys(each.bank for each in figures.statements):
+            own = [each.done.result for each in figures.statements if each.bank == bank]
+            row = {"bank": bank, "entries": f"{own[0].entries:,}"}
+            row |= {
+                form: f"{len(result.matches):,}"
+                for form, result in zip((form for form, _ in stated.FORMS), own, strict=True)
             }
-            for each in figures.statements
-        ]
-        columns = {"file": "Statement", "entries": "Entries", "matched": "Matched", "breaks": "Breaks"}
-        columns |= {"closing": "Closing (CZK)", "sha256": "SHA-256 begins"}
-        numbers = ("entries", "matched", "breaks", "closing")
-        stage.rows("Statements, matched with the ledger", columns, rows, numbers)
+            row |= {"breaks": f"{sum(len(result.breaks) for result in own)}"}
+            books.append(row | {"closing": stage.amount(own[0].ledger_closing)})
+        columns = {"bank": "Bank", "entries": "Entries"}
+        columns |= {form: f"Matched, {form}" for form, _ in stated.FORMS}
+        columns |= {"breaks": "Breaks", "closing": "Closing (CZK)"}
+        numbers = tuple(columns)[1:]
+        stage.rows("Statements, matched with the ledger", columns, books, numbers)
         columns = {"story": "What was planted", "kind": "Found as", "reference": "Reference"}
         columns |= {"difference": "Difference", "sentence": "In words"}
         rows = self._differences()

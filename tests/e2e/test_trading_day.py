@@ -25,6 +25,8 @@ def test_a_small_trading_day_is_cleared_traded_and_reconciled_to_the_heller(tmp_
         assert (row["orders"], row["hellers"]) == (len(own), sum(own))
     assert sum(row["count"] for row in told["liquidity"]) == told["instructions"] == 1_200
     assert sum(row["gross"] for row in told["liquidity"]) == told["instructed_hellers"]
+    offsets = next(row for row in told["liquidity"] if row["how"].startswith("Offsets"))
+    assert (offsets["count"] >= 2, offsets["moved"] < offsets["gross"]) == (True, True)
     first, second = told["cycles"]
     assert first["net"] < first["gross"]
     assert [reason for _, reason in first["taken_out"]] == ["short"]
