@@ -14,9 +14,9 @@ Invariants  A1 for every asset, issued - redeemed = the sum of posted over all a
             A4 only an account's own member debits it.
             A5 a closed account holds nothing and is never reopened.
             A6 an asset's status is active if and only if there is no reason against it; the gravest decides.
-            A7 balances change in ``spread``, ``issue``, ``destroy``, ``hold`` and ``release`` below and nowhere
-            else; units pass from one account to others in ``spread`` alone, of which ``move`` is the case of
-            one.
+            A7 balances change in ``spread``, ``issue``, ``destroy``, ``hold`` and ``release`` below and
+            nowhere else; units pass from one account to others in ``spread`` alone, of which ``move`` is the
+            case of one.
 Privacy     who runs a node sees all accounts and amounts in clear. A query shows a member its own.
 """
 
@@ -288,10 +288,10 @@ class Assets(Contract):
         """
         self.spread(source, asset, amount, ((destination, amount),))
 
-    def spread(self, source: str, asset: str, total: int, credits: Iterable[tuple[str, int]]) -> None:
+    def spread(self, source: str, asset: str, total: int, shares: Iterable[tuple[str, int]]) -> None:
         """Units pass from one account to others. Raises INSUFFICIENT_BALANCE.
 
-        The only place where units change their account. The source is none of the (account, amount) credited,
+        The only place where units change their account. The source is none of the (account, amount) shares,
         which add up to ``total``; all accounts were checked.
         """
         balance = self.balance
@@ -300,7 +300,7 @@ class Assets(Contract):
         if before.posted - before.held < total:
             raise Rejected(self.INSUFFICIENT_BALANCE)
         balance.save(debit, Position(before.posted - total, before.held))
-        for account, amount in credits:
+        for account, amount in shares:
             credit = balance.key(account, asset)
             after = balance.load(credit) or NOTHING
             balance.save(credit, Position(after.posted + amount, after.held))

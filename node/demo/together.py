@@ -16,7 +16,7 @@ from node.demo.delivered import PRICES, Traded, agree, bond_of, named
 from node.demo.desk import Desk, events, main
 from node.ledger.types import Operation, Receipt
 
-CYCLE_MS: Final = 3_000
+CYCLE_MS: Final = 5_000
 """A settlement cycle of this play is open for so long: many times as long as its deals take to enter."""
 HOUR_MS: Final = 3_600_000
 PAUSE_SECONDS: Final = 0.2
@@ -129,7 +129,7 @@ def _settle(desk: Desk, cycle: Cycle) -> Together:
     places = _places(cycle.sales)
     before = _balances(desk, places)
     receipt = _when_closed(desk, cycle)
-    told = next(events(receipt, "CycleSettled"))
+    told, sums = (next(events(receipt, name)) for name in ("CycleSettled", "CycleSums"))
     if (told["settled"], told["taken_out"]) != (len(cycle.sales), 0):
         raise DemoFailed(f"the cycle of model {cycle.model} settled {told}")
     _check_moved(desk, cycle.sales, before)
@@ -139,8 +139,8 @@ def _settle(desk: Desk, cycle: Cycle) -> Together:
     return Together(
         f"Cycle, model {cycle.model}",
         len(cycle.sales),
-        int(told["gross"]),
-        int(told["net"]),
+        int(sums["gross"]),
+        int(sums["net"]),
         sum(sale.lots for sale in cycle.sales),
         sum(int(each["amount"]) for each in passed),
         f"{chain}: {bonds}, the difference in cash",

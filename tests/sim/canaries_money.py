@@ -22,12 +22,12 @@ from tests.sim.canary import body, canary
 
 
 def _spread(debit: int, credit: int, *, look_at_held: bool = True) -> Callable[..., None]:
-    def spread(self: Assets, source: str, asset: str, total: int, credits: Iterable[tuple[str, int]]) -> None:
+    def spread(self: Assets, source: str, asset: str, total: int, shares: Iterable[tuple[str, int]]) -> None:
         before = self.position(source, asset)
         if before.posted - (before.held if look_at_held else 0) < total:
             raise Rejected(self.INSUFFICIENT_BALANCE)
         self.balance.put(Position(before.posted - total * debit, before.held), source, asset)
-        for account, amount in credits:
+        for account, amount in shares:
             after = self.position(account, asset)
             self.balance.put(Position(after.posted + amount * credit, after.held), account, asset)
 
@@ -68,8 +68,8 @@ def a_spread_forgets_its_last_credit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Assets,
         "spread",
-        lambda self, source, asset, total, credits: original(
-            self, source, asset, total, credits[:-1] if len(credits) > 1 else credits
+        lambda self, source, asset, total, shares: original(
+            self, source, asset, total, shares[:-1] if len(shares) > 1 else shares
         ),
     )
 
