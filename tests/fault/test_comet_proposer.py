@@ -172,10 +172,13 @@ async def test_a_flood_of_false_signatures_is_shunned_and_governance_shuts_the_f
             for node in honest:
                 said = await node.rpc.broadcast_sync(made.bundle(made.pay(), node=3, sequence=1))
                 assert (said.kind, said.code) == (BroadcastKind.REFUSED, LedgerError.NODE_DISTRUSTED.code)
-            await made.decide(op("members", "suspend", "MON", "floods"), by=("KB", "CNB"))
+            suspended = await made.decide(op("members", "suspend", "MON", "floods"), by=("KB", "CNB"))
         finally:
             stop.set()
         flooded = await flooding
+        assert suspended.receipt
+        height = suspended.receipt.height
+        await until(lambda: all(node.engine.status().height >= height for node in honest), "all know of it")
         for node in honest:
             node.engine._bundles._shunned.clear()  # as after the while that it lasts
             said = await node.rpc.broadcast_sync(made.bundle(made.pay(), node=3, sequence=2))
