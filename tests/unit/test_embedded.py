@@ -1,15 +1,28 @@
-"""What the embedded engine knows of transactions long decided, and says where it cannot know."""
+"""What the embedded engine knows of transactions long decided, and says where it cannot know; and for whom
+a block waits.
+"""
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from node.engine import telling
+from node.engine import embedded, telling
 from node.engine.errors import NodeError
 from node.ledger.errors import LedgerError
-from tests.engine.kit import FACTORIES, LIMITS, NOW_MS, Bench, is_applied, is_error, running, transfer
+from tests.engine.kit import (
+    FACTORIES,
+    LIMITS,
+    NOW_MS,
+    SECONDS,
+    Bench,
+    is_applied,
+    is_error,
+    running,
+    transfer,
+)
 
 pytestmark = pytest.mark.asyncio
 MEMORY = FACTORIES[0]
@@ -106,3 +119,21 @@ async def test_receipts_that_are_forgotten_must_be_in_the_index_before_anything_
         assert is_error(await bench.one(never), NodeError.UNKNOWN_OUTCOME, decided=False)
         index.height = bench.engine.status().height
         assert is_error(await bench.one(never), LedgerError.EXPIRED, decided=True)
+
+
+async def test_a_block_waits_for_those_who_were_answered_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers, rounds = 8, 40
+    monkeypatch.setattr(embedded, "GATHER_SECONDS_EACH", 1.0)  # in vain for every block: 40 seconds
+    monkeypatch.setattr(embedded, "GATHER_SECONDS_MAX", 1.0)
+    async with running(MEMORY, tmp_path, overlap_min=2 * callers) as bench:
+
+        async def call() -> None:
+            for _ in range(rounds):
+                assert is_applied(await bench.one(transfer()))
+
+        before = bench.engine.counters.blocks
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(*[call() for _ in range(callers)])
+        assert rounds <= bench.engine.counters.blocks - before <= rounds + 2
