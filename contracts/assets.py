@@ -14,11 +14,13 @@ Invariants  A1 for every asset, issued - redeemed = the sum of posted over all a
             A4 only an account's own member debits it.
             A5 a closed account holds nothing and is never reopened.
             A6 an asset's status is active if and only if there is no reason against it; the gravest decides.
-            A7 balances change in ``move``, ``issue``, ``destroy``, ``hold`` and ``release`` below and nowhere
-            else; units pass from one account to another in ``move`` alone.
+            A7 balances change in ``spread``, ``issue``, ``destroy``, ``hold`` and ``release`` below and
+            nowhere else; units pass from one account to others in ``spread`` alone, of which ``move`` is the
+            case of one.
 Privacy     who runs a node sees all accounts and amounts in clear. A query shows a member its own.
 """
 
+from collections.abc import Iterable
 from itertools import islice, takewhile
 from typing import Annotated, Final, Literal
 
@@ -281,18 +283,27 @@ class Assets(Contract):
         return self.balance.get(account, asset) or NOTHING
 
     def move(self, source: str, destination: str, asset: str, amount: int) -> None:
-        """Units pass from one account to another. Raises INSUFFICIENT_BALANCE.
+        """Units pass from one account to another. Raises INSUFFICIENT_BALANCE. Both accounts differ and were
+        checked.
+        """
+        self.spread(source, asset, amount, ((destination, amount),))
 
-        The only place where units change their account. Both accounts differ and were checked.
+    def spread(self, source: str, asset: str, total: int, shares: Iterable[tuple[str, int]]) -> None:
+        """Units pass from one account to others. Raises INSUFFICIENT_BALANCE.
+
+        The only place where units change their account. The source is none of the (account, amount) shares,
+        which add up to ``total``; all accounts were checked.
         """
         balance = self.balance
-        debit, credit = balance.key(source, asset), balance.key(destination, asset)
+        debit = balance.key(source, asset)
         before = balance.load(debit) or NOTHING
-        if before.posted - before.held < amount:
+        if before.posted - before.held < total:
             raise Rejected(self.INSUFFICIENT_BALANCE)
-        after = balance.load(credit) or NOTHING
-        balance.save(debit, Position(before.posted - amount, before.held))
-        balance.save(credit, Position(after.posted + amount, after.held))
+        balance.save(debit, Position(before.posted - total, before.held))
+        for account, amount in shares:
+            credit = balance.key(account, asset)
+            after = balance.load(credit) or NOTHING
+            balance.save(credit, Position(after.posted + amount, after.held))
 
     def destroy(self, ctx: Context, asset: str, account: str, amount: int, reference: str) -> None:
         """Units cease to be, out of an account of their issuer's, which was checked. Raises

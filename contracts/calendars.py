@@ -2,12 +2,15 @@
 
 The issuer of an asset, for a currency the central bank, keeps its calendar: where its day begins, when
 settlement opens and when it is cut off, which weekdays and which dates are holidays. A day is a number, days
-since 1 January 1970; a time of day is minutes since its midnight there. What holds for an instruction is
-worked out when it comes in, so that a calendar changed later moves nothing that is under way.
+since 1 January 1970; a time of day is minutes since its midnight there. A calendar that replaces another
+holds from the next local day on, as the other reckons it: the day that runs keeps its number, its hours and
+the limits that were used on it. What holds for an instruction is worked out when it comes in, by the calendar
+that holds on its value day, so that a calendar set later moves nothing that is under way.
 
-State       calendar / asset -> Calendar
+State       calendar / asset -> Schedule
 Invariants  C1 a calendar opens before its cut-off, and some weekday is a business day.
             C2 its holidays ascend, each once.
+            C3 the number of an asset's local day never goes back, and no calendar ends a day that runs.
 Privacy     calendars are public to all members.
 """
 
@@ -19,7 +22,7 @@ from msgspec import Meta
 
 from contracts.assets import Assets
 from node.ledger.contract import Category, Context, Contract, Fact, Rejected, error, method, query, table
-from node.ledger.types import AssetId, Record
+from node.ledger.types import AssetId, Record, TimeMs
 
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
@@ -51,11 +54,23 @@ class Calendar(Record, frozen=True):
     holidays: Holidays
 
 
+class Schedule(Record, frozen=True):
+    """The calendar of an asset, and the one that holds from the local day ``day`` on, which begins at
+    ``from_ms``; the same where none was set to follow.
+    """
+
+    calendar: Calendar
+    follows: Calendar
+    day: Day
+    from_ms: TimeMs
+
+
 class CalendarSet(Fact, frozen=True):
-    """An asset's calendar was set or changed."""
+    """An asset's calendar was set, or the one that follows it. from_ms: from when on it holds."""
 
     asset: AssetId
     calendar: Calendar
+    from_ms: TimeMs
 
 
 class Calendars(Contract):
@@ -69,14 +84,14 @@ class Calendars(Contract):
     DAYS_UNFIT = error(3, Category.INVALID, "Holidays ascend, each once, and a weekday is left for business.")
     CALENDAR_UNKNOWN = error(4, Category.NOT_FOUND, "The asset has no calendar.")
 
-    calendar = table(Calendar, asset=AssetId)
+    calendar = table(Schedule, asset=AssetId)
 
     def __init__(self, assets: Assets) -> None:
         self.assets = assets
 
     @method
     def set_calendar(self, ctx: Context, asset: AssetId, calendar: Calendar) -> None:
-        """Set or replace the calendar of an asset whose issuer signs."""
+        """Set the calendar of an asset whose issuer signs; where it has one, from the next local day on."""
         if self.assets.require_asset(asset).issuer != ctx.member:
             raise Rejected(self.NOT_KEEPER)
         if calendar.opens >= calendar.cut_off or (calendar.ahead and calendar.behind):
@@ -85,20 +100,42 @@ class Calendars(Contract):
             a >= b for a, b in pairwise(calendar.holidays)
         ):
             raise Rejected(self.DAYS_UNFIT)
-        self.calendar.put(calendar, asset)
-        ctx.emit(CalendarSet(asset, calendar))
+        now = calendar_at(known, ctx.time_ms) if (known := self.calendar.get(asset)) else calendar
+        day = day_of(now, ctx.time_ms) + 1
+        from_ms = time_of(now, day, 0) if known else ctx.time_ms
+        self.calendar.put(Schedule(now, calendar, day, from_ms), asset)
+        ctx.emit(CalendarSet(asset, calendar, from_ms))
 
     @query
     def get_calendar(self, ctx: Context, asset: AssetId) -> Calendar:
-        """An asset's calendar."""
-        return self.require_calendar(asset)
+        """The calendar that holds now."""
+        return calendar_at(self.require_schedule(asset), ctx.time_ms)
 
-    def require_calendar(self, asset: str) -> Calendar:
-        """The calendar. Raises CALENDAR_UNKNOWN."""
+    @query
+    def get_schedule(self, ctx: Context, asset: AssetId) -> Schedule:
+        """An asset's calendar, and the one that follows it."""
+        return self.require_schedule(asset)
+
+    def require_schedule(self, asset: str) -> Schedule:
+        """The calendar and the one that follows. Raises CALENDAR_UNKNOWN."""
         found = self.calendar.get(asset)
         if found is None:
             raise Rejected(self.CALENDAR_UNKNOWN, asset=asset)
         return found
+
+    def day(self, ctx: Context, asset: str) -> int:
+        """The asset's local day. Raises CALENDAR_UNKNOWN."""
+        return day_of(calendar_at(self.require_schedule(asset), ctx.time_ms), ctx.time_ms)
+
+
+def calendar_at(schedule: Schedule, time_ms: int) -> Calendar:
+    """The calendar that holds at a block time."""
+    return schedule.follows if time_ms >= schedule.from_ms else schedule.calendar
+
+
+def calendar_for(schedule: Schedule, time_ms: int, day: int) -> Calendar:
+    """The calendar that will hold on a local day, as known at a block time."""
+    return schedule.follows if day >= schedule.day else calendar_at(schedule, time_ms)
 
 
 def day_of(calendar: Calendar, time_ms: int) -> int:
@@ -118,8 +155,11 @@ def is_business_day(calendar: Calendar, day: int) -> bool:
     return not holiday and (day + WEEKDAY_OF_DAY_0) % WEEK not in calendar.weekend
 
 
-def next_business_day(calendar: Calendar, day: int) -> int:
-    """The first business day from a day on; holidays are so few that one always comes."""
-    while not is_business_day(calendar, day):
+def next_business_day(schedule: Schedule, time_ms: int) -> int:
+    """The first business day from the local day of a block time on; holidays are so few that one always
+    comes.
+    """
+    day = day_of(calendar_at(schedule, time_ms), time_ms)
+    while not is_business_day(calendar_for(schedule, time_ms, day), day):
         day += 1
     return day

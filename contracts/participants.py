@@ -27,7 +27,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
-from contracts.calendars import Calendars, day_of
+from contracts.calendars import Calendars
 from contracts.instructions import (
     CANCELLED,
     CAPS_MAX,
@@ -117,7 +117,7 @@ class Participants(Contract):
     def set_clearing(self, ctx: Context, asset: AssetId, account: AccountId) -> None:
         """Clear an asset whose issuer signs; net positions pass through this account of its own."""
         self.check_operator(ctx, asset)
-        self.calendars.require_calendar(asset)
+        self.calendars.require_schedule(asset)
         self.assets.check_debit(ctx, account)
         if any(seated.account == account for seated in self.seats(asset)):
             raise Rejected(self.OWN_ACCOUNT)
@@ -234,7 +234,7 @@ class Participants(Contract):
 
     def day(self, ctx: Context, asset: str) -> int:
         """The asset's local day. Raises CALENDAR_UNKNOWN."""
-        return day_of(self.calendars.require_calendar(asset), ctx.time_ms)
+        return self.calendars.day(ctx, asset)
 
     # --- limits
 

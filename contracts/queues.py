@@ -25,7 +25,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.assets import Assets
-from contracts.calendars import Calendar, day_of, is_business_day, time_of
+from contracts.calendars import Schedule, calendar_at, calendar_for, day_of, is_business_day, time_of
 from contracts.instructions import (
     CANCELLED,
     EVERYBODY,
@@ -126,7 +126,7 @@ class Queues(Contract):
             raise Rejected(self.TOTAL_DIFFERS)
         self.assets.check_active(self.assets.require_asset(asset))
         self.assets.check_debit(ctx, queue.account)
-        calendar = self.participants.calendars.require_calendar(asset)
+        schedule = self.participants.calendars.require_schedule(asset)
         first = queue.numbers + 1
         ctx.emit(Instructed(asset, queue.account, first, len(orders), total))
         if not scheme.sealed:
@@ -135,7 +135,7 @@ class Queues(Contract):
             creditor = self.participants.require_queue(order.creditor, asset).seat
             if order.creditor == ctx.member:
                 raise Rejected(self.OWN_ORDER)
-            from_ms, until_ms = self._window(ctx, calendar, order)
+            from_ms, until_ms = self._window(ctx, schedule, order)
             terms = (order.amount, order.value_day, until_ms, order.reference)
             entry = Entry(number, creditor, *terms, LIVE)
             if self.participants.number(ctx.member, asset, number) + order.amount > QUEUED_MAX:
@@ -247,12 +247,13 @@ class Queues(Contract):
 
     # --- guards ---------------------------------------------------------------------------------------------
 
-    def _window(self, ctx: Context, calendar: Calendar, order: Order) -> tuple[int, int]:
+    def _window(self, ctx: Context, schedule: Schedule, order: Order) -> tuple[int, int]:
         """(from, until) in block time. Raises NO_BUSINESS_DAY, TOO_FAR_AHEAD, WINDOW_UNFIT."""
         day = order.value_day
+        calendar = calendar_for(schedule, ctx.time_ms, day)
         if not is_business_day(calendar, day):
             raise Rejected(self.NO_BUSINESS_DAY, day=day)
-        if day > day_of(calendar, ctx.time_ms) + AHEAD_MAX:
+        if day > day_of(calendar_at(schedule, ctx.time_ms), ctx.time_ms) + AHEAD_MAX:
             raise Rejected(self.TOO_FAR_AHEAD, day=day)
         from_ms = time_of(calendar, day, max(calendar.opens, order.earliest))
         until_ms = time_of(calendar, day, min(calendar.cut_off, order.latest or calendar.cut_off))

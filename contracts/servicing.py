@@ -2,15 +2,17 @@
 
 An issuer announces what it will pay for every so many units held at a record date: an amount of its own, or
 the interest that its terms promise for the time since the last coupon. When block time reaches
-that date the asset's books close: nothing of it moves. Any member then names the holders, in pieces of up to
-1,000 accounts; each account's position is taken from the ledger, and the list is complete when the positions
-found add up to all that is out, which nobody can bring about by leaving a holder out or naming one twice.
+that date the asset's books close: nothing of it moves. The issuer or a regulator then names the holders, in
+pieces of up to 1,000 accounts, and every other member may name its own; each account's position is taken from
+the ledger, and the list is complete when the positions found add up to all that is out, which nobody can
+bring about by leaving a holder out or naming one twice.
 The books open again (for a redemption: once all are paid), and the issuer pays in pieces of up to 1,000. What
 is not paid stands on the ledger for all to see. A redemption takes the units back as it pays; the issuer then
 redeems them in assets.py.
 
 State       action / asset, number -> Action
             counted / asset -> Counted
+            found / asset, number -> Found
             claim / asset, number, account -> Claim
             due / queue, time, asset, number -> Place
 Life        announced --block time--> fixing --last holder found--> fixed --last holder paid--> paid
@@ -21,7 +23,8 @@ Invariants  S1 the claims of a fixed action cover every unit that was out at its
             S4 units pass only through ``Assets.move``, and out of a holder's account only when its units'
             redemption is paid into that account in the same operation.
 Privacy     who runs a node sees all holders and claims in clear. What an issuer owes and has paid in all is
-            public; who holds and claims is for the issuer, and each claim for its holder.
+            public once all holders are found; who holds and claims is for the issuer, and each claim for its
+            holder. How the finding comes on is the issuer's to know.
 """
 
 from itertools import islice
@@ -32,7 +35,7 @@ from msgspec.structs import replace
 
 from contracts.assets import PAGE_MAX, Assets
 from contracts.positions import Asset, Stop
-from contracts.registration import Registration
+from contracts.registration import REGULATOR, Registration
 from contracts.terms import (
     PIECE_MAX,
     Accrued,
@@ -44,6 +47,7 @@ from contracts.terms import (
     BooksClosed,
     Claim,
     Counted,
+    Found,
     Holders,
     HoldersFixed,
     HoldersPaid,
@@ -103,9 +107,13 @@ class Servicing(Contract):
         Category.PRECONDITION,
         "A redemption pays at least the registered nominal, in its currency, from maturity on.",
     )
+    NOT_ITS_HOLDERS = error(
+        13, Category.PERMISSION_DENIED, "Others than the issuer and a regulator name their own accounts only."
+    )
 
     action = table(Action, asset=AssetId, number=Number)
     counted = table(Counted, asset=AssetId)
+    found = table(Found, asset=AssetId, number=Number)
     claim = table(Claim, asset=AssetId, number=Number, account=AccountId)
     due = table(Place, queue=Name, time_ms=TimeMs, asset=AssetId, number=Number)
 
@@ -185,6 +193,7 @@ class Servicing(Contract):
         if action.status == "fixed" and action.kind != "redemption":
             raise Rejected(self.NOT_IN_THIS_STATE, status=action.status)
         self._put(asset, number, action, "cancelled")
+        self.found.delete(asset, number)
         self.due.delete(QUEUE, action.record_ms, asset, number)
         if action.status != "announced":
             self.assets.resume_asset(ctx, asset, _reason(number))
@@ -237,14 +246,17 @@ class Servicing(Contract):
 
     @method(work=16)
     def fix(self, ctx: Context, asset: AssetId, number: Number, holders: Piece) -> None:
-        """Name a piece of the holders of the record date; what they hold is read off the ledger. By anybody:
-        the list is right or refused.
+        """Name a piece of the holders of the record date; what they hold is read off the ledger. By the
+        issuer or a regulator; by any other member for accounts of its own. The list is right or refused.
         """
         action = self.require_action(asset, number)
         if action.status != "fixing":
             raise Rejected(self.NOT_IN_THIS_STATE, status=action.status)
         issuer = self.assets.require_asset(asset).issuer
-        fixed = owed = claims = 0
+        if ctx.member != issuer and not self.registration.members.has_role(ctx.member, REGULATOR):
+            self._check_own(ctx, holders)
+        before = self.found.get(asset, number) or Found(0, 0, 0)
+        fixed, owed, claims = before.fixed, before.owed, before.claims
         for holder in holders:
             owner = self.assets.require_account(holder).member
             units = self.assets.position(holder, asset).posted
@@ -259,19 +271,12 @@ class Servicing(Contract):
             amount = units * action.pays // action.per
             self.claim.put(Claim(units, amount, "unpaid"), asset, number, holder)
             owed, claims = owed + amount, claims + 1
-        if action.owed + owed > AMOUNT_MAX:
+        if owed > AMOUNT_MAX:
             raise Rejected(self.TOO_MUCH)
-        action = replace(
-            action,
-            fixed=action.fixed + fixed,
-            owed=action.owed + owed,
-            claims=action.claims + claims,
-        )
-        self.action.put(action, asset, number)
-        missing = action.outstanding - action.fixed
-        ctx.emit(HoldersFixed(asset, number, len(holders), missing))
-        if not missing:
-            self._complete(ctx, asset, number, action)
+        self.found.put(Found(fixed, owed, claims), asset, number)
+        ctx.emit(HoldersFixed(asset, number, issuer, len(holders)))
+        if fixed == action.outstanding:
+            self._complete(ctx, asset, number, replace(action, fixed=fixed, owed=owed, claims=claims))
 
     # --- queries --------------------------------------------------------------------------------------------
 
@@ -279,6 +284,12 @@ class Servicing(Contract):
     def get_action(self, ctx: Context, asset: AssetId, number: Number) -> Action:
         """What an issuer owes the holders of a date, and how much of it is not paid."""
         return self.require_action(asset, number)
+
+    @query
+    def get_found(self, ctx: Context, asset: AssetId, number: Number) -> Found:
+        """How far the holders are found, while they are not all."""
+        self.require_action(asset, number)
+        return self.found.get(asset, number) or Found(0, 0, 0)
 
     @query
     def list_actions(
@@ -354,6 +365,10 @@ class Servicing(Contract):
             raise Rejected(self.assets.NOT_ISSUER)
         return registered
 
+    def _check_own(self, ctx: Context, holders: Piece) -> None:
+        if any(holder.partition("/")[0] != ctx.member for holder in holders):
+            raise Rejected(self.NOT_ITS_HOLDERS)
+
     def _check_redemption(self, asset: str, action: Action) -> None:
         """An issuer takes units back for what was promised; for else, holders sign a deal."""
         terms = self.registration.require_entry(asset).terms
@@ -395,6 +410,7 @@ class Servicing(Contract):
 
     def _complete(self, ctx: Context, asset: str, number: int, action: Action) -> None:
         """Every unit is found: the books open again, but for a redemption."""
+        self.found.delete(asset, number)
         action = self._put(asset, number, action, "fixed")
         if action.kind != "redemption":
             self.assets.resume_asset(ctx, asset, _reason(number))

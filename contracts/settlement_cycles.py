@@ -21,7 +21,9 @@ Invariants  C1 units of a cycle pass in ``_pass_all`` through ``Assets.move``; f
             C2 a deal in an open cycle settles with it or not at all; one that is taken out is as it was.
             C3 under model 2 the asset of every deal in an open cycle is held at its seller's.
             C4 who is taken out follows from the balances, the deals and their order by id alone.
-Privacy     that there is a cycle, and what it came to in all, is public; a deal in it is its sides'.
+Privacy     that there is a cycle, and how many deals it settled, is public; a deal in it is its sides'. What
+            it came to is told to those who read everything, and with all of its deals, in the receipt, to
+            the member that settles it: enter a cycle whose opener and sides may see that.
 """
 
 from collections.abc import Callable
@@ -177,18 +179,24 @@ class Passed(Fact, frozen=True):
         )
 
 
-class CycleSettled(Fact, frozen=True):
-    """A cycle is over. gross: cash of the deals that it settled, at most 2^63 - 1; net: what passed of
-    it.
+class CycleSums(Fact, frozen=True):
+    """What a cycle came to. gross: cash of the deals that it settled, at most 2^63 - 1; net: what passed of
+    it. Of a cycle of few this is what they dealt for, so it is not for all.
     """
+
+    cycle: Hash
+    gross: Integer
+    net: Integer
+
+
+class CycleSettled(Fact, frozen=True):
+    """A cycle is over: so many deals were settled in it, and so many taken out."""
 
     cycle: Hash
     model: Model
     against: AssetId
     settled: Count
     taken_out: Count
-    gross: Integer
-    net: Integer
 
 
 class NamedCycle(Record, frozen=True):
@@ -248,7 +256,7 @@ class SettlementCycles(Contract):
     """See the module's docstring."""
 
     name = "cycles"
-    facts = (CycleOpened, EntryAsked, Entered, TakenOut, SettledInCycle, Passed, CycleSettled)
+    facts = (CycleOpened, EntryAsked, Entered, TakenOut, SettledInCycle, Passed, CycleSums, CycleSettled)
 
     CYCLE_UNKNOWN = error(1, Category.NOT_FOUND, "No such cycle.")
     CLOSES_OUT_OF_RANGE = error(
@@ -349,7 +357,8 @@ class SettlementCycles(Contract):
         self.cycle.put(replace(found, deals=len(kept), status="settled"), cycle)
         gross = min(sum([deal.left * deal.price for deal in kept.values()]), INTEGER_MAX)
         counts = (len(kept), len(deals) - len(kept))
-        ctx.emit(CycleSettled(cycle, found.model, found.against, *counts, gross, net))
+        ctx.emit(CycleSums(cycle, gross, net))
+        ctx.emit(CycleSettled(cycle, found.model, found.against, *counts))
 
     # --- queries --------------------------------------------------------------------------------------------
 

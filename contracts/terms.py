@@ -150,7 +150,8 @@ class Action(Record, frozen=True):
     """What an issuer owes the holders of a date. pays of ``currency`` for every ``per`` minor units held.
 
     outstanding: units at the record date; fixed: of those, how many are found at their holders; owed and
-    paid: minor units of the currency. claims: how many holders have not been paid.
+    paid: minor units of the currency. claims: how many holders have not been paid. fixed, owed and claims are
+    0 until all holders are found: piece by piece they would tell what single holders have.
     """
 
     kind: ActionKind
@@ -163,6 +164,14 @@ class Action(Record, frozen=True):
     fixed: Integer
     owed: Integer
     paid: Integer
+    claims: Count
+
+
+class Found(Record, frozen=True):
+    """How far the holders of an action are found: units, what is owed for them, how many are to be paid."""
+
+    fixed: Integer
+    owed: Integer
     claims: Count
 
 
@@ -207,12 +216,14 @@ class BooksClosed(Fact, frozen=True):
 
 
 class HoldersFixed(Fact, frozen=True):
-    """A piece of the holders of the record date was found; ``missing`` units are still to be found."""
+    """A piece of the holders of the record date was found. What they hold is not told: the issuer reads the
+    claims.
+    """
 
     asset: AssetId
     number: Number
+    issuer: MemberId
     holders: Count
-    missing: Integer
 
 
 class Payment(Record, frozen=True):

@@ -11,12 +11,14 @@ legs.
 State       offer / maker, offer -> Offer
             open / asset, offer -> Listed
             due / queue, time, maker, offer -> Place
+            led / maker, offer -> Place
 Life        open --last lot taken--> filled    open --cancel--> cancelled    open --block time--> expired
 Invariants  O1 the lots of an offer's deals and those left add up to its lots: none is taken twice.
             O2 from its expiry time on an offer can only expire; a filled or cancelled one changes no more.
             O3 a secured open offer holds what its open lots need, an ended one nothing.
             O4 nobody deals with itself; only the audience takes or answers.
             O5 lots go to whoever takes them first in the order of blocks: no other priority.
+            O6 an offer that a scenario leads is taken and ended in its steps alone, and not answered.
 Privacy     who runs a node sees all offers in clear. A query shows a member the offers that are made to all,
             to it, or by it; of others it does not say that they exist.
 """
@@ -98,9 +100,12 @@ class Trading(Contract):
     BELOW_LEAST = error(14, Category.INVALID, "The part is smaller than the least that the maker accepts.")
     TERMS_CHANGED = error(15, Category.PRECONDITION, "The price or the asset is not the one that is signed.")
 
+    LED = error(16, Category.PRECONDITION, "The offer belongs to an exchange: take the steps there.")
+
     offer = table(Offer, maker=MemberId, offer=Hash)
     open = table(Listed, asset=AssetId, offer=Hash)
     due = table(Place, queue=Name, time_ms=TimeMs, maker=MemberId, offer=Hash)
+    led = table(Place, maker=MemberId, offer=Hash)
 
     def __init__(self, members: Members, assets: Assets, settlement: Settlement) -> None:
         self.members = members
@@ -187,6 +192,7 @@ class Trading(Contract):
         under the same conditions. It ends with the lots of what it answers.
         """
         found = self._require_open(ctx, maker, offer)
+        self._check_not_led(maker, offer)
         if lots > found.left:
             raise Rejected(self.MORE_THAN_LEFT, left=found.left)
         root = (found.root_maker, found.root) if found.root else (maker, offer)
@@ -208,38 +214,13 @@ class Trading(Contract):
         """Take lots of an offer: the two signatures make the deal. ``amount`` of ``against`` is their price
         in all, which the taker signs.
         """
-        found = self._require_open(ctx, maker, offer)
-        if not found.price:
-            raise Rejected(self.NO_PRICE)
-        if lots > found.left:
-            raise Rejected(self.MORE_THAN_LEFT, left=found.left)
-        if lots < min(found.least, found.left):
-            raise Rejected(self.BELOW_LEAST, least=found.least)
-        if (against, amount) != (found.against, lots * found.price):
-            raise Rejected(self.TERMS_CHANGED)
-        self.members.check_active(maker)
-        self._check_assets(found)
-        self._check_accounts(ctx.member, accounts)
-        self._check_accounts(maker, found.accounts)
-        root = self._require_root(ctx, found, lots)
-        self._fill(ctx, maker, offer, found, lots)
-        if root:
-            self._fill(ctx, found.root_maker, found.root, root, lots)
-        sides = ((maker, found.accounts), (ctx.member, accounts))
-        (seller, sold), (buyer, bought) = sides if found.side == "sell" else sides[::-1]
-        held = found.conditions.secured
-        deal = self.settlement.agree(
-            ctx,
-            Deal(
-                seller, buyer, found.asset, found.lot, lots, lots, against, found.price, sold, bought,
-                found.conditions, held, held, "", b"", "agreed",
-            ),
-        )  # fmt: skip
-        ctx.emit(OfferTaken(maker, offer, ctx.member, lots, found.left - lots, deal))
+        self._check_not_led(maker, offer)
+        self.strike(ctx, maker, offer, lots, against, amount, accounts)
 
     @method
     def cancel(self, ctx: Context, offer: Hash) -> None:
         """Take an offer or a request back; deals from it stand."""
+        self._check_not_led(ctx.member, offer)
         self.end(ctx, ctx.member, offer)
 
     # --- queries --------------------------------------------------------------------------------------------
@@ -285,6 +266,50 @@ class Trading(Contract):
 
     # --- what scenarios build on ----------------------------------------------------------------------------
 
+    def lead(self, maker: str, offer_id: bytes) -> None:
+        """Let an offer be taken and ended by whoever calls this alone."""
+        self.led.put(Place(1), maker, offer_id)
+
+    def strike(
+        self,
+        ctx: Context,
+        maker: str,
+        offer: bytes,
+        lots: int,
+        against: str,
+        amount: int,
+        accounts: Accounts,
+    ) -> None:
+        """As ``take``, of an offer that is led, too."""
+        found = self._require_open(ctx, maker, offer)
+        if not found.price:
+            raise Rejected(self.NO_PRICE)
+        if lots > found.left:
+            raise Rejected(self.MORE_THAN_LEFT, left=found.left)
+        if lots < min(found.least, found.left):
+            raise Rejected(self.BELOW_LEAST, least=found.least)
+        if (against, amount) != (found.against, lots * found.price):
+            raise Rejected(self.TERMS_CHANGED)
+        self.members.check_active(maker)
+        self._check_assets(found)
+        self._check_accounts(ctx.member, accounts)
+        self._check_accounts(maker, found.accounts)
+        root = self._require_root(ctx, found, lots)
+        self._fill(ctx, maker, offer, found, lots)
+        if root:
+            self._fill(ctx, found.root_maker, found.root, root, lots)
+        sides = ((maker, found.accounts), (ctx.member, accounts))
+        (seller, sold), (buyer, bought) = sides if found.side == "sell" else sides[::-1]
+        held = found.conditions.secured
+        deal = self.settlement.agree(
+            ctx,
+            Deal(
+                seller, buyer, found.asset, found.lot, lots, lots, against, found.price, sold, bought,
+                found.conditions, held, held, "", b"", "agreed",
+            ),
+        )  # fmt: skip
+        ctx.emit(OfferTaken(maker, offer, ctx.member, lots, found.left - lots, deal))
+
     def end(self, ctx: Context, maker: str, offer_id: bytes) -> None:
         """Cancel an offer; whoever calls has asked whether the signing member may. Raises OFFER_UNKNOWN,
         OFFER_ENDED, OFFER_EXPIRED.
@@ -316,6 +341,10 @@ class Trading(Contract):
             raise Rejected(self.NOT_FOR_THIS_MEMBER)
         self._check_alive(ctx, found)
         return found
+
+    def _check_not_led(self, maker: str, offer_id: bytes) -> None:
+        if self.led.get(maker, offer_id):
+            raise Rejected(self.LED)
 
     def _require_root(self, ctx: Context, found: Offer, lots: int) -> Offer | None:
         """What an answer answers, if it still has the lots."""

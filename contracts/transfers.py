@@ -7,7 +7,7 @@ it, and block time expires it.
 State       hold / account, hold -> Hold
             due / queue, time, account, hold -> Due
 Life        pending --post--> posted        pending --void--> voided        pending --block time--> expired
-Invariants  T1 units move only through ``Assets.move``.
+Invariants  T1 units move only through ``Assets.spread``.
             T2 a pending hold's amount is part of its account's held balance, no other is.
             T3 a hold ends once; from its expiry time on it can only expire.
             T4 the legs of a ``send_many`` add up to its total.
@@ -231,7 +231,7 @@ class Transfers(Contract):
             raise Rejected(self.TOTAL_DIFFERS)
         for leg in legs:
             self._check_destination(source, leg.account)
-            self.assets.move(source, leg.account, asset, leg.amount)
+        self.assets.spread(source, asset, total, [(leg.account, leg.amount) for leg in legs])
         ctx.emit(SentMany(source, asset, total, legs, uetr, purpose))
 
     @method(amount="amount", asset="asset")

@@ -5,7 +5,6 @@ their users declare; the ledger is used as it is.
 """
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -39,6 +38,7 @@ from node.engine.running import RunningLedger
 from node.engine.sequencer import Sequencer
 from node.engine.vault import Keeper
 from node.engine.vault_door import VaultDoor
+from node.garbage import collect_garbage
 from node.genesis_file import load_genesis
 from node.keys.custody_books import Books
 from node.keys.custody_policy import load_policy
@@ -365,12 +365,12 @@ async def run_node(config: NodeConfig) -> None:
         metrics.doors, metrics.vault = face.doors, vault
         stop_metrics = serve_metrics(config.metrics_listen, metrics) if config.metrics_listen else None
         await face.start()
-        gc.freeze()  # what is open now stays; the engine collects between blocks
-        gc.disable()
+        collecting = asyncio.create_task(collect_garbage(), name="garbage")
         log.info("serving", listen=config.listen, height=node.engine.status().height, version=VERSION)
         ends = [asyncio.create_task(event.wait()) for event in (stop, node.engine.halted)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping", height=node.engine.status().height)
+        collecting.cancel()
         await face.stop(GRACE_SECONDS)
         if vault:
             await vault.stop()

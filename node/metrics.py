@@ -129,6 +129,11 @@ class NodeMetrics(Collector):
             f"{PREFIX}alarms", "Alarms since the start; see the log.", value=counters.alarm_count
         )
         yield CounterMetricFamily(
+            f"{PREFIX}false_bundles",
+            "Bundles of other nodes with a false signature.",
+            value=counters.false_bundles,
+        )
+        yield CounterMetricFamily(
             f"{PREFIX}verify_worker_restarts", "Verification workers that died.", value=self._restarts()
         )
         yield GaugeMetricFamily(f"{PREFIX}serving", "1 while new work is taken.", value=int(status.serving))

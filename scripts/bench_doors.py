@@ -39,6 +39,7 @@ KEYFILE_COST: Final = 2**14
 STREAMS: Final = 1_000
 STREAMS_A_CHANNEL: Final = 100
 HALF_OPEN: Final = 500
+OPENING_SECONDS: Final = 2.0
 READY_SECONDS: Final = 60.0
 PROMISED_TIMES: Final = 1.5
 
@@ -186,7 +187,7 @@ async def _be_idle(target: str, tls: Tls, ready: Event, done: Event) -> None:
     calls = [_opened(channels[n % len(channels)], n, status.height + 1) for n in range(STREAMS)]
     reading = [asyncio.create_task(_read(call)) for call in calls]
     half_open = asyncio.create_task(_keep_half_open(target))
-    await asyncio.sleep(2)
+    await asyncio.sleep(OPENING_SECONDS)
     if any(task.done() for task in reading):
         raise RuntimeError("a stream that should be idle has ended")
     ready.set()
@@ -222,12 +223,13 @@ async def _read(call: Any) -> None:
 
 async def _keep_half_open(target: str) -> None:
     """As many connections as there shall be that never begin their handshake; the node ends them, others
-    take their place.
+    take their place. They begin one after the other, so that they do not all end in one instant either.
     """
     host, _, port = target.rpartition(":")
     loop = asyncio.get_running_loop()
 
-    async def one() -> None:
+    async def one(number: int) -> None:
+        await asyncio.sleep(OPENING_SECONDS * number / HALF_OPEN)
         while True:
             with contextlib.suppress(OSError), socket.socket() as connection:
                 connection.settimeout(0)
@@ -235,4 +237,4 @@ async def _keep_half_open(target: str) -> None:
                 await loop.sock_recv(connection, 1)
             await asyncio.sleep(0.05)
 
-    await asyncio.gather(*(one() for _ in range(HALF_OPEN)))
+    await asyncio.gather(*(one(number) for number in range(HALF_OPEN)))

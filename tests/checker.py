@@ -7,7 +7,8 @@ RFC 6962 roots, the state's root), and the books are kept a second time from the
 events. The third runs the bodies again on a new ledger over an empty store.
 
 I1 conservation. I2 no negative balance, no id spent twice, contracts' own rules. I3 every transaction decided
-once, alive and signed. I5 and I9 a replay agrees. I6 headers and roots.
+once, alive and signed. I5 and I9 a replay agrees. I6 headers and roots. Q1 to Q6 queues and cycles
+(checker_clearing.py).
 """
 
 from collections.abc import Callable, Iterable
@@ -34,6 +35,7 @@ from node.ledger.types import (
     Transaction,
 )
 from node.storage.memory import MemoryStore
+from tests.checker_clearing import Queues
 from tests.checker_trading import Market
 from tests.commitments import Tree, digest, root_of, state_root
 
@@ -65,6 +67,8 @@ class Checked:
     refused: int = 0
     system: int = 0
     movements: int = 0
+    cycles: int = 0
+    instructions: int = 0
     replayed: bool = False
 
 
@@ -99,6 +103,7 @@ def check_ledger(
         _fail("I6", -1, "there is no block")
     commitments.check_state_root(last)
     books.check_whole(last.height)
+    checked.cycles, checked.instructions = books.queues.cycles, books.queues.instructions
     return checked
 
 
@@ -302,6 +307,7 @@ class _Books:
     owners: dict[bytes, Any] = field(default_factory=dict)
     listings: dict[bytes, list[Any]] = field(default_factory=dict)
     market: Market = field(init=False)
+    queues: Queues = field(default_factory=lambda: Queues(_fail))
 
     def __post_init__(self) -> None:
         self._facts: dict[tuple[str, str], Callable[[bytes], Fact]] = {
@@ -313,6 +319,7 @@ class _Books:
         self.market = Market(self.pending, _fail)
         self._tables = {
             **self.market.tables,
+            **self.queues.tables,
             b"assets\0asset\0": self._asset,
             b"assets\0account\0": self._account,
             b"assets\0balance\0": self._balance,
@@ -347,6 +354,7 @@ class _Books:
                 )
         self._check_touched(record.height, before)
         self.market.check_settled(record.height, self._told(receipts))
+        self.queues.check(record.height, record.time_ms, self._told(receipts))
 
     def _told(self, receipts: list[Receipt]) -> Iterable[Fact]:
         for receipt in receipts:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 from node.config import cometbft_binary
-from node.demo.child import free_port
 from node.engine.cometbft.abci import Application
 from node.engine.cometbft.abci_server import AbciServer, Call
 from node.engine.cometbft.home import (
@@ -37,6 +36,7 @@ from node.engine.cometbft.install import find_binary
 from node.engine.cometbft.rpc import RpcClient, Status
 from node.engine.cometbft.supervisor import Restarts, Supervisor, wait_ready
 from node.ledger.types import Authority, Genesis
+from node.network.local import free_ports
 
 CHAIN: Final = "vostro-test"
 SECONDS: Final = 60.0
@@ -130,6 +130,15 @@ def new_keys(count: int) -> list[Keys]:
     return [Keys(new_key(), new_key()) for _ in range(count)]
 
 
+def peers_of(keys: Sequence[Keys]) -> list[Peer]:
+    """What others dial of nodes with these keys, each on a free port."""
+    ports = free_ports(len(keys))
+    return [
+        Peer(node_id(public_key(each.node)), f"127.0.0.1:{port}")
+        for each, port in zip(keys, ports, strict=True)
+    ]
+
+
 def make_node(
     folder: Path,
     name: str,
@@ -174,7 +183,7 @@ async def network(
     folder = Path(tempfile.mkdtemp(prefix="vc-"))
     keys = list(keys) or new_keys(len(applications))
     document = genesis_json(genesis, chain_id, initial_height=initial_height, authority=authority_of(keys))
-    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
+    peers = peers_of(keys)
     nodes: list[Node] = []
     try:
         for place, (application, own) in enumerate(zip(applications, keys, strict=True)):

@@ -16,12 +16,12 @@ import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Self
 
-from node.client import ClientError, Refused
+from node.client import Client, ClientError, Refused
 from node.client.client import Signed
 from node.genesis_file import load_genesis
 from node.ledger import codec
@@ -174,7 +174,8 @@ async def check_banks(
     for bank in nodes:
         client = await bank.client()
         for told in (load.told[0], load.chance.choice(load.told), load.told[-1]):
-            proven = verify_receipt_file(await client.receipt_file(told.signed.tx_id), trust)
+            file = partial(certified_file, client, told.signed.tx_id)
+            proven = verify_receipt_file(await until(file, f"{bank.name} proves a receipt"), trust)
             assert (proven.height, proven.applied) == (told.receipt.height, True), "I7"
             files += 1
     return Held(len(nodes), checked, len(load.told), files, took)
@@ -193,6 +194,13 @@ async def is_indexed(bank: Bank, height: int) -> bool:
     """Whether a node finds every receipt up to a height by its transaction."""
     found = (await bank.status()).index_height
     return found is not None and found >= height
+
+
+async def certified_file(client: Client, tx_id: bytes) -> bytes:
+    """A receipt file; nothing while its block's certificate is not there, which comes with the next block."""
+    with suppress(ClientError):
+        return await client.receipt_file(tx_id)
+    return b""
 
 
 async def log_of(bank: Bank) -> list[BlockRecord]:

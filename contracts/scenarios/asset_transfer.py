@@ -5,7 +5,8 @@ any other asset. Opening makes a secured offer to that buyer alone, so that what
 aside. The buyer accepts: the offer becomes a deal and the deal is settled in the same operation, both legs or
 neither. Then each side draws the statements of its accounts and confirms the exchange with their hash; a side
 whose statements do not show what was agreed disputes it, until both confirm. Whatever happens to offer and
-deal happens in trading.py and settlement.py, under their rules; the exchange keeps them together under one id
+deal happens in trading.py and settlement.py, under their rules, and by the steps of the exchange alone: its
+offer is neither taken, answered nor cancelled there. The exchange keeps offer and deal together under one id
 (the offer's), says whose turn it is, and ends with what both sides have signed about their books.
 
 State       exchange / exchange -> Exchange
@@ -175,6 +176,7 @@ class AssetTransfer(Contract):
         price = (against, amount, accounts, (buyer,), expires_ms)
         self.trading.make_offer(ctx, "sell", asset, units, 1, 1, *price, conditions)
         exchange_id = ctx.proofs.unique_id(ctx.tx_id, ctx.operation)
+        self.trading.lead(ctx.member, exchange_id)
         asked = (ctx.member, buyer, asset, units, against, amount, reference, expires_ms)
         self.exchange.put(Exchange(*asked, b"", b"", b"", "offered"), exchange_id)
         for member in (ctx.member, buyer):
@@ -191,7 +193,7 @@ class AssetTransfer(Contract):
             raise Rejected(self.NOT_BUYER)
         self._check_may(found, "settled")
         deal = ctx.proofs.unique_id(ctx.tx_id, ctx.operation)
-        self.trading.take(ctx, found.seller, exchange, 1, against, amount, accounts)
+        self.trading.strike(ctx, found.seller, exchange, 1, against, amount, accounts)
         self.settlement.settle(ctx, deal)
         self._move_on(ctx, exchange, replace(found, deal=deal), "settled", "")
 

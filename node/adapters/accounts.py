@@ -8,7 +8,8 @@ the bank's.
     [assets]                             # currency -> asset, where the ids differ
     "CZK" = "CZK"
 
-A number that is an account of the ledger already (``MEMBER/local``) needs no line.
+A number that is an account of the ledger already (``MEMBER/local``) needs no line. A statement's number is
+found however its bank writes it ("1017.490.554 EUR" by "1017490554").
 """
 
 import re
@@ -24,6 +25,7 @@ from node.adapters.refusals import Problems, Reason
 MAPPING_BYTES_MAX: Final = 64 << 20
 TABLES: Final = frozenset({"accounts", "banks", "assets"})
 
+_FILLERS: Final = re.compile(r"[ .-]")
 _OWN: Final = re.compile(r"[A-Z0-9][A-Z0-9-]{0,15}/[A-Za-z0-9][A-Za-z0-9._-]{0,33}")
 
 
@@ -46,6 +48,20 @@ class Accounts:
         """The ledger's account behind a number as a statement writes it, or empty."""
         return self.accounts.get(number) or (number if _OWN.fullmatch(number) else "")
 
+    def of_statement(self, number: str, bank: str, currency: str) -> str:
+        """The ledger's account that a statement is about, or empty. bank: the BIC of who wrote it, or empty.
+
+        Banks write one number in many ways: with blanks or full stops, its currency behind it, a bank's code
+        before it. A line for ``BIC/number`` goes before one for the number alone.
+        """
+        known = {_plain(key): own for key, own in self.accounts.items()}
+        plain = _plain(number)
+        bare = plain.removesuffix(currency).strip("/")
+        for name in (f"{bank[:8]}/{bare}", plain, bare, bare.rpartition("/")[2]):
+            if name in known:
+                return known[name]
+        return number if _OWN.fullmatch(number) else ""
+
     def asset_of(self, currency: str) -> str:
         """The asset that a currency is on the ledger."""
         return self.assets.get(currency, currency)
@@ -55,6 +71,10 @@ class Accounts:
         one.
         """
         return next((number for number, own in self.accounts.items() if own == account), account)
+
+
+def _plain(number: str) -> str:
+    return _FILLERS.sub("", number.upper())
 
 
 def load_accounts(path: Path | None) -> Accounts:

@@ -5,6 +5,7 @@ bank wrote it: a bank's statement is not refused for what its customer's debtor 
 """
 
 from collections.abc import Iterator
+from datetime import date
 from typing import BinaryIO, Final
 
 from node.adapters.iso_payments import NOT_PROVIDED, Envelope, Places, agent
@@ -23,7 +24,7 @@ from node.adapters.records import (
 )
 from node.adapters.refusals import Bad, Problems, Reason
 from node.adapters.statement_rules import Tally, check_chain, check_statement
-from node.adapters.xml_in import ANY, Element, Fields, elements
+from node.adapters.xml_in import ANY, Element, Fields, elements, parse_day
 
 ROOTS: Final = {
     "camt.052": ("BkToCstmrAcctRpt", "Rpt", StatementKind.REPORT),
@@ -93,7 +94,8 @@ def _statement(element: Element, envelope: Envelope, kind: StatementKind, tally:
     currency = fields.take("Acct/Ccy") or next(
         (code for code in (*(balance.amount.currency for balance in balances), *tally.currencies)), ""
     )
-    _check_summary(fields, envelope.problems, tally, element.line)
+    if tally.count or kind is not StatementKind.REPORT:  # a report may bring balances and sums alone
+        _check_summary(fields, envelope.problems, tally, element.line)
     statement = Statement(
         envelope.message_id,
         fields.take("Id"),
@@ -114,9 +116,12 @@ def _statement(element: Element, envelope: Envelope, kind: StatementKind, tally:
 
 
 def _balance(fields: Fields) -> Balance:
+    """A balance. One without a sign, as a settlement system writes them, is a credit: entries that lead from
+    the opening to the closing one show whether it is.
+    """
     code = fields.require("Tp/CdOrPrtry/Cd", "Tp/CdOrPrtry/Prtry", "Tp/Cd")
     money = fields.require_money("Amt")
-    sign = _sign(fields.take("CdtDbtInd"), fields.line)
+    sign = _sign(fields.take("CdtDbtInd") or CREDIT, fields.line)
     day = fields.day("Dt/Dt", "Dt/DtTm")
     if day is None:
         raise Bad(Reason.ELEMENT_MISSING, "Bal/Dt", fields.line)
@@ -155,11 +160,12 @@ def _entry(element: Element, number: int) -> Entry:
     details = tuple(
         _detail(part, credit=(credit > 0) != reversal) for part in element.parts("NtryDtls", "TxDtls")
     )
+    booked, valued = fields.day("BookgDt/Dt", "BookgDt/DtTm"), fields.day("ValDt/Dt", "ValDt/DtTm")
     return Entry(
         number,
         Money(credit * money.minor, money.currency),
-        fields.day("BookgDt/Dt", "BookgDt/DtTm"),
-        fields.day("ValDt/Dt", "ValDt/DtTm"),
+        booked if booked or valued else _day_of_statement(element),
+        valued,
         fields.take("AcctSvcrRef"),
         fields.take("NtryRef"),
         fields.take("Sts/Cd", "Sts", "Sts/Prtry") or "BOOK",
@@ -170,6 +176,14 @@ def _entry(element: Element, number: int) -> Entry:
         fields.line,
         fields.rest() + tuple(row for batch in batches for row in batch.rest("NtryDtls/Btch/")),
     )
+
+
+def _day_of_statement(element: Element) -> date | None:
+    """For an entry without a day: the last balance's, the end of the period, or when it was made."""
+    told = element.holder(apart=("Ntry",))
+    days = told.take_all("Bal/Dt/Dt", "Bal/Dt/DtTm")[-1:]
+    texts = [*days, told.take("FrToDt/ToDtTm"), told.take("CreDtTm")]
+    return next((parse_day(text, element.line) for text in texts if text), None)
 
 
 def _code(fields: Fields) -> str:

@@ -16,6 +16,11 @@ from node.adapters.refusals import Bad, Problems, Reason
 
 LINE_BYTES_MAX: Final = 10_000
 FIELD_LINES_MAX: Final = 200
+CHUNK_BYTES: Final = 1 << 16
+FIRST_TAG: Final = "20"
+"""The field with which every message begins."""
+LONE: Final = frozenset({"-", "--"})
+"""A line that ends a message, unless it stands in the middle of a text."""
 CENTURY_TURN: Final = 80
 """Years of two digits from here on are of the twentieth century."""
 MARK: Final = ","
@@ -97,11 +102,10 @@ class MtMessage:
 
 
 def lines_of(file: BinaryIO, problems: Problems, encoding: str) -> Iterator[tuple[int, str]]:
-    """(line number, text without its end) from the start. Raises FileRefused ENCODING, NOT_WELL_FORMED."""
-    file.seek(0)
-    number = 0
-    while raw := file.readline(LINE_BYTES_MAX + 1):
-        number += 1
+    """(line number, text without its end) from the start; a line ends with LF, CR LF or CR alone. Raises
+    FileRefused ENCODING, NOT_WELL_FORMED.
+    """
+    for number, raw in enumerate(_raw_lines(file), 1):
         if len(raw) > LINE_BYTES_MAX:
             raise problems.stop(
                 number, Reason.NOT_WELL_FORMED, f"a line of more than {LINE_BYTES_MAX:,} bytes"
@@ -113,52 +117,79 @@ def lines_of(file: BinaryIO, problems: Problems, encoding: str) -> Iterator[tupl
         except UnicodeDecodeError as error:
             detail = f"byte 0x{raw[error.start]:02x} is none of {encoding}; --encoding names another."
             raise problems.stop(number, Reason.ENCODING, detail) from error
-        yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
+        yield number, text.removeprefix("\ufeff") if number == 1 else text
 
 
-def messages_of(  # noqa: PLR0912 - one state machine over lines, a branch a kind of line
+def _raw_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines without their ends; one that does not end is handed on when it is too long."""
+    file.seek(0)
+    rest = b""
+    while chunk := file.read(CHUNK_BYTES):
+        chunk += file.read(1) if chunk.endswith(b"\r") else b""
+        *whole, rest = (rest + chunk + b".").splitlines()
+        rest = rest[:-1]
+        yield from whole
+        if len(rest) > LINE_BYTES_MAX:
+            break
+    if rest:
+        yield rest
+
+
+@dataclass(slots=True)
+class _Open:
+    """The field whose lines are being read. doubtful: lines behind a lone ``-``, which ends a message or is
+    text: the next field says which.
+    """
+
+    tag: str = ""
+    line: int = 0
+    lines: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+
+    def take(self) -> Iterator[Field]:
+        """The field, if there is one; nothing is open afterwards."""
+        if self.lines:
+            yield Field(self.tag, tuple(self.lines), self.line)
+        self.lines, self.doubtful = [], []
+
+
+def messages_of(
     file: BinaryIO, problems: Problems, encoding: str
 ) -> "Iterator[tuple[MtMessage, Field | None]]":
     """Every message, a field at a time: (message, field), and (message, None) when it ends. A field is not
     yet in ``message.fields``: the caller keeps there what it needs. Raises FileRefused.
     """
-    message = MtMessage()
-    open_field: list[str] = []
-    tag, began = "", 0
-
-    def finished() -> Field:
-        return Field(tag, tuple(open_field), began)
-
+    message, now = MtMessage(), _Open()
     for number, text in lines_of(file, problems, encoding):
-        bare = text.strip()
-        found = _TAG.match(text) or (_TAG.match(bare) if text != bare else None)
-        if bare in {"-", "-}", "--"} or bare.startswith("-}") or (_BLOCK.match(bare) and open_field):
-            if open_field:
-                yield message, finished()
+        bare = text.strip(" \t\1\3\x1a")
+        found = _TAG.match(text) or _TAG.match(bare)
+        is_end = bare.startswith("-}") or _BLOCK.match(bare) is not None
+        if found and now.doubtful and found[1] != FIRST_TAG:
+            now.lines, now.doubtful = [*now.lines, *now.doubtful], []
+        if is_end or (found and (now.doubtful or (found[1] == FIRST_TAG and now.lines))):
+            head = now.doubtful[1:]
+            yield from ((message, one) for one in now.take())
             if message.line:
                 yield message, None
-            message, open_field = MtMessage(), []
-            if not bare.startswith("-"):
-                message.head.append(bare)
-        elif found:
-            if open_field:
-                yield message, finished()
-            if found[1] == "20" and message.line and tag:
-                yield message, None
-                message = MtMessage()
+                message = MtMessage(head=head)
+            message.head += [bare[at.start() :]] if is_end and (at := _BLOCK.search(bare)) else []
+        if found:
+            yield from ((message, one) for one in now.take())
             message.line = message.line or number
-            tag, began = found[1], number
-            open_field = [(text if _TAG.match(text) else bare)[found.end() :]]
-        elif open_field:
-            if len(open_field) >= FIELD_LINES_MAX:
-                raise problems.stop(
-                    number, Reason.NOT_WELL_FORMED, f":{tag}: has more than {FIELD_LINES_MAX} lines"
-                )
-            open_field.append(text)
+            now.tag, now.line = found[1], number
+            now.lines = [(text if _TAG.match(text) else bare)[found.end() :]]
+        elif is_end:
+            continue
+        elif now.doubtful or (now.lines and bare in LONE):
+            now.doubtful.append(text)
+        elif now.lines:
+            now.lines.append(text)
         elif bare:
             message.head.append(bare)
-    if open_field:
-        yield message, finished()
+        if len(now.lines) + len(now.doubtful) > FIELD_LINES_MAX:
+            detail = f":{now.tag}: has more than {FIELD_LINES_MAX} lines"
+            raise problems.stop(number, Reason.NOT_WELL_FORMED, detail)
+    yield from ((message, one) for one in now.take())
     if message.line:
         yield message, None
 

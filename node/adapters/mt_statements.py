@@ -1,23 +1,26 @@
 """SWIFT MT statements in: MT940 and MT950 statements, MT942 interim reports.
 
-An entry is a ``:61:`` with the ``:86:`` behind it. Of ``:86:`` the text is kept as it stands; of its
-structured forms (``?20`` sub-fields, ``/EREF/`` words) the end-to-end reference is understood.
+An entry is a ``:61:`` with each ``:86:`` behind it. Of ``:86:`` the text is kept as it stands; what its
+structured forms say of references and of the other side is understood (mt_information.py).
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import BinaryIO, Final
 
 from node.adapters.identifiers import is_iban
 from node.adapters.money import format_money
 from node.adapters.mt_fields import Field, MtMessage, amount_of, day_of, messages_of, near
+from node.adapters.mt_information import information_of, reference
 from node.adapters.records import (
     Balance,
     Entry,
     EntryDetail,
     Message,
     Money,
+    Party,
     Record,
     References,
     Statement,
@@ -26,7 +29,8 @@ from node.adapters.records import (
 from node.adapters.refusals import Bad, Problems, Reason
 from node.adapters.statement_rules import Tally, check_chain, check_statement
 
-NO_REFERENCE: Final = "NONREF"
+OWN_REFERENCE_MAX: Final = 16
+"""A longer text with blanks in it is none: some banks write the other side's account and name there."""
 BALANCE_CODES: Final = {
     "60F": "OPBD",
     "60M": "ITBD",
@@ -38,12 +42,12 @@ BALANCE_CODES: Final = {
 KINDS: Final = {"940": StatementKind.STATEMENT, "950": StatementKind.STATEMENT, "942": StatementKind.REPORT}
 
 _ENTRY: Final = re.compile(
-    r"(?P<valued>[0-9]{6})(?P<booked>[0-9]{4}|\s{4})?(?P<mark>R?[CD]|E[CD])(?P<funds>[A-Z])?(?P<amount>[0-9]{1,15}"
-    r"[,.]?[0-9]{0,4})(?P<type>[A-Z][A-Z0-9 ]{3})(?P<reference>.{0,34}?)(?://(?P<bank>.{0,34}))?"
+    r"(?P<valued>[0-9]{6})(?P<booked>[0-9]{6}|[0-9]{4}|\s{4})?(?P<mark>R?[CD]|E[CD])(?P<funds>[A-Z])?"
+    r"(?P<amount>[0-9]{1,18}[,.]?[0-9]{0,4})\s?(?P<type>[NSF][A-Z0-9 ]{3}|[A-Z][A-Z0-9 ]{3}|(?=//))"
+    r"(?P<reference>.{0,80}?)(?://(?P<bank>.{0,34}))?"
 )
-_BALANCE: Final = re.compile(r"([CD])([0-9]{6})([A-Z]{3})([0-9]{1,15}[,.]?[0-9]{0,4})\s*")
+_BALANCE: Final = re.compile(r"([CD])([0-9]{6})([A-Z]{3})([0-9]{1,18}[,.]?[0-9]{0,4})\s*")
 _SUM: Final = re.compile(r"([0-9]{1,9})([A-Z]{3})([0-9]{1,15}[,.]?[0-9]{0,4})\s*")
-_EREF: Final = re.compile(r"(?:/EREF/|EREF\+)([^/?]{1,35})")
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class Reading:
     tally: Tally
     balances: list[Balance] = field(default_factory=list)
     pending: Entry | None = None
+    is_described: bool = False
     information: list[tuple[str, str]] = field(default_factory=list)
     closed: bool = False
 
@@ -85,15 +90,15 @@ def read_mt9(file: BinaryIO, problems: Problems, encoding: str, number: str = ""
 def _flushed(reading: Reading) -> Iterator[Entry]:
     """The entry that waited for its ``:86:``."""
     if reading.pending is not None:
-        entry, reading.pending = reading.pending, None
+        entry, reading.pending, reading.is_described = reading.pending, None, False
         reading.tally.add(entry)
         yield entry
 
 
 def _field(message: MtMessage, one: Field, reading: Reading) -> Iterator[Entry]:
     if one.tag == "86" and reading.pending is not None:
-        reading.pending = _described(reading.pending, one)
-        yield from _flushed(reading)
+        reading.pending = _described(reading.pending, one, again=reading.is_described)
+        reading.is_described = True
         return
     yield from _flushed(reading)
     if one.tag == "61":
@@ -117,13 +122,15 @@ def _entry(one: Field, reading: Reading, currency: str) -> Entry:
     if found is None:
         raise Bad(Reason.BAD_VALUE, f":61:{one.text[:60]}", one.line)
     valued = day_of(found["valued"], one.line)
-    booked = near(found["booked"], valued, one.line) if (found["booked"] or "").strip() else valued
+    booked = _booked((found["booked"] or "").strip(), valued, one.line)
     mark = found["mark"]
     credit = mark in {"C", "RD", "EC"}
     text = found["amount"].replace(".", ",")
     money = amount_of(text, currency, one.line)
-    own, bank = (found["reference"] or "").strip(), (found["bank"] or "").strip()
-    own = "" if own == NO_REFERENCE else own
+    own, bank = reference(found["reference"] or ""), reference(found["bank"] or "")
+    after = one.lines[1:]
+    if len(own) > OWN_REFERENCE_MAX and " " in own:
+        own, after = "", (own, *after)
     return Entry(
         reading.tally.number,
         Money(money.minor if credit else -money.minor, money.currency),
@@ -133,24 +140,43 @@ def _entry(one: Field, reading: Reading, currency: str) -> Entry:
         status="PDNG" if mark.startswith("E") else "BOOK",
         code=found["type"].strip(),
         reversal=mark.startswith("R"),
-        information="\n".join(one.lines[1:]).strip(),
+        information="\n".join(after).strip(),
         details=(EntryDetail(References(own)),) if own else (),
         line=one.line,
     )
 
 
-def _described(entry: Entry, one: Field) -> Entry:
-    """The entry with its information; a reference inside stands where ``:61:`` gave none."""
-    found = _EREF.search("".join(one.lines))
-    details = entry.details
-    if found and not details:
-        details = (EntryDetail(References(found[1].strip())),)
-    return replace(
-        entry,
-        information=one.whole,
-        details=details,
-        unmapped=((":61:+", entry.information),) if entry.information else (),
+def _booked(text: str, valued: date, line: int) -> date:
+    """The booking day, of four digits or of six; without any, the value day."""
+    if not text:
+        return valued
+    return near(text, valued, line) if len(text) == len("MMDD") else day_of(text, line)
+
+
+def _described(entry: Entry, one: Field, *, again: bool) -> Entry:
+    """The entry with its information; again: with a further ``:86:``. An end-to-end reference inside goes
+    before the one of ``:61:``.
+    """
+    said, unmapped, information = information_of(one.lines), entry.unmapped, one.whole
+    if again:
+        information = f"{entry.information}\n{information}"
+    elif entry.information:
+        unmapped = ((":61:+", entry.information),)
+    before, other = entry.detail, said.counterparty
+    if is_iban(entry.information) and not other.account:
+        other = replace(other, account=entry.information)
+    names = [said.references.end_to_end_id, before.references.end_to_end_id]
+    names += [said.references.instruction_id, before.references.instruction_id]
+    first, second = [*dict.fromkeys(name for name in names if name), "", ""][:2]
+    found = EntryDetail(
+        References(first, second),
+        None,
+        before.counterparty if before.counterparty != Party() else other,
+        before.purpose or said.purpose,
+        before.remittance + said.remittance,
     )
+    details = (found,) if found != EntryDetail() else ()
+    return replace(entry, information=information, details=details, unmapped=unmapped)
 
 
 def _balance(one: Field) -> Balance:

@@ -47,6 +47,8 @@ ISO_READERS: Final[dict[str, tuple[IsoReader, int, int]]] = {
     "sese.025": (read_sese, 1, 12),
 }
 """Family -> its reader, and the first and last version that is read."""
+NATIONAL: Final = frozenset({"pain.001.002.03", "pain.001.003.03"})
+"""Versions that one country made of a message, of the same elements (DK, Germany)."""
 MT_STATEMENTS: Final = ("940", "942", "950")
 MT_PAYMENTS: Final = ("103", "202")
 FORMATS: Final = (*ISO_READERS, *(f"mt{number}" for number in MT_STATEMENTS + MT_PAYMENTS), "csv")
@@ -180,7 +182,8 @@ def _form(file: BinaryIO, source: Source, problems: Problems) -> tuple[str, str]
                 0, Reason.FORMAT_UNKNOWN, f"XML {version or 'of no ISO 20022 namespace'}{wanted}"
             )
         _, least, most = ISO_READERS[family]
-        if not least <= int(version[-2:]) <= most or version[9:12] != "001":
+        is_read = least <= int(version[-2:]) <= most and version[9:12] == "001"
+        if not is_read and version not in NATIONAL:
             raise problems.stop(
                 0, Reason.VERSION_UNKNOWN, f"{version}; {family}.001.{least:02} to .{most:02} are read"
             )

@@ -81,6 +81,30 @@ SENTENCES: Final = {
     Reason.MAPPING: "The mapping file does not fit the file.",
 }
 
+AGAIN: Final = "Have the sender repair it, and feed the file again under the same message id."
+WHOLE: Final = "Something is missing or was changed on the way: ask the bank for the statement once more."
+REMEDIES: Final = dict.fromkeys(Reason, AGAIN) | {
+    Reason.TOO_LARGE: "Ask the sender for several smaller files.",
+    Reason.EMPTY: "Nothing is to be done if the sender had nothing to send; ask if not.",
+    Reason.FORMAT_UNKNOWN: "docs/adapters.md lists what is read; CSV needs --mapping, MT950 needs --as.",
+    Reason.VERSION_UNKNOWN: "Ask the sender for a version that is read.",
+    Reason.NOT_WELL_FORMED: "Fetch the file again: it was cut or changed on the way; else tell the sender.",
+    Reason.DOCTYPE: "No bank sends this: find out where the file comes from before you feed another.",
+    Reason.ENCODING: "Name the bank's encoding: --encoding iso-8859-1, cp1250 and cp852 are usual.",
+    Reason.BAD_IBAN: "Ask the customer or the bank for the right account number.",
+    Reason.BALANCE_DIFFERS: WHOLE,
+    Reason.COUNT_DIFFERS: WHOLE,
+    Reason.TOTAL_DIFFERS: WHOLE,
+    Reason.DATES_OUT_OF_ORDER: "Feed statements in the order of their days.",
+    Reason.STATEMENT_GAP: "Feed the statement that is missing first; ask the bank for it if you have none.",
+    Reason.DUPLICATE_MESSAGE: "If it is another message, the sender must give it an id of its own.",
+    Reason.FED_TWICE: "Nothing is to be done.",
+    Reason.CHANGED_WHILE_READ: "Feed it again when it has been written to its end.",
+    Reason.UNSUPPORTED: "Have it done elsewhere, and taken out of the file.",
+    Reason.MAPPING: "Correct the mapping file; its form stands in docs/adapters.md.",
+}
+"""What a clerk does about each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -2,13 +2,16 @@
 ascend, and no statement is missing between two of the same account.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from node.adapters.records import Balance, Entry, Statement
+from node.adapters.records import Balance, Entry, Statement, StatementKind
 from node.adapters.refusals import Problems, Reason
 
 BOOKED = "BOOK"
+INTERIM = "ITBD"
+FINAL = frozenset({"CLBD"})
+"""Balances after which nothing more is booked."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,8 @@ def check_statement(problems: Problems, statement: Statement, tally: Tally) -> N
         return
     if opening.day > closing.day:
         problems.add(line, Reason.DATES_OUT_OF_ORDER, f"opens {opening.day}, closes {closing.day}")
+    if statement.kind is StatementKind.REPORT and closing.code not in FINAL:
+        return  # an interim report may bring all entries of the day, or those since the last report
     if set(currencies) <= {statement.currency} and not tally.refused:
         due = opening.amount.minor + tally.booked
         if due != closing.amount.minor:
@@ -99,11 +104,16 @@ def gap(before: Link, statement: Statement) -> tuple[Reason, str] | None:
     """What is wrong between two statements that follow one another, or None.
 
     Balances decide where both are stated, sequence numbers elsewhere: banks number by day, or begin anew
-    each year.
+    each year. Where the balances join, an opening that is dated a day too early is no fault; an interim
+    report continues nothing.
     """
-    opening = statement.opening
+    opening, closing = statement.opening, statement.closing
     begins = opening.day.isoformat() if opening else statement.begins[:10]
-    if before.ends and begins and begins < before.ends and opening != before.closing:
+    ends = closing.day.isoformat() if closing else statement.ends[:10]
+    if statement.kind is StatementKind.REPORT and not (closing and closing.code in FINAL):
+        return None
+    joins = before.closing and opening and before.closing.amount == opening.amount and ends >= before.ends
+    if before.ends and begins and begins < before.ends and not joins:
         return Reason.DATES_OUT_OF_ORDER, f"begins {begins}, the one before ended {before.ends}"
     if before.closing and opening:
         if before.closing.amount != opening.amount:
@@ -116,6 +126,49 @@ def gap(before: Link, statement: Statement) -> tuple[Reason, str] | None:
     if last and this and this not in {last, last + 1, 1}:
         return Reason.STATEMENT_GAP, f"number {before.sequence} is followed by {statement.sequence}"
     return None
+
+
+def pages_of(statements: Sequence[Statement]) -> list[list[int]]:
+    """The places of a file's statements, those together that are pages of one, or parts of one day."""
+    groups: list[list[int]] = []
+    last: dict[tuple[str, str], list[int]] = {}
+    for place, statement in enumerate(statements):
+        key = statement.account, statement.currency
+        group = last.get(key)
+        if group and _continues(statements[group[-1]], statement):
+            group.append(place)
+        else:
+            last[key] = [place]
+            groups.append(last[key])
+    return groups
+
+
+def _continues(before: Statement, statement: Statement) -> bool:
+    if before.kind is not statement.kind:
+        return False
+    closing, opening, end = before.closing, statement.opening, statement.closing
+    if closing and opening:
+        is_page = INTERIM in {closing.code, opening.code}
+        is_same_day = end is not None and end.day == closing.day
+        return closing.amount == opening.amount and (is_page or is_same_day)
+    same = before.statement_id == statement.statement_id and before.sequence == statement.sequence
+    return bool(statement.statement_id) and same
+
+
+def joined(pages: Sequence[Statement]) -> Statement:
+    """Pages as the one statement that they are."""
+    first, last = pages[0], pages[-1]
+    balances = [balance for balance in (first.opening, last.closing) if balance]
+    return replace(
+        first,
+        ends=last.ends,
+        balances=tuple(balances),
+        entry_count=sum(page.entry_count for page in pages),
+        credit_count=sum(page.credit_count for page in pages),
+        debit_count=sum(page.debit_count for page in pages),
+        credits=sum(page.credits for page in pages),
+        debits=sum(page.debits for page in pages),
+    )
 
 
 def check_chain(problems: Problems, statements: Iterable[Statement]) -> None:

@@ -28,7 +28,17 @@ DECLARATION_BYTES_MAX: Final = 400
 TEXT_MAX: Final = 40
 ANY: Final = "*"
 ENCODINGS: Final = frozenset(
-    {"UTF-8", "UTF-16", "US-ASCII", "ASCII", "ISO-8859-1", "ISO-8859-15", "WINDOWS-1252"}
+    {
+        "UTF-8",
+        "UTF-16",
+        "US-ASCII",
+        "ASCII",
+        "ISO-8859-1",
+        "ISO-8859-2",
+        "ISO-8859-15",
+        "WINDOWS-1250",
+        "WINDOWS-1252",
+    }
 )
 OPTIONS: Final = {
     "resolve_entities": False,
@@ -41,7 +51,11 @@ OPTIONS: Final = {
 }
 
 _ENCODING: Final = re.compile(rb"[^<]{0,8}<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
-_NAMESPACE: Final = re.compile(r"urn:iso:std:iso:20022:tech:xsd:([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})")
+_NAMESPACE: Final = re.compile(
+    r"(?:urn:iso:std:iso:20022:tech:xsd:|https?://www\.six-interbank-clearing\.com/[a-z]{2}/|ISO:)"
+    r"([a-z]{4}\.[0-9]{3})\.([0-9]{3})\.([0-9]{2})(?:[.:][A-Za-z0-9.:]{1,60})?"
+)
+"""A message's namespace, in the forms of ISO 20022, of the Swiss recommendations and of the Austrian ones."""
 _DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T.*|Z|[+-][0-9]{2}:[0-9]{2})?")
 
 

@@ -2,8 +2,6 @@
 clearing_reports.py.
 """
 
-import time
-from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -11,12 +9,11 @@ import typer
 from contracts.calendars import DAY_MINUTES, Calendar
 from contracts.instructions import PRIORITIES, Limit, Order, Priority
 from node.cli import clearing_reports
+from node.cli.cycle_runs import CycleRun
 from node.cli.day_end import day_number
 from node.cli.output import usage
-from node.cli.session import Session, session_of
-from node.client import BlockingClient, netting, operation
-from node.client.clearing import proposal
-from node.ledger.types import Operation
+from node.cli.session import session_of
+from node.client import BlockingClient
 
 app = typer.Typer(no_args_is_help=True, help="Clearing: payment queues, limits, netting cycles, end of day.")
 clearing_reports.add_to(app)
@@ -39,7 +36,7 @@ def set_calendar(
     weekend: Annotated[str, typer.Option(help="Weekdays without settlement, Monday 1.")] = "67",
     holiday: Annotated[list[str] | None, typer.Option(help="A day without, YYYY-MM-DD; repeat it.")] = None,
 ) -> None:
-    """Set the calendar of an asset that you issue.
+    """Set the calendar of an asset that you issue; where it has one, from the next local day on.
 
     Example: `vostro --member CNB --key cnb.json clearing set-calendar CZK --opens 07:00 --cut-off 18:00`
     """
@@ -190,7 +187,7 @@ def solve(ctx: typer.Context, asset: AssetArgument) -> None:
     """Solve the sealed cycle here, propose the solution and have it checked. Takes a reader of all queues."""
     session = session_of(ctx)
     with session.client() as client:
-        solve_and_check(session, client, asset)
+        CycleRun(session, client, asset).solve_and_check()
 
 
 @app.command("settle")
@@ -211,43 +208,13 @@ def abandon(ctx: typer.Context, asset: AssetArgument, cycle: CycleArgument = 0) 
 
 @app.command("run")
 def run(ctx: typer.Context, asset: AssetArgument) -> None:
-    """A whole cycle: seal, solve, check, settle, and solve again as long as somebody has to be taken out."""
+    """A whole cycle: seal, solve, check, settle; solved again where somebody cannot pay by then, at most 20
+    times. The report says who was taken out, and why.
+    """
     session = session_of(ctx)
     with session.client() as client:
-        number = run_cycle(session, client, asset)
-        clearing_reports.show_cycle(session, client, asset, number)
-
-
-def run_cycle(session: Session, client: BlockingClient, asset: str) -> int:
-    """Seal a cycle and see it through; its number. Raises what the client raises."""
-    _submit(session, client, [operation("clearing", "seal", asset)])
-    while True:  # each attempt takes somebody out, or is the last
-        number = solve_and_check(session, client, asset)
-        _submit(session, client, [operation("clearing", "settle", asset, number)])
-        if clearing_reports.cycle_of(client, asset, number).status != "sealed":
-            return number
-
-
-def solve_and_check(session: Session, client: BlockingClient, asset: str) -> int:
-    """Propose the greatest solution of the sealed cycle, and have it walked to its end. The cycle's number.
-    Raises what the client raises.
-    """
-    cycle = clearing_reports.cycle_of(client, asset)
-    problem = client.clearing(lambda reads: reads.problem(asset, cycle))
-    began = time.perf_counter()
-    solution = netting.solve(problem)
-    session.output.say(
-        f"solved in {time.perf_counter() - began:.2f} s: {solution.settled:,} instructions settle, "
-        f"gross {session.told_amount(client, asset, solution.gross)}, "
-        f"net {session.told_amount(client, asset, solution.net)}"
-    )
-    for calls in proposal(asset, cycle.cycle, session.member, solution):
-        _submit(session, client, calls)
-    return cycle.cycle
-
-
-def _submit(session: Session, client: BlockingClient, calls: Sequence[Operation]) -> None:
-    client.submit(client.sign(session.member, calls, session.signers).raw, seconds=session.seconds)
+        cycle = CycleRun(session, client, asset)
+        clearing_reports.show_cycle(session, client, asset, cycle.run(), cycle.notes)
 
 
 def _act(ctx: typer.Context, contract: str, method: str, *arguments: object) -> None:

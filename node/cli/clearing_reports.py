@@ -1,5 +1,6 @@
 """``vostro clearing`` reports: a queue, an instruction, a cycle, and the end of a day."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -107,8 +108,10 @@ def cycle(
         show_cycle(session, client, asset, number)
 
 
-def show_cycle(session: Session, client: BlockingClient, asset: str, number: int) -> None:
-    """A cycle's totals, and its lines as far as the reader may see them."""
+def show_cycle(
+    session: Session, client: BlockingClient, asset: str, number: int, notes: Sequence[str] = ()
+) -> None:
+    """A cycle's totals, and its lines as far as the reader may see them. notes: what happened on the way."""
     found = cycle_of(client, asset, number)
 
     def told(minor: int) -> str:
@@ -129,6 +132,8 @@ def show_cycle(session: Session, client: BlockingClient, asset: str, number: int
         "taken out": [f"{member} ({reason})" for member, reason in found.excluded],
         "best proposal": found.best,
     }
+    if notes:
+        fields["on the way"] = list(notes)
     rows = _lines(session, client, asset, found.cycle, found.seats) if found.status == "settled" else []
     if session.output.is_json:
         session.output.json(fields | {"lines": rows})

@@ -26,6 +26,10 @@ def import_(
     encoding: Annotated[str, typer.Option(help="Of MT files.")] = "utf-8",
     journal: Annotated[Path, typer.Option(help="What was imported before.")] = Path("imports.journal"),
     answer: Annotated[Path | None, typer.Option(help="Write the answer here: pacs.002, or camt.029.")] = None,
+    forward: Annotated[
+        Path | None,
+        typer.Option(help="Write the settled payments here as pacs.008, for the creditors' bank."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write what was not settled to this CSV file.")] = None,
     recall: Annotated[str, typer.Option(help="Answer recalls: accept, pending, or reject:CODE.")] = "",
     watch: Annotated[
@@ -51,12 +55,14 @@ def import_(
     session = session_of(ctx)
     with importing.refusals_told():
         desk = importing.Desk(session, load_accounts(accounts), journal, form, encoding, mapping, recall)
+        if recall:
+            importing.recall_status(recall)
         if watch is not None:
             watch_folder(desk, watch, rounds=1 if once else None)
             return
         if path is None:
             raise usage("name a file, or a folder with --watch")
-        for written in (answer, report):
+        for written in (answer, forward, report):
             if written is not None and written.exists():
                 raise usage(f"{written} exists already: name a new file")
         checked = importing.check(desk, path)
@@ -66,6 +72,8 @@ def import_(
         done = importing.carry_out(desk, checked)
     if answer is not None:
         importing.write_answer(desk, done, answer)
+    if forward is not None:
+        importing.write_forward(done, forward)
     if report is not None and done.result is not None:
         importing.write_report(report, done.result)
     importing.show(session.output, done)

@@ -4,7 +4,7 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,17 +12,27 @@ from typing import Any, Final
 from node.adapters.accounts import Accounts
 from node.adapters.csv_files import load_mapping
 from node.adapters.identifiers import is_bic
-from node.adapters.iso_write import Envelope, answer_to, write_camt029, write_pacs002
+from node.adapters.iso_write import Envelope, answer_to, write_camt029, write_pacs002, write_pacs008
 from node.adapters.journal import Journal, JournalBusy
 from node.adapters.money import format_money
 from node.adapters.reading import Plan, Source, check_file, records_of
-from node.adapters.records import Money, Recall, RecallAnswer, Status
-from node.adapters.refusals import Bad, FileRefused, Problem, Problems
+from node.adapters.records import (
+    Kind,
+    Money,
+    PaymentInstruction,
+    Recall,
+    RecallAnswer,
+    References,
+    Status,
+)
+from node.adapters.refusals import REMEDIES, Bad, FileRefused, Problem, Problems
 from node.cli.import_payments import PENDING, REJECTED, SETTLED, Result, Told, pay, statuses
 from node.cli.output import Exit, Failure, Output, usage
 from node.cli.session import Session
 
 SHOWN_MAX: Final = 50
+TX_DIGITS: Final = 32
+"""So many hexadecimal digits of a ledger's transaction id stand in a message."""
 PAYMENTS: Final = ("PaymentInstruction", "Return")
 
 
@@ -67,10 +77,12 @@ def refusals_told() -> Iterator[None]:
 
 
 def told_problems(problems: tuple[Problem, ...]) -> str:
-    """Every problem on a line."""
+    """Every problem on a line, and then what is to be done about each kind."""
     shown = [str(problem) for problem in problems[:SHOWN_MAX]]
     more = [f"... and {len(problems) - SHOWN_MAX:,} more"] if len(problems) > SHOWN_MAX else []
-    return "\n".join(["the file is refused, nothing of it was imported:", *shown, *more])
+    reasons = dict.fromkeys(problem.reason for problem in problems)
+    to_do = ["what to do:", *(f"{reason.value}: {REMEDIES[reason]}" for reason in reasons)]
+    return "\n".join(["the file is refused, nothing of it was imported:", *shown, *more, *to_do])
 
 
 def _problem(problem: Problem) -> dict[str, object]:
@@ -79,6 +91,7 @@ def _problem(problem: Problem) -> dict[str, object]:
         "line": problem.line,
         "reason": problem.reason.value,
         "detail": problem.detail,
+        "to_do": REMEDIES[problem.reason],
     }
 
 
@@ -148,9 +161,8 @@ def write_answer(desk: Desk, report: Report, path: Path) -> None:
     plan = report.plan
     stamp = hashlib.sha256(f"{plan.digest}{now.isoformat()}".encode()).hexdigest()[:20].upper()
     message = plan.messages[0]
-    created = now.strftime("%Y-%m-%dT%H:%M:%S") + f".{now.microsecond // 1000:03}Z"
     sender, receiver = (bank if is_bic(bank) else "" for bank in (message.receiver, message.sender))
-    envelope = Envelope(f"VS{stamp}", created, sender, receiver)
+    envelope = Envelope(f"VS{stamp}", _now_text(now), sender, receiver)
     with path.open("xb") as file:
         if report.result is not None:
             write_pacs002(file, envelope, statuses(plan, report.result.told, report.result.group))
@@ -161,6 +173,35 @@ def write_answer(desk: Desk, report: Report, path: Path) -> None:
         status, reason = recall_status(desk.recall)
         answers = [answer_to(one, f"{number}", status, reason) for number, one in enumerate(recalls, 1)]
         write_camt029(file, envelope, answers)
+
+
+def write_forward(report: Report, path: Path) -> int:
+    """A pacs.008 of the customers' payments that are settled, for the creditors' bank: names and remittance,
+    which the ledger does not carry. It keeps the file's message id, so that what the bank answers to it finds
+    the payments. How many there are. Raises Failure, OSError.
+    """
+    plan, result = report.plan, report.result
+    settled = {one.line: one for one in result.told if one.status == SETTLED} if result else {}
+    found = [
+        replace(record, requested=None, references=_on_ledger(record.references, settled[record.line].tx_id))
+        for record in records_of(plan)
+        if isinstance(record, PaymentInstruction) and record.line in settled and record.kind is Kind.CUSTOMER
+    ]
+    if not found:
+        raise usage("no customer's payment of the file is settled")
+    envelope = Envelope(plan.message_id, _now_text(datetime.now(UTC)))
+    with path.open("xb") as file:
+        write_pacs008(file, envelope, found)
+    return len(found)
+
+
+def _on_ledger(references: References, tx_id: str) -> References:
+    """The references with a transaction id: the ledger's where the payment has none."""
+    return replace(references, transaction_id=references.transaction_id or tx_id[:TX_DIGITS])
+
+
+def _now_text(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%S") + f".{now.microsecond // 1000:03}Z"
 
 
 def recall_status(text: str) -> tuple[str, str]:

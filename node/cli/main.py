@@ -3,6 +3,7 @@ exit code.
 """
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -150,6 +151,12 @@ def _output(ctx: Any) -> Output:
     return session.output if isinstance(session, Session) else Output()
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vostro {version('vostro')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=Root,
     name="vostro",
@@ -184,6 +191,10 @@ def root(
     output: Annotated[
         Format, typer.Option("--output", "-o", help="table for people, json for programs.")
     ] = Format.TABLE,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Which release this is."),
+    ] = False,
 ) -> None:
     """The ledger that banks run together.
 

@@ -1,8 +1,7 @@
 """``vostro demo``: a payment day of fifteen banks on a real node, and a trading day."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +9,9 @@ from node.cli.output import Exit, Failure
 from node.cli.session import SuiteOption, session_of, suite_named
 from node.demo.orders import SEED_DEFAULT, BadOrders
 from node.ledger.hashing import INTERNATIONAL
+
+if TYPE_CHECKING:
+    from node.demo.performance import Performance
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -45,10 +47,10 @@ def demo(
 
     Exit code 4: an amount, an order or a hash is not what it must be.
     """
-    from node.demo.play import play
+    from node.demo.play import PaymentDay
 
     if ctx.invoked_subcommand is None:
-        _perform(ctx, play, orders, directory, keep, seed, suite)
+        _perform(ctx, PaymentDay, orders, directory, keep, seed, suite)
 
 
 @app.command("trading-day")
@@ -70,14 +72,14 @@ def trading_day(
 
     Exit code 4: an amount, an order, a statement or a hash is not what it must be.
     """
-    from node.demo.trading_day import play_trading_day
+    from node.demo.trading_day import TradingDay
 
-    _perform(ctx, play_trading_day, orders, directory, keep, seed, suite)
+    _perform(ctx, TradingDay, orders, directory, keep, seed, suite)
 
 
 def _perform(
     ctx: typer.Context,
-    act: Callable[..., None],
+    play: "type[Performance]",
     orders: Path | None,
     directory: Path | None,
     keep: bool,
@@ -86,11 +88,12 @@ def _perform(
 ) -> None:
     """Play, and tell what went wrong. Raises Failure."""
     from node.demo.consortium import DemoFailed
+    from node.demo.performance import perform
 
     chosen = suite_named(suite)
     output = session_of(ctx).output
     try:
-        act(output, orders=orders, directory=directory, keep=keep, seed=seed, suite=chosen)
+        perform(play, output, orders=orders, directory=directory, keep=keep, seed=seed, suite=chosen)
     except BadOrders as error:
         raise Failure(Exit.LOCAL, str(error)) from error
     except DemoFailed as error:

@@ -11,6 +11,7 @@ from node.adapters.accounts import Accounts
 from node.adapters.money import decimals_of
 from node.adapters.reading import Plan, Source, check_file
 from node.adapters.records import Entry, Record, Statement
+from node.adapters.statement_rules import joined, pages_of
 from node.cli.exporting import DAY_MS, await_index
 from node.cli.output import Exit, Failure, Output, usage
 from node.client import BlockingClient, Movement
@@ -18,7 +19,7 @@ from node.client.amounts import format_amount
 from node.client.signing import operation
 from node.ledger.types import Operation
 from node.reconciliation.breaks import Break
-from node.reconciliation.items import Item, StatementItems, ledger_items, period_of
+from node.reconciliation.items import Item, StatementItems, joined_items, ledger_items, period_of
 from node.reconciliation.report import COLUMNS, Reconciled, break_row, reconcile
 from node.reconciliation.rules import Rules
 from node.reconciliation.subjects import explained_by, subject_of_break
@@ -65,18 +66,22 @@ def take(source: Source, rules: Rules) -> Taken:
 def compare(
     client: BlockingClient, taken: Taken, rules: Rules, accounts: Accounts, account: str
 ) -> list[Done]:
-    """Every statement of a file against the ledger. account: the one that it is about, where no mapping says
-    so; empty: as the file says. Raises Failure, and what the client raises.
+    """Every statement of a file, its pages as one, against the ledger. account: the one that it is about,
+    where no mapping says so; empty: as the file says. Raises Failure, and what the client raises.
     """
     done: list[Done] = []
-    for number, statement in enumerate(taken.plan.statements):
-        name = account or accounts.own_of(statement.account)
+    statements = taken.plan.statements
+    for places in pages_of(statements):
+        statement = joined([statements[place] for place in places])
+        number = statement.account
+        name = account or accounts.of_statement(number, statement.servicer, statement.currency)
         if not name:
+            line = f'"{number}" = "MEMBER/local"'
             raise usage(
-                f"no account of the ledger is known for {statement.account}: --account, or --accounts"
+                f"which account is {number}? Say --account, or write {line} into the file of --accounts"
             )
         asset = accounts.asset_of(statement.currency)
-        ours = taken.items[number].items if number in taken.items else []
+        ours = joined_items(taken.items[place] for place in places if place in taken.items)
         theirs, opening = movements_of(client, name, asset, statement, rules)
         done.append(Done(asset, reconcile(statement, ours, theirs, rules, opening, name)))
     return done
@@ -232,6 +237,11 @@ def show(output: Output, every: Sequence[Done]) -> None:
         columns = {name: name.capitalize() for name in names}
         amounts = ("statement", "ledger", "difference")
         output.rows("Breaks", columns, rows[:SHOWN_MAX], numbers=amounts)
+        to_do = {row["kind"]: row["to_do"] for row in rows}
+        if to_do:
+            columns = {"kind": "Kind", "to_do": "What to do"}
+            told = [{"kind": kind, "to_do": text} for kind, text in to_do.items()]
+            output.rows("What to do", columns, told)
         if len(rows) > SHOWN_MAX:
             output.say(f"... and {len(rows) - SHOWN_MAX:,} more: --csv FILE writes all")
 

@@ -60,13 +60,20 @@ def cancel(ctx: typer.Context, asset: AssetArgument, number: NumberArgument) -> 
 
 
 @app.command("fix")
-def fix(ctx: typer.Context, asset: AssetArgument, number: NumberArgument) -> None:
-    """Find the holders of the record date and put them on record, in pieces of up to 1,000. Needs a reader of
-    all accounts, or the issuer's.
+def fix(
+    ctx: typer.Context,
+    asset: AssetArgument,
+    number: NumberArgument,
+    account: Annotated[
+        list[str] | None, typer.Argument(help="Your own accounts, if you are not the issuer.")
+    ] = None,
+) -> None:
+    """Find the holders of the record date and put them on record, in pieces of up to 1,000, as the issuer or
+    a regulator; other members name their own accounts.
     """
     session = session_of(ctx)
     with session.client() as client:
-        for holders in _cut(_holders(client, asset, number)):
+        for holders in _cut(account or _holders(client, asset, number)):
             session.act(client, "servicing", "fix", asset, number, holders)
 
 

@@ -1,9 +1,11 @@
-"""A watched folder: what is laid into DIR/in is imported, one file after the other, oldest name first.
+"""A watched folder: what is laid into DIR/in is imported, one file after the other, in the order of names.
 
-in/          files to import; write under another name (.part, .tmp or a leading dot) and rename when whole
-processing/  the one that is being imported; after a crash it is taken up again first done/        imported,
-each with NAME.report.json and, of payments, NAME.pacs.002.xml refused/     refused, each with
-NAME.reason.txt; and those with payments that were not settled: repair and lay in again
+in/          files to import; write under another name (.part, .tmp or a leading dot), rename when whole
+processing/  the one that is being imported; after a crash it is taken up again first
+done/        imported, each with NAME.report.json and its answer: of payments NAME.pacs.002.xml, of
+             recalls, where the desk says how to answer them, NAME.camt.029.xml
+refused/     refused, each with NAME.reason.txt; and those with payments that were not settled: repair
+             and lay in again
 """
 
 import os
@@ -88,6 +90,8 @@ def _tell(desk: Desk, report: Report, target: Path) -> None:
             _write(target.with_name(target.name + ".reason.txt"), sentence.replace("NAME", target.name))
     elif report.answers:
         told |= {"answers": list(report.answers)}
+        if desk.recall and report.plan.counts.get("Recall"):
+            write_answer(desk, report, target.with_name(target.name + ".camt.029.xml"))
     _write(target.with_name(target.name + ".report.json"), told_json(told) + "\n")
 
 

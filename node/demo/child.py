@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from node.network.local import free_ports
+
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
@@ -34,11 +36,8 @@ class ChildFailed(Exception):
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on loopback that was free a moment ago, and that no outgoing connection takes meanwhile."""
+    return free_ports(1)[0]
 
 
 class NodeProcess:

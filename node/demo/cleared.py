@@ -18,9 +18,7 @@ from node.demo.desk import OPERATOR_ACCOUNT, Desk, events, main, reserve
 from node.ledger.types import Operation
 
 CALLS: Final = 130
-"""So many parts of the day are a transaction each: few enough entries of a statement have a transaction in
-common that differences planted apart stay apart.
-"""
+"""So many parts of the day are a transaction each."""
 LIQUIDITY_SHARE: Final = 10
 """Every bank begins with so small a part of what its orders add up to: one tenth."""
 LIMIT_SHARES: Final = (3, 4)

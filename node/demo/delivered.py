@@ -117,7 +117,7 @@ def trade(desk: Desk, issuers: list[str]) -> list[Traded]:
 def _deliver(desk: Desk, seller: str, buyer: str, lots: int, price: int) -> Traded:
     """Offer, take, settle. Raises: DemoFailed where not both legs passed."""
     before = _holdings(desk, seller, buyer, bond_of(seller))
-    deal = _agree(desk, seller, buyer, lots, price, secured=1)
+    deal = agree(desk, seller, buyer, lots, price, secured=1)
     receipt = desk.act(buyer, operation("settlement", "settle", deal))
     after = _holdings(desk, seller, buyer, bond_of(seller))
     moved = [now - then for now, then in zip(after, before, strict=True)]
@@ -135,7 +135,7 @@ def fail(desk: Desk, seller: str) -> Failed:
     buyer = min(others, key=lambda bank: (desk.spendable(bank, ASSET), bank))
     lots = LOTS_MAX
     price = max(price, desk.spendable(buyer, ASSET) // lots + 1)
-    deal = _agree(desk, seller, buyer, lots, price, secured=0)
+    deal = agree(desk, seller, buyer, lots, price, secured=0)
     before = _holdings(desk, seller, buyer, bond)
     try:
         desk.act(buyer, operation("settlement", "settle", deal))
@@ -146,20 +146,22 @@ def fail(desk: Desk, seller: str) -> Failed:
     raise DemoFailed("a deal was settled without money")
 
 
-def _agree(desk: Desk, seller: str, buyer: str, lots: int, price: int, *, secured: int) -> bytes:
-    """An offer to one, taken whole; the deal's id."""
+def agree(
+    desk: Desk, seller: str, buyer: str, lots: int, price: int, *, secured: int, bond: str = ""
+) -> bytes:
+    """An offer to one, taken whole; the deal's id. bond: the seller's own, where none is named."""
     now = desk.client.status().time_ms
     conditions = Conditions(0, now + 2 * HOUR_MS, now + 3 * HOUR_MS, 1 if secured else 0, 0)
     accounts = Accounts(main(seller), main(seller))
-    terms = ("sell", bond_of(seller), 1, lots, lots, ASSET, price, accounts, (buyer,), now + HOUR_MS)
+    terms = ("sell", bond or bond_of(seller), 1, lots, lots, ASSET, price, accounts, (buyer,), now + HOUR_MS)
     made = desk.act(seller, operation("trading", "make_offer", *terms, conditions))
-    offer = _named(events(made, "Offered"), "offer")
+    offer = named(events(made, "Offered"), "offer")
     money = (ASSET, lots * price, Accounts(main(buyer), main(buyer)))
     taken = desk.act(buyer, operation("trading", "take", seller, offer, lots, *money))
-    return _named(events(taken, "OfferTaken"), "deal")
+    return named(events(taken, "OfferTaken"), "deal")
 
 
-def _named(found: Iterator[dict[str, object]], field: str) -> bytes:
+def named(found: Iterator[dict[str, object]], field: str) -> bytes:
     """An id that an event names."""
     return bytes.fromhex(str(next(found)[field]))
 

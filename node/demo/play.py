@@ -6,23 +6,17 @@ own, gRPC over loopback, encrypted key files, one signature an order, and at the
 chain verified without the node.
 """
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from node.cli.output import Output, usage
 from node.cli.replay import Replayed
-from node.cli.verify import verify_directory
 from node.client import Client
 from node.demo import consortium as setting
-from node.demo.child import ChildFailed, NodeProcess, free_port
+from node.demo.child import NodeProcess
 from node.demo.consortium import Consortium, DemoFailed, found
 from node.demo.day import (
     Day,
@@ -35,80 +29,23 @@ from node.demo.day import (
     send_wrong_orders,
     sign_orders,
 )
-from node.demo.orders import Order, generated_day, read_orders
-from node.demo.stage import Stage
-from node.ledger.hashing import INTERNATIONAL, Suite
+from node.demo.orders import Order
+from node.demo.performance import Performance
 from node.receipts import Verified, verify_receipt_file
 
-__all__ = ["DemoFailed", "place_of", "play"]
-
 MEMBERS_USUAL: Final = 15
-CONNECT_SECONDS: Final = 60.0
 ALGORITHMS_TOLD: Final = {"ed25519": "Ed25519", "sm2": "SM2"}
 """How people write the usual algorithm of a suite."""
 
 
-def play(
-    output: Output,
-    *,
-    orders: Path | None,
-    directory: Path | None,
-    keep: bool,
-    seed: int,
-    suite: Suite = INTERNATIONAL,
-) -> None:
-    """Play a day. orders: a file, or None for the generated day. directory: new or empty, or None for a
-    temporary one. suite: the chain's cryptography.
-
-    Raises: DemoFailed, BadOrders, Failure, OSError.
-    """
-    day = read_orders(orders) if orders else generated_day(seed)
-    source = str(orders) if orders else f"generated from seed {seed} (docs/demonstration.md)"
-    stage = Stage(output)
-    with place_of(stage, directory, keep=keep) as place:
-        uvloop.run(_Play(stage, place, day, source, suite).run())
-
-
-@contextmanager
-def place_of(stage: Stage, directory: Path | None, *, keep: bool) -> Iterator[Path]:
-    """Where to play, gone afterwards unless it was named, is to be kept, or what was played there failed.
-    Raises: DemoFailed, Failure, OSError.
-    """
-    place = _place(directory)
-    try:
-        yield place
-    except (ChildFailed, DemoFailed) as error:
-        keep = True  # whoever looks for the reason finds it there
-        raise DemoFailed(str(error)) from error
-    finally:
-        if keep or directory:
-            stage.note(f"Kept in {place}")
-        else:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _place(directory: Path | None) -> Path:
-    if directory is None:
-        return Path(tempfile.mkdtemp(prefix="vostro-demo-"))
-    if directory.exists() and any(directory.iterdir()):
-        raise usage(f"{directory} is not empty: name a directory that is new or empty")
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-class _Play:
+class PaymentDay(Performance):
     """One performance: what each act leaves for the next."""
 
-    def __init__(self, stage: Stage, place: Path, orders: Sequence[Order], source: str, suite: Suite) -> None:
-        self.stage = stage
-        self.place = place
-        self.orders = orders
-        self.source = source
-        self.suite = suite
-        self.listen = f"127.0.0.1:{free_port()}"
-
-    async def run(self) -> None:
+    def run(self) -> None:
         """All acts, in order."""
+        uvloop.run(self._run())
+
+    async def _run(self) -> None:
         orders, stage = self.orders, self.stage
         stage.open(self.source, len(orders), sum(order.amount for order in orders))
         started = time.monotonic()
@@ -141,9 +78,7 @@ class _Play:
         """What needs the running node."""
         stage, orders = self.stage, self.orders
         started = time.monotonic()
-        async with await Client.connect(
-            self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
-        ) as client:
+        async with await self.connect(cast) as client:
             debited, credited = await self._set_up(client, cast)
             with stage.step("PA signs every order") as step:
                 signed = sign_orders(client, cast, orders)
@@ -207,12 +142,7 @@ class _Play:
             step.told = (
                 f"transaction {proven.tx_id[:16]} at height {proven.height}, with trust in genesis alone"
             )
-        with stage.step("The whole chain is recomputed from its log") as step:
-            replayed = verify_directory(stage.output, cast.node.path / "data", cast.node.genesis)
-            count = f"{replayed.blocks:,} blocks, {replayed.transactions:,} transactions"
-            step.told = f"{count}, every root and certificate"
-        if replayed.app_hash != figures["app_hash"]:
-            raise DemoFailed("the recomputed app hash is not the one that the node told last")
+        replayed = self.recompute(cast, figures["app_hash"])
         _check_totals(self.orders, table, figures["total"])
         stage.table(table)
         stage.wrong(wrong)

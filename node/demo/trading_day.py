@@ -14,30 +14,24 @@ from typing import Any, Final
 import uvloop
 
 from node.cli import reconciling
-from node.cli.output import Output, Row
+from node.cli.output import Row
 from node.cli.reconciling import Done
-from node.cli.verify import verify_directory
-from node.client import BlockingClient, Client, operation
+from node.client import BlockingClient, operation
 from node.client.clearing import CycleLine
-from node.demo import cleared, delivered, stated
+from node.demo import cleared, delivered, fronts, stated, together
 from node.demo import consortium as setting
-from node.demo.child import NodeProcess, free_port
+from node.demo.child import NodeProcess
 from node.demo.cleared import Netted, Netting, Payment
 from node.demo.consortium import Consortium, DemoFailed, found
 from node.demo.day import Sums
 from node.demo.delivered import Failed, Traded
 from node.demo.desk import Desk
-from node.demo.orders import (
-    BadOrders,
-    Order,
-    generated_day,
-    read_orders,
-    returned_orders,
-)
-from node.demo.play import CONNECT_SECONDS, place_of
+from node.demo.orders import BadOrders, Order, returned_orders
+from node.demo.performance import CONNECT_SECONDS, Performance
 from node.demo.stage import Stage
 from node.demo.stated import Stated
-from node.ledger.hashing import INTERNATIONAL, Suite
+from node.demo.together import Together
+from node.ledger.hashing import Suite
 from node.reconciliation.planting import Found
 from node.reconciliation.report import break_row
 
@@ -47,30 +41,6 @@ ORDERS_MIN: Final = 200
 TITLE: Final = "Vostro: a trading day"
 LAST_WORD: Final = "Every order, every heller, every statement and every hash agrees."
 HASH_SHOWN: Final = 16
-
-
-def play_trading_day(
-    output: Output,
-    *,
-    orders: Path | None,
-    directory: Path | None,
-    keep: bool,
-    seed: int,
-    suite: Suite = INTERNATIONAL,
-) -> None:
-    """Play a trading day; the arguments are those of ``play``. Raises: DemoFailed, BadOrders, Failure,
-    OSError.
-    """
-    day = read_orders(orders) if orders else generated_day(seed)
-    banks = {order.bank_to for order in day}
-    if len(banks) < BANKS_MIN or len(day) < ORDERS_MIN:
-        raise BadOrders(f"a trading day takes {ORDERS_MIN} orders to {BANKS_MIN} banks, or more")
-    if banks & {setting.ISSUING, setting.CENTRAL}:
-        raise BadOrders(f"{setting.ISSUING} pays others, and nobody pays {setting.CENTRAL}")
-    source = str(orders) if orders else f"generated from seed {seed} (docs/demonstration.md)"
-    stage = Stage(output)
-    with place_of(stage, directory, keep=keep) as place:
-        _TradingDay(stage, place, day, source, seed, suite).run()
 
 
 @dataclass(slots=True)
@@ -83,6 +53,7 @@ class _Figures:
     withdrawn: tuple[str, int] = ("", 0)
     table: dict[tuple[str, str], Sums] = field(default_factory=dict)
     deals: list[Traded] = field(default_factory=list)
+    together: list[Together] = field(default_factory=list)
     failed: Failed | None = None
     statements: list[Stated] = field(default_factory=list)
     spoilt: Done | None = None
@@ -90,19 +61,21 @@ class _Figures:
     app_hash: bytes = b""
 
 
-class _TradingDay:
+class TradingDay(Performance):
     """One performance."""
 
     def __init__(
         self, stage: Stage, place: Path, orders: Sequence[Order], source: str, seed: int, suite: Suite
     ) -> None:
-        """seed: of the orders that the receiving banks give in return."""
-        self.stage = stage
-        self.place = place
-        self.orders = orders
-        self.source = source
-        self.suite = suite
-        self.listen = f"127.0.0.1:{free_port()}"
+        """seed: of the orders that the receiving banks give in return. Raises BadOrders where there would be
+        no market, or nothing to plant differences in.
+        """
+        banks = {order.bank_to for order in orders}
+        if len(banks) < BANKS_MIN or len(orders) < ORDERS_MIN:
+            raise BadOrders(f"a trading day takes {ORDERS_MIN} orders to {BANKS_MIN} banks, or more")
+        if banks & {setting.ISSUING, setting.CENTRAL}:
+            raise BadOrders(f"{setting.ISSUING} pays others, and nobody pays {setting.CENTRAL}")
+        super().__init__(stage, place, orders, source, seed, suite)
         own = [
             Payment(each.order_id, setting.ISSUING, each.bank_to, each.amount, each.purpose)
             for each in orders
@@ -143,9 +116,7 @@ class _TradingDay:
         sellers = [setting.ISSUING, *sorted(set(cast.signers) - {setting.ISSUING, setting.CENTRAL})]
         roles = delivered.roles(sellers[: delivered.ISSUERS])
         with self.stage.step("The administrators admit the members") as step:
-            async with await Client.connect(
-                self.listen, chain_id=cast.node.chain_id, seconds=CONNECT_SECONDS
-            ) as client:
+            async with await self.connect(cast) as client:
                 count = await setting.admit(client, cast, roles)
             step.told = f"{count} members; CNB registers CZK"
 
@@ -180,6 +151,14 @@ class _TradingDay:
             waits = stage.amount(cleared.queued(desk))
             step.told = f"{at_once.orders:,} settled at once and {paid.orders:,} now; CZK {waits} wait"
         self._settled("From the queue, gross", paid.orders, paid.amount, paid.amount)
+        with stage.step("Banks whose queues begin with one another's payments set them off") as step:
+            offsets = fronts.set_off_fronts(desk)
+            count, gross, moved = (
+                sum(getattr(each, name) for each in offsets) for name in ("count", "gross", "moved")
+            )
+            pairs = f"{count} settled in {len(offsets)} offsets of two"
+            step.told = f"{pairs}, CZK {stage.amount(moved)} moved for {stage.amount(gross)}"
+        self._settled("Offsets of two banks, net", count, gross, moved)
 
     def _first_cycle(self, desk: Desk) -> None:
         stage = self.stage
@@ -256,6 +235,13 @@ class _TradingDay:
             bonds = sum(deal.lots for deal in figures.deals)
             paid = stage.amount(sum(deal.amount for deal in figures.deals))
             step.told = f"{len(figures.deals)} deals settled: {bonds:,} bonds against CZK {paid}"
+        with stage.step("Deals that settle together, and what two banks owe one another") as step:
+            figures.together = together.settle_together(desk, issuers, figures.deals)
+            gross, moved = (
+                stage.amount(sum(getattr(each, name) for each in figures.together))
+                for name in ("cash_gross", "cash_moved")
+            )
+            step.told = f"{len(figures.together)} ways: CZK {moved} moved for {gross} owed"
         with stage.step("A deal whose buyer lacks the money") as step:
             figures.failed = delivered.fail(desk, issuers[0])
             step.told = f"{figures.failed.code}: neither leg moved"
@@ -282,11 +268,7 @@ class _TradingDay:
     def _afterwards(self, cast: Consortium, started: float) -> None:
         """What needs no node: it has been stopped."""
         stage, figures = self.stage, self.figures
-        with stage.step("The whole chain is recomputed from its log") as step:
-            replayed = verify_directory(stage.output, cast.node.path / "data", cast.node.genesis)
-            step.told = f"{replayed.blocks:,} blocks, {replayed.transactions:,} transactions"
-        if replayed.app_hash != figures.app_hash:
-            raise DemoFailed("the recomputed app hash is not the one that the node told last")
+        replayed = self.recompute(cast, figures.app_hash)
         stage.table(figures.table)
         self._tell_clearing()
         self._tell_market()
@@ -346,7 +328,13 @@ class _TradingDay:
             )
         columns = {"seller": "Seller", "buyer": "Buyer", "bonds": "Bonds", "price": "Price"}
         columns |= {"amount": "Money (CZK)", "outcome": "Outcome"}
-        stage.rows("Bonds, delivery versus payment", columns, rows, ("bonds", "price", "amount"))
+        title = "Bonds, delivery versus payment, deal by deal (model 1)"
+        stage.rows(title, columns, rows, ("bonds", "price", "amount"))
+        columns = {"how": "Settled together", "deals": "Deals", "gross": "Owed (CZK)"}
+        columns |= {"moved": "Money moved", "bonds": "Bonds sold", "bonds_moved": "Bonds moved"}
+        columns |= {"story": "What happened"}
+        told = list(together.rows_of(self.figures.together, stage.amount))
+        stage.rows("Deals that settled together", columns, told, tuple(columns)[1:-1])
 
     def _tell_books(self) -> None:
         stage, figures = self.stage, self.figures
@@ -421,6 +409,7 @@ class _TradingDay:
                 for netted in figures.cycles
             ],
             "deals": [asdict(deal) | {"amount": deal.amount} for deal in figures.deals],
+            "together": [asdict(each) for each in figures.together],
             "failed_deal": asdict(figures.failed) if figures.failed else None,
             "statements": [
                 {"file": each.path.name, "sha256": each.sha256, **reconciling.summary(each.done)}

@@ -19,4 +19,5 @@ class Counters:
     decide_seconds: float = 0.0
     sync_seconds: float = 0.0
     alarm_count: int = 0
+    false_bundles: int = 0
     alarms: deque[str] = field(default_factory=lambda: deque(maxlen=ALARMS_MAX))

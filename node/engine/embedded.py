@@ -13,7 +13,6 @@ tells; a full queue answers OVERLOADED at once; nothing is told that a crash cou
 """
 
 import asyncio
-import gc
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,10 +28,6 @@ from node.keys.verify import CachedVerifier
 from node.ledger.ledger import Finalized, Ledger
 from node.ledger.types import Block
 
-COLLECT_ALL_EVERY: Final = 1_000
-"""Blocks between two full collections of garbage; after each of the others only what is new is looked at."""
-LOOK_AGAIN_EVERY: Final = 64
-"""Full collections between two that look at what earlier ones set aside."""
 OVERLAP_MIN: Final = 100
 """Transactions that make it worth running the next block while this one is synced; fewer gather meanwhile."""
 GATHER_SECONDS_EACH: Final = 0.000_3
@@ -71,7 +66,6 @@ class EmbeddedEngine(RunningLedger):
         self._heartbeat = ledger.genesis.limits.heartbeat_ms / 1_000
         self._queue: deque[Entry] = deque()
         self._work = asyncio.Event()
-        self._decided = 0
         self._likely = 0
         """Transactions that were under way when the last block was told, and those that it told of."""
         self._durability: asyncio.Task[None] | None = None
@@ -210,23 +204,8 @@ class EmbeddedEngine(RunningLedger):
             self._sequencer.certify(finalized.height, finalized.app_hash) if finalized.record else b""
         )
         self._ledger.commit(certificate)
-        self._decided += 1
-        self._collect()
         self.counters.decide_seconds += time.perf_counter() - began
         return finalized
-
-    def _collect(self) -> None:
-        """Collect garbage between blocks. What outlives a full collection is set aside, or a thousand idle
-        streams would be looked through each time; now and then it is looked through all the same.
-        """
-        rounds, rest = divmod(self._decided, COLLECT_ALL_EVERY)
-        if rest or gc.isenabled():  # else nobody has set anything aside: this is no node of its own
-            gc.collect(0 if rest else 2)
-            return
-        if rounds % LOOK_AGAIN_EVERY == 0:
-            gc.unfreeze()
-        gc.collect()
-        gc.freeze()
 
     async def _make_durable(self, finalized: Finalized, entries: tuple[Entry, ...]) -> None:
         """Sync a block, put its certificate on record, then tell."""

@@ -50,5 +50,5 @@ class Places(Protocol):
 class Workers(Protocol):
     """Processes that verify signatures."""
 
-    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
-        """Answer each check, in order."""
+    def verify(self, checks: Sequence[Check], *, until_false: bool = False) -> "asyncio.Future[list[bool]]":
+        """Answer each check, in order; until_false: the first false answer is the last one given."""

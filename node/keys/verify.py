@@ -169,13 +169,25 @@ def _verifier(suite_name: str) -> Verifier:
     return VERIFIERS[suite_name]()
 
 
-def verify_many(suite_name: str, checks: Sequence[Check]) -> bytes:
-    """Answer each check with one byte, 1 or 0, in order. For worker processes and threads: plain arguments,
-    plain answer.
+UNSEEN: Final = 2
+"""The answer to a check behind a false one that was not looked at."""
+
+
+def verify_many(suite_name: str, checks: Sequence[Check], *, until_false: bool = False) -> bytes:
+    """Answer each check with one byte, 1 or 0, in order; until_false: what stands behind the first 0 is
+    UNSEEN. For worker processes and threads: plain arguments, plain answer.
 
     Raises: KeyError for a suite that does not exist.
     """
-    return bytes(_verifier(suite_name).verify(checks))
+    verifier = _verifier(suite_name)
+    if not until_false:
+        return bytes(verifier.verify(checks))
+    answers = bytearray()
+    for check in checks:
+        answers += bytes(verifier.verify([check]))
+        if not answers[-1]:
+            break
+    return bytes(answers).ljust(len(checks), bytes((UNSEEN,)))
 
 
 class CachedVerifier:
@@ -203,9 +215,9 @@ class CachedVerifier:
 
     def verify(self, checks: Sequence[Check]) -> list[bool]:
         """Answer each check, in order; what is unknown is verified here and remembered."""
-        if len(checks) == 1 and (answer := self._known(checks[0])) is not None:
+        if len(checks) == 1 and (answer := self.known(checks[0])) is not None:
             return [answer]
-        answers = [self._known(check) for check in checks]
+        answers = [self.known(check) for check in checks]
         unknown = [check for check, answer in zip(checks, answers, strict=True) if answer is None]
         if not unknown:
             return [answer is True for answer in answers]
@@ -213,12 +225,6 @@ class CachedVerifier:
         self.remember(unknown, decided)
         fresh = iter(decided)
         return [next(fresh) if answer is None else answer for answer in answers]
-
-    def unknown(self, checks: Sequence[Check]) -> list[Check]:
-        """The checks that ``verify`` would have to compute now, in order: what is worth sending to
-        workers.
-        """
-        return [check for check in checks if self._known(check) is None]
 
     def remember(self, checks: Sequence[Check], results: Sequence[bool]) -> None:
         """Take answers that a verifier of the same suite gave elsewhere (VerifyWorkers).
@@ -237,6 +243,7 @@ class CachedVerifier:
         """As the inner verifier; keys are registered too seldom to be remembered."""
         return self._inner.is_valid_key(algorithm, public_key)
 
-    def _known(self, check: Check) -> bool | None:
+    def known(self, check: Check) -> bool | None:
+        """The answer that ``verify`` would give without computing it, if there is one."""
         answer = self._young.get(check)
         return self._old.get(check) if answer is None else answer

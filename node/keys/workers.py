@@ -1,8 +1,8 @@
 """Verification in other processes, so that signatures cost the node's own process almost nothing.
 
 A worker is a spawned process at the end of a socket pair. Down go frames: four bytes of length, then the
-MessagePack of a list of checks. Up comes one byte a check, 1 or 0, in the order of the checks; no frame is
-needed, since the parent knows what it asked.
+MessagePack of a list of groups, each with its checks and whether a false one ends it. Up comes one byte a
+check, 1, 0 or UNSEEN, in the order of the checks; no frame is needed, since the parent knows what it asked.
 
 What always holds: an answer is a verifier's answer. What a dead worker did not answer is verified in this
 process, and the worker is started again; a signature is never called invalid because a process died. A worker
@@ -29,7 +29,7 @@ from typing import Final, cast
 
 import msgspec
 
-from node.keys.verify import VERIFIERS, verify_many
+from node.keys.verify import UNSEEN, VERIFIERS, verify_many
 from node.ledger.ports import Check
 
 NICENESS: Final = 5
@@ -55,10 +55,17 @@ class WorkersClosed(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Checks of one request that travel together, and the future of their answers."""
+    """Checks of one request that travel together, and the future of their answers. until_false: none behind
+    the first false one is looked at, or answered.
+    """
 
     checks: Sequence[Check]
+    until_false: bool
     answers: asyncio.Future[list[bool]]
+
+    def answer(self, said: bytes) -> None:
+        """What ``verify_many`` said of the checks."""
+        self.answers.set_result([answer == 1 for answer in said if answer != UNSEEN])
 
 
 class VerifyWorkers:
@@ -95,13 +102,13 @@ class VerifyWorkers:
         for _ in range(self._count):
             await self._start_worker()
 
-    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
-        """Answer each check, in order. The future raises WorkersClosed when the pool is closed before it has
-        answered.
+    def verify(self, checks: Sequence[Check], *, until_false: bool = False) -> "asyncio.Future[list[bool]]":
+        """Answer each check, in order; until_false: the first false answer is the last one given. The future
+        raises WorkersClosed when the pool is closed before it has answered.
         """
         loop = asyncio.get_running_loop()
         groups = [
-            _Group(checks[at : at + FRAME_CHECKS_MAX], loop.create_future())
+            _Group(checks[at : at + FRAME_CHECKS_MAX], until_false, loop.create_future())
             for at in range(0, len(checks), FRAME_CHECKS_MAX)
         ]
         if self._closed or not groups:
@@ -186,7 +193,8 @@ class VerifyWorkers:
         loop = asyncio.get_running_loop()
         for group in groups:
             if not group.answers.done():
-                in_thread = loop.run_in_executor(None, verify_many, self._suite_name, group.checks)
+                verify = partial(verify_many, self._suite_name, group.checks, until_false=group.until_false)
+                in_thread = loop.run_in_executor(None, verify)
                 in_thread.add_done_callback(partial(_hand_over, group))
 
     async def _start_worker(self) -> None:
@@ -235,8 +243,7 @@ class _Worker(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def send(self, frame: list[_Group]) -> None:
-        checks = frame[0].checks if len(frame) == 1 else [check for group in frame for check in group.checks]
-        body = _encode(checks)
+        body = _encode([(group.until_false, group.checks) for group in frame])
         self.under_way.append(frame)
         self._transport.write(len(body).to_bytes(HEADER_BYTES, "big") + body)
 
@@ -248,7 +255,7 @@ class _Worker(asyncio.Protocol):
             for group in self.under_way.popleft():
                 end = at + len(group.checks)
                 if not group.answers.done():
-                    group.answers.set_result([answer == 1 for answer in self._received[at:end]])
+                    group.answer(self._received[at:end])
                 at = end
             self._received = self._received[at:]
         self._pool.dispatch()
@@ -267,7 +274,7 @@ class _Worker(asyncio.Protocol):
 
 
 def _joined(groups: Sequence[_Group]) -> "asyncio.Future[list[bool]]":
-    """The answers of several groups as one."""
+    """The answers of several groups of one request as one."""
     whole: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
     parts = asyncio.gather(*(group.answers for group in groups))
 
@@ -277,10 +284,19 @@ def _joined(groups: Sequence[_Group]) -> "asyncio.Future[list[bool]]":
         if error := done.exception():
             whole.set_exception(error)
         else:
-            whole.set_result([answer for part in done.result() for answer in part])
+            whole.set_result(_in_order(groups, done.result()))
 
     parts.add_done_callback(hand_over)
     return whole
+
+
+def _in_order(groups: Sequence[_Group], parts: Sequence[list[bool]]) -> list[bool]:
+    answers: list[bool] = []
+    for group, part in zip(groups, parts, strict=True):
+        answers += part
+        if group.until_false and not all(part):
+            break
+    return answers
 
 
 def _size(frame: list[_Group]) -> int:
@@ -300,7 +316,7 @@ def _hand_over(group: _Group, decided: asyncio.Future[bytes]) -> None:
     elif (error := decided.exception()) is not None:
         group.answers.set_exception(error)
     else:
-        group.answers.set_result([answer == 1 for answer in decided.result()])
+        group.answer(decided.result())
 
 
 def _reap(process: SpawnProcess) -> None:
@@ -315,11 +331,18 @@ def _work(requests: socket.socket, suite_name: str) -> None:
     """The life of a worker: read a frame, answer it, until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     os.nice(NICENESS)
-    decode = msgspec.msgpack.Decoder(list[Check]).decode
+    decode = msgspec.msgpack.Decoder(list[tuple[bool, list[Check]]]).decode
     with requests, requests.makefile("rb") as stream:
         try:
             while len(header := stream.read(HEADER_BYTES)) == HEADER_BYTES:
                 body = stream.read(int.from_bytes(header, "big"))
-                requests.sendall(verify_many(suite_name, decode(body)))
+                requests.sendall(
+                    b"".join(
+                        [
+                            verify_many(suite_name, checks, until_false=until_false)
+                            for until_false, checks in decode(body)
+                        ]
+                    )
+                )
         except (ConnectionError, msgspec.DecodeError):  # a frame cut short has no reader any more either
             return

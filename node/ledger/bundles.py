@@ -13,7 +13,14 @@ from node.ledger import codec, hashing
 from node.ledger.errors import LedgerError, Rejected
 from node.ledger.ports import Check, Verifier
 from node.ledger.transactions import Candidate, Chain, parse
-from node.ledger.types import BUNDLE_BYTES_MAX, SIGNATURE_BYTES, Bundle, BundleBody, NodeKey
+from node.ledger.types import (
+    BLOCK_BUNDLES_MAX,
+    BUNDLE_BYTES_MAX,
+    SIGNATURE_BYTES,
+    Bundle,
+    BundleBody,
+    NodeKey,
+)
 
 _decode_bundle: Callable[[bytes], Bundle] = codec.decoder(Bundle)
 
@@ -71,12 +78,12 @@ def signed_bundle(chain: Chain, body: BundleBody, sign: Callable[[bytes], bytes]
 
 
 def prepare(bundles: Sequence[Judged], bytes_max: int, chain: Chain) -> list[bytes]:
-    """The bundles of a proposal: in the order given, until bytes or work run out; none is split, rebuilt or
-    passed over. bytes_max: what the engine grants, encoded.
+    """The bundles of a proposal: in the order given, until bytes, work or number run out; none is split,
+    rebuilt or passed over. bytes_max: what the engine grants, encoded.
     """
     chosen: list[bytes] = []
     work, size = chain.limits.block_work_max, min(bytes_max, chain.limits.block_bytes_max)
-    for judged in bundles:
+    for judged in bundles[:BLOCK_BUNDLES_MAX]:
         work -= judged.work
         size -= len(judged.raw) + PROPOSED_BYTES
         if work < 0 or size < 0:
@@ -91,7 +98,7 @@ def is_acceptable(bundles: Sequence[Judged], chain: Chain) -> bool:
     """
     raws = [judged.raw for judged in bundles]
     return (
-        len(dict.fromkeys(raws)) == len(raws)
+        len(dict.fromkeys(raws)) == len(raws) <= BLOCK_BUNDLES_MAX
         and sum([len(raw) for raw in raws]) <= chain.limits.block_bytes_max
         and sum([judged.work for judged in bundles]) <= chain.limits.block_work_max
     )

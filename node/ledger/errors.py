@@ -145,3 +145,8 @@ class LedgerError:
         Category.PERMISSION_DENIED,
         "The node that signed the bundle is retired, or its member is suspended.",
     )
+    NODE_DISTRUSTED = ErrorCode(
+        23,
+        Category.PERMISSION_DENIED,
+        "The node that signed the bundle handed on a false signature before: send the same bytes to another.",
+    )

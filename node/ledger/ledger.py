@@ -10,8 +10,9 @@ receipt spent nothing; nothing is changed for good before ``commit``; the app ha
 receipts, transactions and all earlier app hashes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 from node.ledger import codec, hashing
@@ -55,11 +56,14 @@ class Info(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """An item without a receipt: why, and who spent its request id if that is the reason."""
+    """An item without a receipt: why, and who spent its request id if that is the reason. node: by whose
+    bundle it was discarded unseen, where that is the reason; in another it may be sound.
+    """
 
     error: ErrorCode
     details: dict[str, str | int]
     spent: Spent | None = None
+    node: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +220,14 @@ class Ledger(SnapshotVerbs):
         """
         self._pending = None
         self._delta.rollback()
-        keeper = self._runner.keepers.authorities
-        return [keeper is not None and not keeper.is_node_active(bundle.node) for bundle in bundles]
+        inactive = self._inactive([bundle.node for bundle in bundles])
+        return [bundle.node in inactive for bundle in bundles]
 
     def finalize_block(self, block: Block) -> Finalized:
-        """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``. Raises
-        ReleaseTooOld, before anything else, where this release does not have the rules of its height.
+        """Run a block. May be repeated or abandoned: nothing is changed for good before ``commit``. Items of
+        silenced nodes are discarded unseen, and so is all that stands behind a false signature and was
+        bundled by the same node: whoever bundles has verified. Raises ReleaseTooOld, before anything else,
+        where this release does not have the rules of its height.
         """
         if self._info.app_hash == hashing.ZERO_HASH:
             raise InvariantViolated("the chain has not begun: init_chain comes first")
@@ -232,10 +238,15 @@ class Ledger(SnapshotVerbs):
         self._runner.turn_to(self.standing, block.height)
         time_ms = max(block.time_ms, self._info.time_ms + 1)
         run = Pass()
+        unheard = self._inactive(block.nodes)
         self._runner.run_scheduled(run, block, time_ms)
-        candidates = [self._candidate(item) for item in block.items]
-        outcomes = tuple([self._decide(run, candidate, block.height, time_ms) for candidate in candidates])
-        return self._seal(block.height, time_ms, run, outcomes)
+        outcomes: list[Receipt | Discarded] = []
+        for item, node in zip(block.items, block.nodes or repeat(b""), strict=bool(block.nodes)):
+            outcome = unheard.get(node) or self._decide(run, self._candidate(item), block.height, time_ms)
+            outcomes.append(outcome)
+            if node and isinstance(outcome, Discarded) and outcome.error is LedgerError.BAD_SIGNATURE:
+                unheard[node] = _unseen(LedgerError.NODE_DISTRUSTED, node)
+        return self._seal(block.height, time_ms, run, tuple(outcomes))
 
     def next_protocol(self) -> int:
         """The number of the rules that hold one height above the block finalized last."""
@@ -305,6 +316,15 @@ class Ledger(SnapshotVerbs):
         return self._history.path(number, size)
 
     # --- one block ------------------------------------------------------------------------------------------
+
+    def _inactive(self, nodes: Iterable[bytes]) -> dict[bytes, Discarded]:
+        """Of these nodes, those that may hand in nothing, and what becomes of their items."""
+        keeper = self._runner.keepers.authorities
+        return {
+            node: _unseen(LedgerError.NODE_INACTIVE, node)
+            for node in dict.fromkeys(nodes)
+            if keeper is not None and not keeper.is_node_active(node)
+        }
 
     def _candidate(self, item: bytes | Candidate) -> Candidate | Discarded:
         if isinstance(item, Candidate):
@@ -430,6 +450,10 @@ class Ledger(SnapshotVerbs):
         self.standing = standing_of(self.genesis, self.suite, self._runner.keepers)
         self._runner.turn_to(self.standing, self._info.height + 1)
         self.publish()
+
+
+def _unseen(error: ErrorCode, node: bytes) -> Discarded:
+    return Discarded(error, {"key_id": node.hex()}, node=node)
 
 
 _decode_header = codec.trusted_decoder(Header)

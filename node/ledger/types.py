@@ -24,6 +24,8 @@ EVIDENCE_MAX: Final = 1_024
 TRANSACTION_BYTES_MAX: Final = 128 * 1024
 BUNDLE_BYTES_MAX: Final = 512 * 1024
 BUNDLE_ITEMS_MAX: Final = 4_096
+BLOCK_BUNDLES_MAX: Final = 1_024
+"""Of a proposal, since the signature of each bundle is verified before the vote and weighs nothing."""
 DURATION_MAX_MS: Final = 90 * 86_400_000
 REQUEST_ID_BYTES: Final = 16
 CREATED_AHEAD_MS: Final = 60_000
@@ -317,13 +319,15 @@ Write = tuple[bytes, bytes | None]
 class Block:
     """What an engine hands to ``Ledger.finalize_block``: an order of signed transactions at a height and a
     time, with the evidence that the engine found. An item that ``Ledger.read`` has read already may be
-    handed in as it was read.
+    handed in as it was read. nodes: the key id of the node that bundled each item; none where an engine makes
+    no bundles, and for a replay, which hands in what was decided.
     """
 
     height: int
     time_ms: int
     items: "tuple[bytes | Candidate, ...]" = ()
     evidence: tuple[Evidence, ...] = ()
+    nodes: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from node.reconciliation.items import TEXT, Item, Side, same_names
+from node.reconciliation.items import STRENGTHS, TEXT, Item, Side, same_names
 from node.reconciliation.matching import PAIRS_MAX, Matched, contradict
 from node.reconciliation.rules import Rules
 
@@ -40,6 +40,21 @@ SENTENCES: Final = {
     Kind.BALANCE: "The balance at the beginning is not the one that the ledger had.",
 }
 
+TO_DO: Final = {
+    Kind.MISSING_ON_LEDGER: "Find the payment it books: instruct it, or ask the bank what the entry is.",
+    Kind.MISSING_IN_STATEMENT: "Wait for the next statement; then ask the bank why it has not booked it.",
+    Kind.AMOUNT: "Compare with the order: a charge that was kept, or a wrong amount; ask for the difference.",
+    Kind.DIRECTION: "Ask the bank to reverse the entry and book it the other way.",
+    Kind.DATE: "Compare the value days; ask for interest if they cost any.",
+    Kind.REFERENCE: "See whether it is the same payment; if so, match it by hand.",
+    Kind.DUPLICATE_IN_STATEMENT: "Ask the bank to reverse one of the two.",
+    Kind.DUPLICATE_ON_LEDGER: "Was it paid twice? Then recall one of the two (camt.056).",
+    Kind.SUM: "Ask the bank for the parts of the entry.",
+    Kind.AMBIGUOUS: "Say which parts are meant: match them by hand.",
+    Kind.BALANCE: "A statement before this one is missing, or was changed: reconcile that one first.",
+}
+"""What a clerk does about each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Break:
@@ -54,6 +69,11 @@ class Break:
     def sentence(self) -> str:
         """What it means."""
         return SENTENCES[self.kind]
+
+    @property
+    def to_do(self) -> str:
+        """What is to be done about it."""
+        return TO_DO[self.kind]
 
     @property
     def first(self) -> Item | None:
@@ -138,11 +158,18 @@ class _Left:
                         self.name(kind, (), (item,))
 
     def by_reference(self) -> None:
-        """What shares a reference and yet does not match: sums, amounts, directions, days."""
+        """What shares a reference and yet does not match: sums, amounts, directions, days. The strongest name
+        space first, so that payments of one transaction are told apart by what names each of them.
+        """
+        for space in STRENGTHS:
+            self._by_reference(space)
+
+    def _by_reference(self, space: str) -> None:
         by_name: dict[str, list[Item]] = {}
         for item in self.ledger.values():
             for name in item.references:
-                by_name.setdefault(name, []).append(item)
+                if name.startswith(space):
+                    by_name.setdefault(name, []).append(item)
         claimed: dict[int, list[Item]] = {}
         for one in self.statement.values():
             for other in self._partners(one, by_name):
@@ -164,8 +191,13 @@ class _Left:
                 self._differing(one, others)
 
     def _partners(self, one: Item, by_name: dict[str, list[Item]]) -> list[Item]:
+        """What is left of the ledger under one of its names, and is not named otherwise by the parties."""
         near = {item.number: item for name in one.references for item in by_name.get(name, ())}
-        return [near[number] for number in sorted(near) if number in self.ledger]
+        return [
+            near[number]
+            for number in sorted(near)
+            if number in self.ledger and not contradict(one, near[number], names=False)
+        ]
 
     def _differing(self, one: Item, others: list[Item]) -> None:
         other = min(

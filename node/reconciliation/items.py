@@ -6,7 +6,7 @@ compared within a name space.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final
@@ -98,6 +98,17 @@ class StatementItems:
                 line=entry.line,
             )
         )
+
+
+def joined_items(pages: Iterable[StatementItems]) -> list[Item]:
+    """The items of a statement that stands on several pages, counted through."""
+    found: list[Item] = []
+    seen: dict[str, int] = {}
+    for item in (item for page in pages for item in page.items):
+        identity = item.identity.rpartition("|")[0]
+        count = seen[identity] = seen.get(identity, 0) + 1
+        found.append(replace(item, number=len(found), identity=f"{identity}|{count}"))
+    return found
 
 
 def statement_items(entries: Iterable[Entry], normalisation: Normalisation) -> list[Item]:

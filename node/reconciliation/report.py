@@ -27,6 +27,7 @@ COLUMNS: Final = (
     "line",
     "transaction",
     "sentence",
+    "to_do",
 )
 """The fields of a break as tables and CSV show it."""
 
@@ -145,6 +146,7 @@ def break_row(found: Break, told: Callable[[int], str]) -> dict[str, object]:
         "line": ", ".join(str(item.line) for item in found.statement),
         "transaction": ", ".join(item.identity.partition("|")[0] for item in found.ledger),
         "sentence": found.sentence,
+        "to_do": found.to_do,
     }
 
 

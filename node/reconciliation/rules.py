@@ -43,14 +43,14 @@ name = "one entry for several movements, by reference"
 kind = "one-to-many"
 reference = "same"
 days = 3
-parts = 100
+parts = 1000
 
 [[rule]]
 name = "several entries for one movement, by reference"
 kind = "many-to-one"
 reference = "same"
 days = 3
-parts = 100
+parts = 1000
 
 [[rule]]
 name = "same amount and day, no reference"

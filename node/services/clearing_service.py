@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contracts.calendars import Calendar, day_of, next_business_day
+from contracts.calendars import Schedule, calendar_at, day_of, next_business_day
 from contracts.cycles import Absence, Cycle, Totals
 from contracts.instructions import EVERYBODY, LIVE, PAGE, PRIORITIES, Cap, Seated, Standing
 from node.ledger.errors import Rejected
@@ -24,8 +24,9 @@ class ClearingService(clearing_pb2_grpc.ClearingServiceServicer):
 
     async def GetCalendar(self, request: pb.GetCalendarRequest, call: Call) -> pb.GetCalendarResponse:
         """An asset's calendar. Raises Rejected CALENDAR_UNKNOWN."""
-        found: Calendar = self._published.ask("calendars", "get_calendar", request.asset)
-        today = day_of(found, self._published.stand().time_ms)
+        schedule: Schedule = self._published.ask("calendars", "get_schedule", request.asset)
+        time_ms = self._published.stand().time_ms
+        found = calendar_at(schedule, time_ms)
         return pb.GetCalendarResponse(
             ahead=found.ahead,
             behind=found.behind,
@@ -33,8 +34,8 @@ class ClearingService(clearing_pb2_grpc.ClearingServiceServicer):
             cut_off=found.cut_off,
             weekend=found.weekend,
             holidays=found.holidays,
-            today=today,
-            business_day=next_business_day(found, today),
+            today=day_of(found, time_ms),
+            business_day=next_business_day(schedule, time_ms),
         )
 
     async def GetQueue(self, request: pb.GetQueueRequest, call: Call) -> pb.GetQueueResponse:

@@ -7,8 +7,9 @@ sleep, but for a word now and then about how far the chain is, to a few of them 
 """
 
 import asyncio
+import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -26,7 +27,10 @@ from node.services.ports import Blocks
 from node.services.reading import Parties, Reading
 
 PROGRESS_BLOCKS: Final = 64
-"""After so many blocks without an event that fits, a stream says how far it is, when its turn comes."""
+"""After so many blocks and seconds without an event that fits, a stream says how far it is, when its turn
+comes.
+"""
+PROGRESS_SECONDS: Final = 30.0
 PROGRESS_AT_ONCE: Final = 2
 """Streams that say so at one block: all at once would keep others waiting."""
 BLOCKS_KEPT: Final = 32
@@ -91,10 +95,10 @@ class Filter(NamedTuple):
 
 class _Listener:
     """A stream at the head: what it is to look at. heard: the number of the block for which it was woken
-    last.
+    last, and when, in seconds of the feed's clock.
     """
 
-    def __init__(self, wanted: Filter, heard: int) -> None:
+    def __init__(self, wanted: Filter, heard: tuple[int, float]) -> None:
         self.wanted = wanted
         self.heard = heard
         self.pending: deque[int] = deque()
@@ -116,13 +120,21 @@ class _Listener:
 
 
 class Feed:
-    """The events of one node, for all its streams."""
+    """The events of one node, for all its streams. clock: seconds, of a clock that never goes back."""
 
-    def __init__(self, engine: Engine, blocks: Blocks, converter: Converter, reading: Reading) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        blocks: Blocks,
+        converter: Converter,
+        reading: Reading,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._blocks = blocks
         self._converter = converter
         self._reading = reading
+        self._clock = clock
         self._kept: OrderedDict[int, asyncio.Future[BlockEvents]] = OrderedDict()
         self._listeners: OrderedDict[_Listener, None] = OrderedDict()
         """Whoever has been silent for longest comes first."""
@@ -141,7 +153,7 @@ class Feed:
         start = getattr(request, "from")
         narrow = "" if self._reading.sees_all(identity) else identity.member
         wanted = Filter(request.contract, request.event, request.account, narrow)
-        listener = _Listener(wanted, self._number)
+        listener = _Listener(wanted, (self._number, self._clock()))
         said = start.height - 1
         self._listen(listener)
         try:
@@ -213,16 +225,18 @@ class Feed:
     def _offer(self, block: BlockEvents) -> None:
         """A new block: wake those who may want it, and a few of those who have heard nothing for long."""
         self._number += 1
+        now = self._clock()
         for account in ("", *(block.texts & self._of_account.keys())):
             for listener in self._of_account.get(account, ()):
                 if listener.wanted.may_want(block):
-                    self._wake(listener, block.height)
+                    self._wake(listener, block.height, now)
         for listener in list(islice(self._listeners, PROGRESS_AT_ONCE)):
-            if self._number - listener.heard > PROGRESS_BLOCKS:
-                self._wake(listener, block.height)
+            number, moment = listener.heard
+            if self._number - number > PROGRESS_BLOCKS and now - moment > PROGRESS_SECONDS:
+                self._wake(listener, block.height, now)
 
-    def _wake(self, listener: _Listener, height: int) -> None:
-        listener.heard = self._number
+    def _wake(self, listener: _Listener, height: int, now: float) -> None:
+        listener.heard = self._number, now
         self._listeners.move_to_end(listener)
         listener.wake(height)
 

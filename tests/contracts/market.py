@@ -154,4 +154,4 @@ def fixing(world: Consortium, kind: str = "coupon") -> None:
 
 def fixed(world: Consortium, kind: str = "coupon") -> None:
     fixing(world, kind)
-    world.apply("PA", op("servicing", "fix", "BOND", 1, ("PA/main", "KB/main")))
+    world.apply("CNB", op("servicing", "fix", "BOND", 1, ("PA/main", "KB/main")))

@@ -7,7 +7,7 @@ from contracts.members import Members
 from contracts.scenarios.asset_transfer import AssetTransfer
 from contracts.trading import Trading
 from tests.contracts.cases import Case, Flaw, hold
-from tests.contracts.market import EXPIRES_MS, KB, PA, made, open_market
+from tests.contracts.market import EXPIRES_MS, KB, PA, made, offered, open_market
 from tests.contracts.refusals_trading import UNKNOWN, does, suspended
 from tests.kit import NO_TERMS, START_MS, Consortium, op
 
@@ -46,6 +46,13 @@ def _with_a_note(world: Consortium) -> None:
     open_market(world)
 
 
+def _beside_an_offer(world: Consortium) -> None:
+    """An exchange, and an offer of the same seller to the same buyer."""
+    exchange_offered(world)
+    world.holds["offer"] = ("", offered(world, audience=("KB",), lots=4))
+
+
+THE_OFFER: Final = hold("offer")
 DECLINED: Final = does("KB", "exchange", "decline", THE_EXCHANGE, "no")
 
 EXCHANGE: Final = (
@@ -94,7 +101,6 @@ EXCHANGE: Final = (
             Flaw(AssetTransfer.NOT_BUYER, by="PA"),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, given=DECLINED),
             Flaw(AssetTransfer.NOT_IN_THIS_STATE, late=True),
-            Flaw(Trading.OFFER_ENDED, given=does("PA", "trading", "cancel", THE_EXCHANGE)),
         ),
         given=exchange_offered,
     ),
@@ -141,5 +147,32 @@ EXCHANGE: Final = (
             ),
         ),
         given=exchange_settled,
+    ),
+    Case(
+        "trading",
+        "take",
+        "KB",
+        {"maker": "PA", "offer": THE_OFFER, "lots": 4, "against": "CZK", "amount": 80, "accounts": KB},
+        (Flaw(Trading.LED, offer=THE_EXCHANGE),),
+        given=_beside_an_offer,
+        label=" of an exchange",
+    ),
+    Case(
+        "trading",
+        "answer",
+        "KB",
+        {"maker": "PA", "offer": THE_OFFER, "lots": 1, "price": 19, "accounts": KB, "expires_ms": EXPIRES_MS},
+        (Flaw(Trading.LED, offer=THE_EXCHANGE),),
+        given=_beside_an_offer,
+        label=" of an exchange",
+    ),
+    Case(
+        "trading",
+        "cancel",
+        "PA",
+        {"offer": THE_OFFER},
+        (Flaw(Trading.LED, offer=THE_EXCHANGE),),
+        given=_beside_an_offer,
+        label=" of an exchange",
     ),
 )

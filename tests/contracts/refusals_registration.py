@@ -408,7 +408,7 @@ SERVICING: Final = (
     Case(
         "servicing",
         "fix",
-        "KB",
+        "CNB",
         {"asset": "BOND", "number": 1, "holders": ("PA/main",)},
         (
             Flaw(Servicing.ACTION_UNKNOWN, number=2),
@@ -416,6 +416,7 @@ SERVICING: Final = (
                 Servicing.NOT_IN_THIS_STATE,
                 given=lambda w: w.apply("CNB", op("servicing", "cancel", "BOND", 1)),
             ),
+            Flaw(Servicing.NOT_ITS_HOLDERS, by="KB"),
             Flaw(Assets.ACCOUNT_UNKNOWN, holders=("PA/none",)),
             Flaw(Servicing.HOLDS_NOTHING, holders=("PA/empty",)),
             Flaw(Servicing.HOLDER_FIXED, holders=("PA/main", "PA/main")),
@@ -425,7 +426,7 @@ SERVICING: Final = (
     Case(
         "servicing",
         "fix",
-        "KB",
+        "CNB",
         {"asset": "BIG", "number": 1, "holders": ("PA/main",)},
         (Flaw(Servicing.TOO_MUCH, holders=("PA/main", "KB/main")),),
         given=_far,

@@ -73,7 +73,7 @@ def test_a_cycle_of_deals_worth_more_than_can_be_counted_settles_all_the_same() 
     receipt = world.apply(
         "LAW", op("cycles", "settle", cycle), time_ms=world.time_ms + 1, created_ms=CLOSES_MS
     )
-    (told,) = [fields_of(event) for event in receipt.events if event.event == "CycleSettled"]
+    (told,) = [fields_of(event) for event in receipt.events if event.event == "CycleSums"]
     assert told[-2] == INTEGER_MAX
     assert {world.record("settlement", "deal", deal).status for deal in entered} == {"settled"}
 

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 import contracts.clearing as clearing_module
-from contracts.calendars import Calendar, day_of, is_business_day, next_business_day, time_of
+from contracts.calendars import (
+    DAY_MS,
+    Calendar,
+    Schedule,
+    day_of,
+    is_business_day,
+    next_business_day,
+    time_of,
+)
 from contracts.clearing import CYCLE_MAX_MS, Clearing
 from contracts.instructions import Limit
 from node.client.netting import ALL, Bound, Claim, Participant, solve
@@ -13,6 +21,7 @@ from node.ledger import codec
 from node.ledger.types import Receipt
 from tests.checker import check_ledger
 from tests.contracts.queue_world import (
+    CALENDAR,
     TODAY,
     ClearedConsortium,
     available,
@@ -269,7 +278,55 @@ def test_a_calendar_knows_its_days_and_their_times() -> None:
     assert time_of(prague, 20_000, 0) == 20_000 * 86_400_000 - 3_600_000
     assert time_of(chicago, 20_000, 0) == 20_000 * 86_400_000 + 6 * 3_600_000
     assert is_business_day(chicago, 20_000)  # a Friday
-    assert next_business_day(prague, 20_000) == 20_003
+    noon = 20_000 * DAY_MS + DAY_MS // 2
+    assert next_business_day(Schedule(prague, prague, 20_001, 0), noon) == 20_003
+    whole_week = Calendar(60, 0, 7 * 60, 18 * 60, (), (20_000,))
+    assert next_business_day(Schedule(prague, whole_week, 20_001, time_of(prague, 20_001, 0)), noon) == 20_001
+
+
+def _limits(world: ClearedConsortium, member: str) -> Any:
+    return world.ledger.query("participants", "get_limits", codec.encode((member, "CZK"))).caps
+
+
+def _limited(world: ClearedConsortium) -> None:
+    """Of its limit of 300 to KB, PA has used 250."""
+    world.apply("PA", op("participants", "set_limits", "CZK", (Limit("KB", 300),)))
+    _give(world, "PA", order("KB", 250))
+    assert _states(world, "PA", 1) == ["settled"]
+
+
+@pytest.mark.parametrize(
+    "zone", [(840, 0), (120, 0), (0, 840), (0, 0)], ids=["far east", "east", "far west", "same zone"]
+)
+def test_a_calendar_set_in_the_course_of_a_day_gives_no_fresh_limit(
+    world: ClearedConsortium, zone: tuple[int, int]
+) -> None:
+    _limited(world)
+    assert day_of(Calendar(840, 0, 0, 1_440, (), ()), world.time_ms) == TODAY + 1  # it would be another day
+    for last, calendar in enumerate((Calendar(*zone, 0, 1_440, (), ()), CALENDAR), 2):
+        world.apply("CNB", op("calendars", "set_calendar", "CZK", calendar))
+        _give(world, "PA", order("KB", 60))
+        assert standing(world, "PA", last).state == "queued"
+        assert [cap.paid for cap in _limits(world, "PA")] == [250]
+
+
+def test_a_calendar_that_follows_holds_from_the_next_local_day_on(world: ClearedConsortium) -> None:
+    _limited(world)
+    follows = Calendar(120, 0, 60, 600, (), ())
+    receipt = world.apply("CNB", op("calendars", "set_calendar", "CZK", follows))
+    midnight_ms = time_of(CALENDAR, TODAY + 1, 0)
+    ((_, (_, _, from_ms)),) = told(receipt)
+    assert from_ms == midnight_ms
+    _give(world, "PA", order("CNB", 1), order("CNB", 2, value_day=TODAY + 1))
+    today, tomorrow = (standing(world, "PA", number).until_ms for number in (2, 3))
+    assert (today, tomorrow) == (midnight_ms, time_of(follows, TODAY + 1, 600))  # a holiday before
+    assert world.ledger.query("calendars", "get_calendar", codec.encode(("CZK",))) == CALENDAR
+    at_eight = time_of(follows, TODAY + 1, 8 * 60)
+    order_ = order("KB", 60, value_day=TODAY + 1)
+    world.apply("PA", instruct(order_), created_ms=at_eight, time_ms=at_eight)
+    assert standing(world, "PA", 4).state == "settled"
+    assert [cap.paid for cap in _limits(world, "PA")] == [60]
+    assert world.ledger.query("calendars", "get_calendar", codec.encode(("CZK",))) == follows
 
 
 def test_the_solver_bounds_what_is_paid_to_one_and_to_all() -> None:

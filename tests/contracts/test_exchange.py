@@ -6,6 +6,7 @@ import pytest
 
 from contracts.assets import Assets
 from contracts.scenarios.asset_transfer import AssetTransfer
+from contracts.trading import Trading
 from node.ledger import codec
 from node.ledger.errors import Rejected
 from tests.checker import check_ledger
@@ -17,6 +18,7 @@ from tests.contracts.market import (
     Market,
     apply_for,
     passes,
+    take,
 )
 from tests.contracts.refusals_exchange import STATEMENT, opened_exchange
 from tests.kit import NO_TERMS, is_refused, op, told
@@ -119,11 +121,19 @@ def test_an_exchange_is_shown_to_its_sides_alone(market: Market) -> None:
     assert market.send("CNB", taken).codespace == "trading", "the offer behind it is the buyer's alone"
 
 
-def test_an_offer_taken_outside_its_exchange_leaves_it_without_effect(market: Market) -> None:
-    """The buyer may take the offer itself; the exchange can then only lapse, and nothing is settled twice."""
+def test_an_exchange_is_what_its_offer_is_whatever_its_sides_try_beside_it(market: Market) -> None:
     exchange = opened_exchange(market)
-    market.apply("KB", op("trading", "take", "PA", exchange, 1, "CZK", 400, KB))
-    assert market.send("KB", op("exchange", "accept", exchange, "CZK", 400, KB)).codespace == "trading"
-    assert market.send("PA", op("exchange", "withdraw", exchange, "")).codespace == "trading"
-    assert market.balance("PA/main", "BOND") == (60, 20)
-    check_ledger(market.blocks(), market.genesis)
+    for member, call in (
+        ("KB", take("PA", exchange, 1, 400)),
+        ("KB", op("trading", "answer", "PA", exchange, 1, 390, KB, EXPIRES_MS)),
+        ("PA", op("trading", "cancel", exchange)),
+    ):
+        assert is_refused(market.send(member, call), Trading.LED)
+        assert (_exchange(market, "PA", exchange).status, market.balance("PA/main", "BOND")) == (
+            "offered",
+            (60, 20),
+        )
+    market.apply("KB", op("exchange", "accept", exchange, "CZK", 400, KB))
+    deal = _exchange(market, "PA", exchange).deal
+    assert market.record("settlement", "deal", deal).status == "settled"
+    assert len(market.rows("settlement", "deal")) == 1

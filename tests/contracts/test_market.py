@@ -45,7 +45,7 @@ def test_a_redemption_pays_the_holders_takes_the_units_back_and_lets_the_bond_re
     due_ms = TERMS.matures_ms
     market.apply("CNB", op("servicing", "announce", "BOND", "redemption", "CZK", 100, 1, due_ms))
     market.block(time_ms=due_ms)
-    market.apply("KB", op("servicing", "fix", "BOND", 1, ("PA/main",)))
+    market.apply("LAW", op("servicing", "fix", "BOND", 1, ("PA/main",)))
     assert market.record("servicing", "action", "BOND", 1).status == "fixing"
     market.apply("KB", op("servicing", "fix", "BOND", 1, ("KB/main",)))
     pay = [
@@ -93,7 +93,7 @@ def test_a_coupon_for_thousands_of_holders_is_paid_in_pieces_and_what_is_unpaid_
     market.block(time_ms=RECORD_MS)
     pieces = [tuple(names[at : at + 1_000]) for at in range(0, 2_400, 1_000)]
     for piece in [*pieces, ("PA/main", "KB/main")]:
-        market.apply("REG", op("servicing", "fix", "BOND", 1, piece))
+        market.apply("CNB", op("servicing", "fix", "BOND", 1, piece))
     assert market.record("servicing", "action", "BOND", 1).status == "fixed"
     for piece in (pieces[2], pieces[0]):
         market.apply("CNB", op("servicing", "pay", "BOND", 1, "CNB/main", "CNB/main", piece))
@@ -127,7 +127,7 @@ def test_a_record_date_under_an_order_leaves_the_order(market: Market) -> None:
     announced(market)
     market.apply("REG", op("registration", "impose", "BOND", "A-1", "LAW", NO_TERMS))
     market.block(time_ms=RECORD_MS)
-    market.apply("PA", op("servicing", "fix", "BOND", 1, ("PA/main", "KB/main")))
+    market.apply("CNB", op("servicing", "fix", "BOND", 1, ("PA/main", "KB/main")))
     assert market.record("assets", "asset", "BOND").status == "ordered"
 
 
@@ -209,7 +209,7 @@ def test_a_coupon_of_interest_pays_what_accrued_since_the_last_one(market: Marke
         told = _query(market, "servicing", "get_accrued", "PA/main", "BOND", record_ms)
         market.apply("CNB", op("servicing", "announce_interest", "BOND", record_ms))
         passes(market, record_ms)
-        market.apply("KB", op("servicing", "fix", "BOND", number, ("PA/main", "KB/main")))
+        market.apply("CNB", op("servicing", "fix", "BOND", number, ("PA/main", "KB/main")))
         assert market.record("servicing", "claim", "BOND", number, "PA/main").amount == told.amount
         assert told.amount == {36: 30, 108: 60}[days]
     action = market.record("servicing", "action", "BOND", 2)

@@ -102,7 +102,7 @@ def test_a_payment_to_holders_weighs_all_that_is_owed_still_whatever_the_piece()
     world = Consortium()
     fixing(world)
     holders = ("PA/main", "KB/main")
-    world.apply("KB", op("servicing", "fix", "BOND", 1, holders))
+    world.apply("CNB", op("servicing", "fix", "BOND", 1, holders))
     owed = world.record("servicing", "action", "BOND", 1).owed
     world.apply("CNB", op("members", "register_key", new_key("second")))
     world.apply("CNB", op("members", "set_policy", (Rule("*", "*", "CZK", owed, 2),)))

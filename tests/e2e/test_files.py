@@ -17,7 +17,8 @@ import pytest
 from node.adapters import iso_write
 from node.adapters.reading import Source, check_file, records_of, statement_entries
 from node.adapters.records import Message, Original, Recall, RecallAnswer, Return, Status
-from tests.adapters_kit import CREATED, IBAN, OTHER, check_schema, instruction, pain, records, written
+from tests import mock_bank as bank
+from tests.adapters_kit import CREATED, IBAN, OTHER, UETR, check_schema, instruction, pain, records, written
 from tests.processes import Answer, RunningNode, clean_environment, running_node
 
 LARGE = 4_000
@@ -275,6 +276,45 @@ def test_a_watched_folder_takes_each_file_to_where_it_belongs(desk: Desk, tmp_pa
     assert desk.run("import", "--watch", tmp_path, "--once", *options).code == 0
     assert "was imported before" in (tmp_path / "refused" / "0-left.xml.reason.txt").read_text()
     assert len(list(records_of(check_file(Source(tmp_path / "done" / "2-good.xml"))))) == 2
+
+
+def test_a_bank_on_the_other_side_is_answered_in_its_own_messages(desk: Desk, tmp_path: Path) -> None:
+    desk.fund("100.00")
+    start = float(desk.balance("PA/main"))
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    (inbox / "1-customer.xml").write_text(bank.customers_file("C-1", IBAN, OTHER, ["10.50", "0.25"]))
+    (inbox / "2-payment.xml").write_text(bank.interbank("B-1", IBAN, OTHER, "20.00", UETR))
+    (inbox / "3-recall.xml").write_text(bank.recall("R-1", "B-1", UETR, "20.00"))
+    (inbox / "4-notice.xml").write_text(bank.notification("N-1", IBAN, "1.00"))
+    options = ("--accounts", desk.accounts, "--journal", tmp_path / "journal", "--recall", "accept")
+    assert desk.run("import", "--watch", tmp_path, "--once", *options).code == 0
+    done = tmp_path / "done"
+    answers = {path.name for path in done.iterdir() if path.suffix == ".xml"}
+    assert answers - {"1-customer.xml", "2-payment.xml", "3-recall.xml", "4-notice.xml"} == {
+        "1-customer.xml.pacs.002.xml", "2-payment.xml.pacs.002.xml", "3-recall.xml.camt.029.xml",
+    }  # fmt: skip
+    status = "pacs.002.001.10"
+    assert bank.texts(done / "1-customer.xml.pacs.002.xml", status, "TxSts") == ["ACSC", "ACSC"]
+    assert bank.texts(done / "2-payment.xml.pacs.002.xml", status, "OrgnlUETR") == [UETR]
+    told = done / "3-recall.xml.camt.029.xml"
+    assert bank.texts(told, "camt.029.001.09", "OrgnlUETR") == [UETR]
+    assert "ACCR" in told.read_text()
+    (inbox / "5-return.xml").write_text(bank.returned("T-1", "B-1", UETR, "20.00"))
+    assert desk.run("import", "--watch", tmp_path, "--once", *options, member="AB").code == 0
+    assert bank.texts(done / "5-return.xml.pacs.002.xml", status, "TxSts") == ["ACSC"]
+    assert float(desk.balance("PA/main")) == pytest.approx(start - 10.75)
+    customer, forward = tmp_path / "more.xml", tmp_path / "forward.xml"
+    customer.write_text(bank.customers_file("C-2", IBAN, OTHER, ["1.00", "2.00"]))
+    assert desk.feed(customer, tmp_path / "journal", "--forward", forward).json["settled"] == 2
+    assert bank.texts(forward, "pacs.008.001.08", "IntrBkSttlmAmt") == ["1.00", "2.00"]
+    assert bank.texts(forward, "pacs.008.001.08", "Ustrd") == ["Invoice 1", "Invoice 2"]
+    assert bank.texts(forward, "pacs.008.001.08", "EndToEndId") == ["C-2-1", "C-2-2"]
+    notice = tmp_path / "notice.xml"
+    of = ("--account", "PA/main", "--asset", "CZK", "--from", "2020-01-01", "--accounts", desk.accounts)
+    assert desk.run("export", "camt.054", notice, *of).code == 0
+    names = bank.texts(notice, "camt.054.001.08", "EndToEndId")[-6:]
+    assert names == ["C-1-1", "C-1-2", "B-1-E", "B-1-E", "C-2-1", "C-2-2"]
 
 
 def test_an_import_that_was_killed_is_completed_by_the_next_and_pays_nothing_twice(

@@ -147,6 +147,50 @@ def test_a_statement_that_explains_a_case_matches_it_and_a_clerk_ends_the_others
     assert (refused.code, refused.error["code"]) == (1, "reconciliation/6 NOT_OPEN_TO_THIS")
 
 
+def in_another_manner(rows: list[dict[str, Any]], change: str = "") -> str:
+    """The account's movements as another bank would tell them: MT940 over two pages, its own numbers, our
+    references in sub-fields. change: the reference of an entry that it books with 0.01 more.
+    """
+    day, at, text = rows[0]["time"][2:10].replace("-", ""), 0, ""
+    halves = (rows[: len(rows) // 2], rows[len(rows) // 2 :])
+    for page, half in enumerate(halves, 1):
+        opening, closing = ("60F", "62M") if page == 1 else ("60M", "62F")
+        text += f":20:STARTUMSE\n:25:1017.490.554 CZK\n:28C:00042/00{page}\n:{opening}:C{day}CZK{told(at)}\n"
+        for number, row in enumerate(half):
+            minor = round(float(row["amount"]) * 100) + (row["reference"] == change != "")
+            at += minor
+            when = row["time"][2:10].replace("-", "") + row["time"][5:10].replace("-", "")
+            text += f":61:{when}{'C' if minor >= 0 else 'D'}R{told(minor)}NTRFNONREF//{page}{number:07}\n"
+            reference = f"?20EREF+{row['reference']}" if row["reference"] else "?20MONEY ISSUED"
+            text += f":86:166?00TRANSFER?109310{reference}?21SVWZ+A PAYMENT?30CDCDDEFF?32SOMEBODY\n"
+        text += f":{closing}:C{rows[-1]['time'][2:10].replace('-', '')}CZK{told(at)}\n-\n"
+    return text
+
+
+def told(minor: int) -> str:
+    return f"{abs(minor) // 100},{abs(minor) % 100:02}"
+
+
+def test_a_statement_in_another_banks_manner_is_matched_and_its_difference_found(
+    books: Books, tmp_path: Path
+) -> None:
+    rows = books.node.json("accounts", "statement", "PA/main", "--limit", "0")
+    path, accounts = tmp_path / "theirs.sta", tmp_path / "accounts.toml"
+    path.write_text(in_another_manner(rows), newline="\r\n")
+    strange = books.statement(path)
+    assert (strange.code, "1017.490.554 CZK" in strange.error["message"]) == (2, True)
+    accounts.write_text('[accounts]\n"1017490554" = "PA/main"\n')
+    (clean,) = books.by("PA", "reconcile", "statement", path, "--accounts", accounts)
+    assert (clean["account"], clean["entries"], clean["movements"]) == ("PA/main", len(rows), len(rows))
+    assert (clean["breaks"], clean["difference"], clean["unexplained"]) == ({}, "0.00", "0.00")
+    wrong = next(row["reference"] for row in rows if row["reference"])
+    path.write_text(in_another_manner(rows, wrong))
+    found = books.statement(path, "--accounts", accounts)
+    assert (found.code, [row["kind"] for row in found.json[0]["list"]]) == (1, ["amount"])
+    assert found.json[0]["list"][0]["reference"] == wrong
+    print(f"{len(rows)} entries over two pages in another bank's manner: all matched, one difference found")
+
+
 def test_two_banks_attest_a_main_account_and_a_difference_is_a_case_at_once(
     books: Books, tmp_path: Path
 ) -> None:

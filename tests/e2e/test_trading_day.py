@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from node.demo.orders import generated_day, write_orders
+from node.genesis_file import load_genesis
+from node.ledger.hashing import INTERNATIONAL
+from node.storage.sharded import ShardedStore
+from tests.checker import check_ledger
 from tests.processes import vostro
 
 
@@ -28,9 +32,27 @@ def test_a_small_trading_day_is_cleared_traded_and_reconciled_to_the_heller(tmp_
     assert len(told["deals"]) == 9
     assert all(deal["amount"] == deal["lots"] * deal["price"] > 0 for deal in told["deals"])
     assert told["failed_deal"]["code"] == "assets/14 INSUFFICIENT_BALANCE"
+    check_together(told["together"])
     check_books(told, tmp_path / "play" / "statements")
     verified = vostro("--config", tmp_path / "play" / "node" / "node.toml", "-o", "json", "verify")
     assert verified.json["app_hash"] == told["app_hash"]
+    with ShardedStore.open(tmp_path / "play" / "node" / "data", INTERNATIONAL) as store:
+        genesis = load_genesis(tmp_path / "play" / "node" / "genesis.json")
+        checked = check_ledger(store.blocks(), genesis, replay=False)  # ``verify`` has replayed it
+    print(f"{checked.instructions} instructions in {checked.blocks} blocks, {checked.cycles} cycles reckoned")
+    assert (checked.instructions, checked.cycles) == (1_200, 2)
+
+
+def check_together(rows: list[dict[str, Any]]) -> None:
+    """Cycles of models 2 and 3, a linked set and an offset: what passed is what their names promise."""
+    gross, net, linked, offset = rows
+    assert [row["deals"] for row in rows] == [3, 3, 2, 2]
+    assert (gross["how"], gross["bonds_moved"]) == ("Cycle, model 2", gross["bonds_gross"])
+    assert (net["how"], 3 * net["bonds_moved"]) == ("Cycle, model 3", net["bonds_gross"])
+    assert 0 < gross["cash_moved"] < gross["cash_gross"] // 10
+    assert 0 < net["cash_moved"] < net["cash_gross"] // 2
+    assert linked["cash_moved"] == linked["cash_gross"] > 0
+    assert (offset["cash_gross"] > 0, offset["cash_moved"]) == (True, 0)
 
 
 def check_books(told: Any, folder: Path) -> None:

@@ -20,7 +20,6 @@ from typing import Any, Final
 from contracts import assemble
 from contracts.proposals import Opened
 from node.client import signing
-from node.demo.child import free_port
 from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.abci_server import Call
 from node.engine.cometbft.application import LedgerApplication
@@ -47,7 +46,7 @@ from node.engine.cometbft.tunnel import TunnelFailed
 from node.engine.engine import Outcome
 from node.genesis_file import GOVERNANCE_DEFAULT, make_genesis
 from node.keys.signer import Ed25519Signer
-from node.keys.verify import CachedVerifier, InternationalVerifier
+from node.keys.verify import UNSEEN, CachedVerifier, InternationalVerifier, verify_many
 from node.ledger import codec
 from node.ledger.bundles import signed_bundle
 from node.ledger.genesis import chain_id
@@ -66,9 +65,10 @@ from node.ledger.types import (
     Node,
     Operation,
 )
+from node.network.local import free_ports
 from node.storage.handovers import HandoverShelf
 from node.storage.sharded import Budget, ShardedStore
-from tests.comet_kit import binary
+from tests.comet_kit import binary, peers_of
 from tests.kit import officer
 
 SECONDS: Final = 30.0
@@ -83,10 +83,15 @@ Contracts = Callable[[], tuple[Any, ...]]
 class HereWorkers:
     """Implements engine.ports.Workers in this process, at the loop's next turn."""
 
-    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
+    def __init__(self) -> None:
+        self.looked_at = 0
+
+    def verify(self, checks: Sequence[Check], *, until_false: bool = False) -> "asyncio.Future[list[bool]]":
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[bool]] = loop.create_future()
-        loop.call_soon(lambda: answers.set_result(InternationalVerifier().verify(checks)))
+        said = verify_many("international", checks, until_false=until_false).rstrip(bytes((UNSEEN,)))
+        self.looked_at += len(said)
+        loop.call_soon(lambda: answers.set_result([answer == 1 for answer in said]))
         return answers
 
 
@@ -340,7 +345,7 @@ class Consortium:
             moniker=f"n{place}",
             abci=root / "abci.sock",
             rpc=root / "rpc.sock",
-            listen=f"127.0.0.1:{free_port()}",
+            listen=f"127.0.0.1:{free_ports(1)[0]}",
             peers=tuple(peers),
         )
         observer = Validator(
@@ -432,7 +437,7 @@ def make_validators(
     """Directories of validators that are one another's peers. document: CometBFT's genesis file. options: of
     each Validator.
     """
-    peers = [Peer(node_id(public_key(each.node)), f"127.0.0.1:{free_port()}") for each in keys]
+    peers = peers_of(keys)
     validators = []
     for place, own in enumerate(keys):
         root = folder / f"n{place}"

@@ -25,12 +25,13 @@ from node.engine.cometbft.application import LedgerApplication
 from node.engine.cometbft.bundles import Bundles
 from node.engine.cometbft.home import genesis_json, new_key, public_key
 from node.engine.cometbft.light import comet_chain_id
+from node.engine.counters import Counters
 from node.engine.record import RecordFile
 from node.keys.verify import CachedVerifier, InternationalVerifier
 from node.ledger.bundles import signed_bundle
 from node.ledger.genesis import chain_id
 from node.ledger.hashing import INTERNATIONAL
-from node.ledger.ledger import Ledger
+from node.ledger.ledger import Finalized, Ledger
 from node.ledger.types import BundleBody, Genesis, Limits
 from node.storage.memory import MemoryStore
 from tests.comet_kit import new_keys
@@ -57,18 +58,26 @@ class Process:
         verifier = CachedVerifier(InternationalVerifier(), 1_000)
         self.ledger = Ledger(genesis, assemble, self.store, verifier)
         self.alarms: list[str] = []
-        bundles = Bundles(
-            self.ledger, verifier, HereWorkers(), own=officer(f"node-{own}").key_id, alarm=self.alarms.append
+        self.counters = Counters()
+        self.workers = HereWorkers()
+        self.finalized: list[Finalized] = []
+        self.bundles = Bundles(
+            self.ledger,
+            verifier,
+            self.workers,
+            own=officer(f"node-{own}").key_id,
+            alarm=self.alarms.append,
+            counters=self.counters,
         )
         self.application = LedgerApplication(
             self.ledger,
             self.store,
-            bundles,
+            self.bundles,
             folder,
             chain_id=comet_chain_id(chain_id(genesis)),
             version="test",
             on_decide=self.decide,
-            committed=lambda *_: self.ledger.publish(),
+            committed=self.committed,
             restored=self.ledger.publish,
             alarm=self.alarms.append,
         )
@@ -76,6 +85,10 @@ class Process:
     async def decide(self, function: Any, *arguments: Any) -> Any:
         """As the engine's thread does."""
         return function(*arguments)
+
+    def committed(self, _height: int, finalized: Finalized, _candidates: object) -> None:
+        self.finalized.append(finalized)
+        self.ledger.publish()
 
     async def begin(self) -> None:
         powers = tuple([Power(each.public_key, each.power) for each in self.genesis.authority])

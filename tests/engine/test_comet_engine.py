@@ -102,14 +102,14 @@ async def test_a_transaction_in_two_bundles_of_two_nodes_and_a_bundle_twice_are_
 
 
 async def test_a_copy_with_broken_signatures_ordered_first_burns_nothing() -> None:
-    async with consortium() as made:
-        (only,) = made.validators
+    async with consortium(2) as made:
+        honest, _ = made.validators
         good = made.pay(7)
         broken = good[:-1] + bytes((good[-1] ^ 1,))
-        await only.rpc.broadcast_sync(made.bundle(broken))
-        (outcome,) = await only.submit(good)
+        await honest.rpc.broadcast_sync(made.bundle(broken, node=1))
+        (outcome,) = await honest.submit(good)
         assert applied(outcome)
-        assert only.balance("KB/main") == 7
+        assert honest.balance("KB/main") == 7
 
 
 @pytest.mark.evidence(

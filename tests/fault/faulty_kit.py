@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from node.ledger.types import Limits
-from tests.consortium_kit import LIMITS, SMALL, Bank, Consortium, consortium
+from tests.consortium_kit import SMALL, Bank, Consortium, consortium
 from tests.consortium_load import Load
 from tests.links import Links
 
@@ -41,12 +40,12 @@ class Faulty:
 
 
 @asynccontextmanager
-async def faulty(limits: Limits = LIMITS) -> AsyncIterator[Faulty]:
+async def faulty() -> AsyncIterator[Faulty]:
     """Founded, started and funded."""
     seed = random.SystemRandom().randrange(10**6)
     print("seed", seed)
     links = Links(seed)
-    made = consortium(4, limits=limits, settings={**SMALL, "index": True}, adjust=links.adjust, start=False)
+    made = consortium(4, settings={**SMALL, "index": True}, adjust=links.adjust, start=False)
     async with made as banks, links:
         await banks.start()
         yield Faulty(banks, links, await Load.prepare(banks, seed), random.Random(seed))

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import grpc
@@ -39,6 +40,8 @@ from tests.engine.test_comet_engine import check_exactly_once, decode_leaf
 pytestmark = pytest.mark.asyncio
 
 EVERY = 10
+LYING = Lock()
+"""Chunks are asked for by several at once, each in a thread."""
 JOIN_SECONDS = 90.0
 
 
@@ -225,9 +228,10 @@ def lie_once(validator: Validator, lied: list[int]) -> None:
 
     def changed(height: int, format_: int, chunk: int) -> bytes:
         data: bytes = load(height, format_, chunk)
-        if lied or not data:
-            return data
-        lied.append(chunk)
+        with LYING:
+            if lied or not data:
+                return data
+            lied.append(chunk)
         return data[:-1] + bytes((data[-1] ^ 1,))
 
     snapshots.load = changed

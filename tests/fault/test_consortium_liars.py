@@ -11,27 +11,24 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from msgspec.structs import replace
 
 from contracts.proposals import Opened
 from node.client import Client, Declined, load_key, operation
 from node.config import child_environment
 from node.engine.cometbft.home import Home, address, new_key, node_key_json
-from node.engine.cometbft.rpc import BroadcastKind, RpcClient, RpcError
+from node.engine.cometbft.rpc import RpcClient
 from node.engine.cometbft.supervisor import LAUNCH
 from node.ledger import codec
-from node.ledger.bundles import signed_bundle
-from node.ledger.hashing import INTERNATIONAL
-from node.ledger.transactions import Chain
-from node.ledger.types import BundleBody, Operation
+from node.ledger.types import Operation
 from node.network.bank import COMET, DATA, KEYS, NODE
 from node.network.local import free_ports
-from tests.consortium_kit import LIMITS, Bank, Consortium, until
+from tests.consortium_kit import SECONDS, Bank, Consortium, until
 from tests.consortium_load import DESTINATION, SOURCE, check_banks
 from tests.fault.faulty_kit import Faulty, faulty
 from tests.processes import vostro
@@ -39,27 +36,23 @@ from tests.processes import vostro
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
 ODD: Final = Path(__file__).with_name("odd_child.py")
+FLOODING: Final = Path(__file__).with_name("flood_child.py")
 UNLUCKY: Final = 13
-TIGHT: Final = replace(LIMITS, block_work_max=100_000)
-"""Of a block: some 1,700 payments. What a flooding proposer costs, until the members suspend it, is bounded
-by the blocks that it proposes; where four nodes share two cores, a block ten times as large takes seconds.
-"""
 GOODPUT_SECONDS: Final = 2.5
 CLIENTS: Final = 4
 BATCH: Final = 100
 """So many clients of each honest node hand in so many payments at once: enough to fill blocks."""
 FLOOD_ITEMS: Final = 50
-FLOOD_UNDER_WAY: Final = 4
-SHARE_KEPT: Final = 0.1
-"""Half is the aim; four nodes that shared two cores, with other work beside them, kept 31% to 56%. What is
-asserted is that the others go on.
+SHARE_KEPT: Final = 0.3
+"""Half is the aim. Four nodes, their clients and the flooder together on two cores and nothing beside them
+kept 47% to 54% with this block_work_max, 50% to 67% with the least; room is left for a machine that is busy.
 """
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[Faulty]:
     """One consortium for this file."""
-    async with faulty(TIGHT) as made:
+    async with faulty() as made:
         yield made
 
 
@@ -185,45 +178,36 @@ async def test_blocks_compare_names_the_header_and_the_root_that_went_its_own_wa
 # --- a node that floods ---------------------------------------------------------------------------------
 
 
-class Flood:
-    """Bundles of false signatures under a bank's own node key, as fast as its CometBFT takes them."""
-
-    def __init__(self, bank: Bank, chain: bytes) -> None:
-        self.bank = bank
-        self.chain = Chain(chain, INTERNATIONAL, LIMITS, {})
-        keys = bank.local.folder / KEYS
-        self.signer = load_key(keys / f"{NODE}.json", keys / f"{NODE}.passphrase")
-        self.items: list[bytes] = []
-        self.sent = self.refused = 0
-
-    async def prepare(self) -> None:
-        """What is falsified."""
-        payments = [self.bank.payment(DESTINATION, SOURCE, 1, f"f{at}") for at in range(FLOOD_ITEMS)]
-        self.items = [(await self.bank.sign(payment)).raw for payment in payments]
-
-    def bundle(self) -> bytes:
-        """The next one: no signature in it was ever seen, and none is true."""
-        self.sent += 1
-        mark = self.sent.to_bytes(8, "big")
-        items = tuple([item[:-40] + mark + item[-32:] for item in self.items])
-        body = BundleBody(1, self.signer.key_id, time.time_ns(), items)
-        return signed_bundle(self.chain, body, self.signer.sign)
-
-    async def run(self) -> None:
-        """Until cancelled."""
-
-        async def pour() -> None:
-            while True:
-                try:
-                    said = await self.bank.rpc.broadcast_sync(self.bundle())
-                except RpcError:
-                    await asyncio.sleep(0.05)
-                    continue
-                if said.kind is not BroadcastKind.ACCEPTED:
-                    self.refused += 1
-                    await asyncio.sleep(0.05)
-
-        await asyncio.gather(*[pour() for _ in range(FLOOD_UNDER_WAY)])
+@asynccontextmanager
+async def flood(bank: Bank) -> AsyncIterator[list[int]]:
+    """Bundles of false signatures under a bank's own node key, from a process of their own; behind the block,
+    how many were made, and how many of them its CometBFT refused.
+    """
+    payments = [bank.payment(DESTINATION, SOURCE, 1, f"f{at}") for at in range(FLOOD_ITEMS)]
+    items = [(await bank.sign(payment)).raw for payment in payments]
+    keys = bank.local.folder / KEYS
+    arguments = (
+        bank.network.assembled.network.chain.hex(),
+        keys / f"{NODE}.json",
+        keys / f"{NODE}.passphrase",
+        bank.local.folder / COMET / "rpc.sock",
+    )
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid())),
+        *(sys.executable, "-P", str(FLOODING), *map(str, arguments)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=child_environment(),
+    )
+    counts: list[int] = []
+    talking = asyncio.ensure_future(child.communicate("\n".join(item.hex() for item in items).encode()))
+    try:
+        yield counts
+    finally:
+        with suppress(ProcessLookupError):
+            child.terminate()
+        out, _ = await asyncio.wait_for(talking, SECONDS)
+        counts += [int(word) for word in out.split()]
 
 
 async def goodput(made: Faulty, banks: list[Bank]) -> float:
@@ -262,11 +246,8 @@ async def test_beside_a_flood_of_false_signatures_the_others_go_on_and_suspend_t
     made: Faulty,
 ) -> None:
     *honest, flooder = made.banks
-    flood = Flood(flooder, made.banks.network.assembled.network.chain)
-    await flood.prepare()
     before = await goodput(made, honest)
-    flooding = asyncio.ensure_future(flood.run())
-    try:
+    async with flood(flooder) as counts:
         for bank in honest:
 
             async def told(bank: Bank = bank) -> bool:
@@ -278,12 +259,10 @@ async def test_beside_a_flood_of_false_signatures_the_others_go_on_and_suspend_t
         signed = await made.load.sign()
         with pytest.raises(Declined, match="NODE_INACTIVE"):
             await (await flooder.client()).submit(signed.raw)
-    finally:
-        flooding.cancel()
-        await asyncio.wait([flooding])
+    sent, refused = counts
     held = await check_banks(made.banks, made.load, honest)
     print(
-        f"flood: {flood.sent} bundles of {FLOOD_ITEMS} false signatures, {flood.refused} refused; goodput "
+        f"flood: {sent} bundles of {FLOOD_ITEMS} false signatures, {refused} refused; goodput "
         f"{before:.0f} tx/s before, {during:.0f} during ({during / before:.0%} kept): 1 tried, 1 held:",
         held,
     )

@@ -30,6 +30,7 @@ from tests.contracts.queue_world import (
 from tests.kit import op
 
 COUNTS = {"applied": 0, "refused": 0, "paid gross": 0, "netted": 0, "offset": 0, "taken out": 0}
+COUNTS |= {"instructions reckoned": 0, "cycles reckoned": 0}
 CASES = 600
 CASES_LONG = 20_000
 
@@ -307,7 +308,9 @@ def test_queues_and_cycles_do_what_the_reference_does(seed: int) -> None:
     twin = Twin()
     for each in history(seed):
         twin.run(*each)
-    check_ledger(twin.world.blocks(), twin.world.genesis)
+    checked = check_ledger(twin.world.blocks(), twin.world.genesis)
+    COUNTS["instructions reckoned"] += checked.instructions
+    COUNTS["cycles reckoned"] += checked.cycles
 
 
 def test_the_calls_were_worth_something() -> None:
@@ -319,6 +322,8 @@ def test_the_calls_were_worth_something() -> None:
     assert COUNTS["paid gross"] >= 15
     assert COUNTS["offset"] >= 5
     assert COUNTS["taken out"] >= 3
+    assert COUNTS["instructions reckoned"] >= 60
+    assert COUNTS["cycles reckoned"] >= 6
 
 
 def _random_case(chance: Random) -> list[Participant]:

@@ -1,7 +1,7 @@
 # ruff: noqa: ARG001, ARG005 - a bug has the signature of what it replaces
 """Planted bugs in what moves money (canaries.py says what they are for)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace as with_fields
 from typing import Any
 
@@ -21,36 +21,37 @@ from tests.sim.canary import body, canary
 # --- money --------------------------------------------------------------------------------------------------
 
 
-def _move(debit: int, credit: int, *, look_at_held: bool = True) -> Callable[..., None]:
-    def move(self: Assets, source: str, destination: str, asset: str, amount: int) -> None:
+def _spread(debit: int, credit: int, *, look_at_held: bool = True) -> Callable[..., None]:
+    def spread(self: Assets, source: str, asset: str, total: int, shares: Iterable[tuple[str, int]]) -> None:
         before = self.position(source, asset)
-        if before.posted - (before.held if look_at_held else 0) < amount:
+        if before.posted - (before.held if look_at_held else 0) < total:
             raise Rejected(self.INSUFFICIENT_BALANCE)
-        self.balance.put(Position(before.posted - amount * debit, before.held), source, asset)
-        after = self.position(destination, asset)
-        self.balance.put(Position(after.posted + amount * credit, after.held), destination, asset)
+        self.balance.put(Position(before.posted - total * debit, before.held), source, asset)
+        for account, amount in shares:
+            after = self.position(account, asset)
+            self.balance.put(Position(after.posted + amount * credit, after.held), account, asset)
 
-    return move
+    return spread
 
 
 @canary
 def a_move_does_not_debit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(0, 1))
+    patch.setattr(Assets, "spread", _spread(0, 1))
 
 
 @canary
 def a_move_credits_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(1, 2))
+    patch.setattr(Assets, "spread", _spread(1, 2))
 
 
 @canary
 def a_move_does_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(0, 0))
+    patch.setattr(Assets, "spread", _spread(0, 0))
 
 
 @canary
 def a_move_spends_what_is_held(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Assets, "move", _move(1, 1, look_at_held=False))
+    patch.setattr(Assets, "spread", _spread(1, 1, look_at_held=False))
 
 
 @canary
@@ -58,6 +59,18 @@ def a_move_credits_the_debtor(patch: pytest.MonkeyPatch) -> None:
     original = Assets.move
     patch.setattr(
         Assets, "move", lambda self, source, to, asset, amount: original(self, to, source, asset, amount)
+    )
+
+
+@canary
+def a_spread_forgets_its_last_credit(patch: pytest.MonkeyPatch) -> None:
+    original = Assets.spread
+    patch.setattr(
+        Assets,
+        "spread",
+        lambda self, source, asset, total, shares: original(
+            self, source, asset, total, shares[:-1] if len(shares) > 1 else shares
+        ),
     )
 
 

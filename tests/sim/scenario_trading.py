@@ -137,8 +137,14 @@ def _coupon(day: "Day") -> None:
     pay = [
         op("servicing", "pay", "BOND", 1, "CNB/main", "CNB/main", (f"{bank}/main",)) for bank in ("PA", "KB")
     ]
-    items = [w.make("PA", move), w.make("KB", fix[0]), w.make("KB", fix[0]), w.make("CNB", pay[0])]
-    codes = [("assets", 17), OK, ("servicing", 6), ("servicing", 2)]
+    items = [
+        w.make("PA", move),
+        w.make("KB", fix[0]),
+        w.make("PA", fix[0]),
+        w.make("CNB", fix[0]),
+        w.make("CNB", pay[0]),
+    ]
+    codes = [("assets", 17), ("servicing", 13), OK, ("servicing", 6), ("servicing", 2)]
     day.expect("who holds", items, codes)
     before = _both(day)
     items = [w.make("KB", fix[1]), w.make("CNB", pay[0]), w.make("CNB", pay[0]), w.make("CNB", pay[1])]

@@ -4,7 +4,7 @@ import pytest
 
 from node.ledger.bundles import PROPOSED_BYTES, signed_bundle
 from node.ledger.errors import ErrorCode, LedgerError, Rejected
-from node.ledger.types import BUNDLE_BYTES_MAX, BundleBody, Limits
+from node.ledger.types import BLOCK_BUNDLES_MAX, BUNDLE_BYTES_MAX, BundleBody, Limits
 from tests.kit import Consortium, make_genesis, officer, pay
 
 NODE = officer("node")
@@ -104,6 +104,14 @@ def test_a_proposal_over_the_block_bounds_is_not_voted_for() -> None:
     assert world.ledger.process_proposal(heavy[:1])
     assert not world.ledger.process_proposal(heavy)
     assert world.ledger.prepare_proposal(heavy, 10**7) == [heavy[0].raw]
+
+
+def test_a_proposal_of_too_many_bundles_is_not_voted_for(world: Consortium) -> None:
+    item = payment(world)
+    many = [world.ledger.judge(bundle(world, item, sequence=n)) for n in range(BLOCK_BUNDLES_MAX + 1)]
+    assert not world.ledger.process_proposal(many)
+    assert world.ledger.process_proposal(many[:-1])
+    assert world.ledger.prepare_proposal(many, 10**7) == [judged.raw for judged in many[:-1]]
 
 
 def test_the_predicate_looks_at_no_state(world: Consortium) -> None:

@@ -1,6 +1,7 @@
 """The command's own words: where options may stand, what JSON holds, what a support bundle leaves out."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,8 @@ def test_a_policy_rule_is_read_in_the_assets_own_units() -> None:
     for spec in ("transfers.send", "a.b,CZK,1.005,2", "a.b,CZK,1,two", "a,b,c,d,e"):
         with pytest.raises(Failure):
             _rule(session, session, spec)
+
+
+def test_the_release_is_told_without_a_node() -> None:
+    told = CliRunner().invoke(app, ["--version"])
+    assert (told.exit_code, told.output) == (0, f"vostro {version('vostro')}\n")

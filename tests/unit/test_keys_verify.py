@@ -8,7 +8,7 @@ import pytest
 from node.keys import verify
 from node.keys.signer import generate
 from node.keys.unsound import UnsoundLibrary
-from node.keys.verify import VERIFIERS, CachedVerifier, InternationalVerifier, verify_many
+from node.keys.verify import UNSEEN, VERIFIERS, CachedVerifier, InternationalVerifier, verify_many
 from node.ledger.hashing import SUITES
 from node.ledger.ports import Check
 
@@ -50,6 +50,13 @@ def test_verify_many_answers_one_byte_a_check_in_order() -> None:
         verify_many("guomi of another release", [])
 
 
+def test_verify_many_can_end_at_the_first_false_one() -> None:
+    checks = [good(1), bad(2), good(3), bad(4)]
+    assert verify_many("international", checks, until_false=True) == bytes((1, 0, UNSEEN, UNSEEN))
+    assert verify_many("international", checks[::2], until_false=True) == b"\1\1"
+    assert verify_many("international", [], until_false=True) == b""
+
+
 def test_a_library_that_lets_mixed_order_keys_pass_is_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,9 +93,9 @@ def test_what_was_told_is_not_verified_again() -> None:
     inner = Counting()
     cached = CachedVerifier(inner, 100)
     checks = [good(1), bad(2)]
-    assert cached.unknown([*checks, good(3)]) == [*checks, good(3)]
+    assert [cached.known(check) for check in checks] == [None, None]
     cached.remember(checks, [True, False])
-    assert cached.unknown([*checks, good(3)]) == [good(3)]
+    assert [cached.known(check) for check in [*checks, good(3)]] == [True, False, None]
     assert cached.verify(checks) == [True, False]
     assert inner.asked == []
 
@@ -106,8 +113,8 @@ def test_the_cache_is_bounded_and_keeps_the_newest_half() -> None:
     for check in checks:
         assert cached.verify([check]) == [True]
         assert len(cached) <= 10
-    assert cached.unknown(checks[-5:]) == []
-    assert cached.unknown(checks[:20]) == checks[:20]
+    assert all(cached.known(check) for check in checks[-5:])
+    assert [cached.known(check) for check in checks[:20]] == [None] * 20
     assert cached.verify(checks) == [True] * 33  # more than it can hold, in one request
     assert len(cached) <= 10
 

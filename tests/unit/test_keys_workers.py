@@ -94,6 +94,38 @@ async def test_many_requests_at_once_each_get_their_own_answers() -> None:
     assert answers == [EXPECTED[low:high] for low, high in ranges]
 
 
+def up_to_the_first_false(answers: list[bool]) -> list[bool]:
+    return answers[: answers.index(False) + 1] if False in answers else answers
+
+
+@pytest.mark.asyncio
+async def test_a_request_can_end_at_its_first_false_answer_beside_others_that_do_not() -> None:
+    true = [check for check, answer in zip(CHECKS, EXPECTED, strict=True) if answer][:300]
+    bad = CHECKS[1]
+    assert not EXPECTED[1]
+    requests = [
+        [bad, *true],
+        [*true[:5], bad, *true],
+        [*true[:FRAME_CHECKS_MAX], bad, *true, bad],
+        [*true, bad],
+        true,
+        [bad],
+    ]
+    expected = [up_to_the_first_false([check is not bad for check in asked]) for asked in requests]
+    async with running(2) as pool:
+        ended = [pool.verify(asked, until_false=True) for asked in requests]
+        whole = [pool.verify(asked) for asked in requests]
+        assert await asyncio.gather(*ended) == expected
+        assert await asyncio.gather(*whole) == [[c is not bad for c in asked] for asked in requests]
+        for pid in pool.pids:  # and where this process answers for workers that died
+            os.kill(pid, signal.SIGSTOP)
+        ended = [pool.verify(asked, until_false=True) for asked in requests]
+        await asyncio.sleep(0)
+        for pid in pool.pids:
+            os.kill(pid, signal.SIGKILL)
+        assert await asyncio.gather(*ended) == expected
+
+
 @pytest.mark.asyncio
 async def test_a_killed_worker_loses_nothing_and_is_started_again() -> None:
     async with running(2) as pool:

@@ -1,5 +1,6 @@
 """Matching: against brute force on small cases, every kind of break, bounded searches, rules, determinism."""
 
+import hashlib
 import itertools
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from node.adapters.iso_write_statements import write_camt
+from node.adapters.mt_write import write_mt9
 from node.adapters.reading import Source, check_file, statement_entries
 from node.reconciliation.breaks import Break, Kind, breaks_of
 from node.reconciliation.items import LEG, TEXT, TX, Item, Side
@@ -24,7 +26,8 @@ from node.reconciliation.planting import found_in, plant
 from node.reconciliation.report import Reconciled, break_row
 from node.reconciliation.rules import STANDARD, Rule, Rules, RulesRefused, load_rules, parse_rules
 from node.reconciliation.subsets import TooManySteps, subsets
-from tests.reconciliation_kit import Moved, movements, reconciled, stated
+from tests.adapters_kit import written
+from tests.reconciliation_kit import BEGINS_MS, Moved, movements, reconciled, stated
 
 DAY = date(2026, 1, 15).toordinal()
 RULES = load_rules()
@@ -364,6 +367,24 @@ def test_every_planted_break_among_many_entries_is_found_and_nothing_else() -> N
     hits = sum(1 for each in found if each.found)
     print(f"20,000 entries, {len(found)} planted: {hits} found; precision {hits / len(result.breaks):.3f}")
     assert (hits, others, result.unexplained) == (201, [], 0)
+
+
+@pytest.mark.parametrize("form", ["camt.053", "mt940"])
+def test_differences_planted_in_one_transaction_are_told_apart(tmp_path: Path, form: str) -> None:
+    one = hashlib.sha256(b"one").digest()
+    moved = [replace(each, tx_id=one, height=7, index=1, time_ms=BEGINS_MS) for each in movements(40)]
+    spoilt = plant(*stated(moved))
+    path = tmp_path / "spoilt"
+    if form == "camt.053":
+        write(path, spoilt.statement, spoilt.entries)
+    else:
+        statement = replace(spoilt.statement, statement_id="SPOILT")
+        path.write_bytes(written(write_mt9, "940", statement, spoilt.entries))
+    result = run(moved, path)
+    found, others = found_in(spoilt, result)
+    print(f"{len(found)} differences in one transaction's entries, as {form}")
+    assert [each.planted.story for each in found if each.found is None] == []
+    assert (len(found), others, result.unexplained) == (10, [], 0)
 
 
 def test_too_few_entries_are_not_spoilt() -> None:

@@ -14,7 +14,16 @@ from node.engine.errors import NodeError
 from node.ledger.types import BlockRecord
 from node.pb.vostro.ledger.v1 import ledger_pb2 as pb
 from node.services.convert import decode_receipt
-from node.services.feed import PROGRESS_AT_ONCE, PROGRESS_BLOCKS, BlockEvents, Feed, Filter, Told, _Listener
+from node.services.feed import (
+    PROGRESS_AT_ONCE,
+    PROGRESS_BLOCKS,
+    PROGRESS_SECONDS,
+    BlockEvents,
+    Feed,
+    Filter,
+    Told,
+    _Listener,
+)
 from node.services.streams import PART_BYTES, block_parts
 from tests.kit import pay
 from tests.services_kit import WORD_SECONDS, Face, is_code, refused, serving
@@ -121,12 +130,14 @@ async def test_a_silent_stream_of_events_says_how_far_it_is(face: Face) -> None:
 
 
 async def test_of_many_silent_streams_few_are_told_at_one_block_and_all_in_turn(face: Face) -> None:
-    """What all of them would be told at once kept others waiting."""
+    """What all of them would be told at once, or again and again on a busy chain, kept others waiting."""
     nothing: Any = None
-    feed, count = Feed(face.engine, face.world.store, nothing, nothing), 200
-    listeners = [_Listener(Filter("", "", f"PA/{number}", ""), 0) for number in range(count)]
+    moments = [0.0]
+    feed, count = Feed(face.engine, face.world.store, nothing, nothing, lambda: moments[-1]), 200
+    listeners = [_Listener(Filter("", "", f"PA/{number}", ""), (0, 0.0)) for number in range(count)]
     for listener in listeners:
         feed._listen(listener)
+    moments.append(PROGRESS_SECONDS * 1.01)
     woken: list[int] = []
     for height in range(1, PROGRESS_BLOCKS + count // PROGRESS_AT_ONCE + 1):
         feed._offer(_block_of(height))
@@ -134,6 +145,10 @@ async def test_of_many_silent_streams_few_are_told_at_one_block_and_all_in_turn(
     assert max(woken) == PROGRESS_AT_ONCE
     assert woken[:PROGRESS_BLOCKS] == [0] * PROGRESS_BLOCKS
     assert [len(listener.pending) for listener in listeners] == [1] * count
+    for height in range(1_000, 1_000 + 2 * PROGRESS_BLOCKS):
+        feed._offer(_block_of(height))
+    assert [len(listener.pending) for listener in listeners] == [1] * count, "many blocks in no time"
+    moments.append(PROGRESS_SECONDS * 3)
     feed._offer(_block_of(10**6, "PA/7"))
     told = [at for at, each in enumerate(listeners) if 10**6 in each.pending]
     assert told == [0, 1, 7]  # whom the block names, and whose turn has come

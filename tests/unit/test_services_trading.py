@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from contracts.servicing import Servicing
 from contracts.settlement import Settlement
 from contracts.terms import Accrued, Claim
 from contracts.trading import Trading
@@ -45,7 +46,7 @@ from tests.contracts.market import (
 )
 from tests.contracts.refusals_trading import UNKNOWN
 from tests.contracts.test_cycles import sold
-from tests.kit import NO_TERMS, START_MS, op
+from tests.kit import NO_TERMS, START_MS, fields_of, is_refused, op
 from tests.services_kit import DirectEngine, Face, is_code, refused, serving
 
 RECORD_MS = START_MS + 60_000
@@ -288,7 +289,7 @@ async def test_what_an_issuer_owes_is_public_and_who_is_owed_is_not(face: Face, 
     world, market = face.world, client.market
     announced(world, record_ms=RECORD_MS)
     world.block(time_ms=RECORD_MS)
-    world.apply("PA", op("servicing", "fix", "BOND", 1, ("PA/main", "KB/main")))
+    world.apply("CNB", op("servicing", "fix", "BOND", 1, ("PA/main", "KB/main")))
     world.apply("CNB", op("servicing", "pay", "BOND", 1, "CNB/main", "CNB/main", ("PA/main",)))
     (action,) = await market.actions("BOND")
     assert (action.action.owed, action.action.paid, action.action.claims) == (250, 150, 1)
@@ -305,6 +306,33 @@ async def test_what_an_issuer_owes_is_public_and_who_is_owed_is_not(face: Face, 
         else:
             with pytest.raises(Degraded):
                 reading.check_issuer(reader(member), "BOND")
+
+
+@pytest.mark.asyncio
+async def test_what_a_single_holder_has_is_told_to_nobody_piece_by_piece(face: Face, client: Client) -> None:
+    world, market = face.world, client.market
+    announced(world, record_ms=RECORD_MS)
+    world.block(time_ms=RECORD_MS)
+    named = op("servicing", "fix", "BOND", 1, ("PA/main",))
+    assert is_refused(world.send("KB", named), Servicing.NOT_ITS_HOLDERS)
+    receipts = [world.apply("PA", named)]
+    (halfway,) = await market.actions("BOND")
+    assert (halfway.action.fixed, halfway.action.owed, halfway.action.claims) == (0, 0, 0)
+    receipts.append(world.apply("CNB", op("servicing", "fix", "BOND", 1, ("KB/main",))))
+    (whole,) = await market.actions("BOND")
+    assert (whole.action.fixed, whole.action.owed, whole.action.claims) == (100, 250, 2)
+    reading = Reading(world.ledger, world.store, DirectEngine(world))
+    for receipt in receipts:
+        (event,) = [told for told in receipt.events if told.event == "HoldersFixed"]
+        assert 60 not in fields_of(event)
+        assert 40 not in fields_of(event)
+        told = reading.parties(event)
+        assert told.members == {"CNB"}
+        assert not told.shared
+        with pytest.raises(Degraded):
+            reading.check_transaction(reader("REG"), "PA", receipt.events)
+    with pytest.raises(Degraded):
+        reading.check_query(reader("PA"), "servicing", "get_found", {"asset": "BOND", "number": 1})
 
 
 @pytest.mark.asyncio

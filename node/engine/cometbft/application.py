@@ -13,7 +13,6 @@ nothing, and Info says 0, so that a ledger can move here from the embedded engin
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -43,11 +42,10 @@ from node.engine.cometbft.bundles import Bundles, Met
 from node.engine.cometbft.home import params_of
 from node.engine.ports import DurableStore
 from node.engine.record import RecordFile, RecordMissing
-from node.ledger.bundles import Judged
-from node.ledger.errors import InvariantViolated, LedgerError, Rejected
-from node.ledger.ledger import Discarded, Finalized, Ledger
+from node.ledger.errors import InvariantViolated, Rejected
+from node.ledger.ledger import Finalized, Ledger
 from node.ledger.transactions import Candidate
-from node.ledger.types import Authority, Block, Evidence, Height, Receipt, Record, TimeMs
+from node.ledger.types import Authority, Block, Evidence, Height, Record, TimeMs
 
 NS_PER_MS: Final = 1_000_000
 PLACE_BYTES: Final = 256
@@ -234,15 +232,15 @@ class LedgerApplication:
 
     async def process_proposal(self, block: DecidedBlock) -> bool:
         """Is this a block to vote for: every bundle passes the predicate, their sums are within bounds?"""
-        judged = []
+        met = []
         for raw in block.txs:
             try:
-                judged.append(self._bundles.meet(raw).judged)
+                met.append(self._bundles.meet(raw))
             except Rejected as rejected:
                 self._alarm(f"block {block.height} proposed by {block.proposer.hex()} is refused: {rejected}")
                 return False
-        if self._ledger.process_proposal(judged):
-            self._bundles.begin_all(block.txs)
+        if self._ledger.process_proposal([each.judged for each in met]):
+            self._bundles.begin_all(met)
             return True
         self._alarm(f"block {block.height} proposed by {block.proposer.hex()} breaks a block's bounds")
         return False
@@ -258,7 +256,9 @@ class LedgerApplication:
         await self._bundles.verified([each for each, is_out in zip(met, silenced, strict=True) if not is_out])
         candidates = tuple([candidate for bundle in judged for candidate in bundle.candidates])
         evidence = tuple([_evidence(entry) for entry in block.misbehavior if entry.kind in KINDS])
-        finalized: Finalized = await self._on_decide(self._run, block, judged, silenced, evidence)
+        nodes = tuple([bundle.node for bundle in judged for _ in bundle.candidates])
+        content = Block(block.height, block.time_ms, candidates, evidence, nodes)
+        finalized: Finalized = await self._on_decide(self._ledger.finalize_block, content)
         self._decided = block, finalized, candidates
         for text in finalized.alarms:
             self._alarm(text)
@@ -274,26 +274,6 @@ class LedgerApplication:
         ledger = self._ledger
         number = ledger.next_protocol()
         return params_of(ledger.genesis, number) if number != ledger.standing.protocol(height) else None
-
-    def _run(
-        self,
-        block: DecidedBlock,
-        bundles: Sequence[Judged],
-        silenced: Sequence[bool],
-        evidence: tuple[Evidence, ...],
-    ) -> Finalized:
-        """Thread *decide*: the items of silenced bundles are discarded unseen, the others run."""
-        heard = [bundle for bundle, is_out in zip(bundles, silenced, strict=True) if not is_out]
-        items = tuple([candidate for bundle in heard for candidate in bundle.candidates])
-        finalized = self._ledger.finalize_block(Block(block.height, block.time_ms, items, evidence))
-        if len(heard) == len(bundles):
-            return finalized
-        ran = iter(finalized.outcomes)
-        outcomes: list[Receipt | Discarded] = []
-        for bundle, is_out in zip(bundles, silenced, strict=True):
-            inactive = Discarded(LedgerError.NODE_INACTIVE, {"key_id": bundle.node.hex()})
-            outcomes += [inactive if is_out else next(ran) for _ in bundle.candidates]
-        return replace(finalized, outcomes=tuple(outcomes))
 
     def _met(self, block: DecidedBlock) -> list[Met]:
         met: list[Met] = []

@@ -117,10 +117,13 @@ class Bundler:
 
     def settle(self, candidate: Candidate, outcome: Receipt | Discarded) -> list[Entry]:
         """The entries that a decided item answers. A receipt answers every copy of its transaction; a
-        discarded item only the same bytes, for a copy with other signatures says nothing of ours.
+        discarded item only the same bytes, for a copy with other signatures says nothing of ours, and neither
+        does one that another node's bundle took with it.
         """
         waiting = self._waiting.get(candidate.tx_id)
         if waiting is None:
+            return []
+        if isinstance(outcome, Discarded) and outcome.node not in (b"", self._signer.key_id):
             return []
         if isinstance(outcome, Receipt):
             answered = waiting

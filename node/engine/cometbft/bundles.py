@@ -2,18 +2,22 @@
 signatures are verified once, from the moment it is let in or proposed, whoever asks for it later.
 
 CheckTx, PrepareProposal, ProcessProposal and FinalizeBlock all come here with bytes. What always holds: a
-bundle that is here passes the one predicate of consensus (ledger.judge); what its signatures came to is with
-the verifier when ``verified`` returns. A node of whose bundles a signature was false is refused at the
-mempool for a while: honest nodes verify before they bundle. In a block its bundles still count.
+bundle that is here passes the one predicate of consensus (ledger.judge); what its signatures came to, up to
+the first false one, is with the verifier when ``verified`` returns. A node of whose bundles a signature was
+false is shunned for a while: the mempool refuses it unread, and what blocks carry of it is verified little by
+little, so that a block full of false signatures costs one verification. Honest nodes verify before they
+bundle. What its bundles in a block come to is the ledger's to say, the same on every node.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from node.engine.counters import Counters
 from node.engine.ports import Workers
 from node.keys.verify import CachedVerifier
 from node.keys.workers import WorkersClosed
@@ -28,20 +32,33 @@ NODE_AT: Final = slice(4, 20)
 """
 KEPT_BYTES_MAX: Final = 128 * 1024 * 1024
 SHUNNED_SECONDS: Final = 30.0
-"""How long the mempool takes nothing new of a node that handed on a false signature."""
+"""How long the mempool takes nothing new of a node that handed on a false signature; twice as long each time
+that it does so again."""
+SHUNNED_SECONDS_MAX: Final = 3_600.0
+FORGOTTEN_SECONDS: Final = 3_600.0
+"""A node that handed on nothing false for so long, after it was taken up again, begins anew."""
 VERIFY_SECONDS_MAX: Final = 5.0
 """How long a block waits for the workers; what they have not answered then is verified in line."""
 
 
 @dataclass(slots=True, eq=False)
 class Met:
-    """A bundle that passes the predicate. is_begun: its signatures were given out to verify. verifying: the
-    answers under way, if any are.
+    """A bundle that passes the predicate. is_begun: its signatures were given out to verify. is_false: one of
+    them is. verifying: the answers under way, if any are.
     """
 
     judged: Judged
     is_begun: bool = False
+    is_false: bool = False
     verifying: "asyncio.Future[list[bool]] | None" = None
+
+
+@dataclass(slots=True)
+class _Shun:
+    """Until when a node is shunned, by the loop's clock, and for how long it was."""
+
+    until: float
+    seconds: float
 
 
 class Bundles:
@@ -55,6 +72,7 @@ class Bundles:
         *,
         own: bytes,
         alarm: Callable[[str], None],
+        counters: Counters,
     ) -> None:
         """own: the key id of this node, which verifies before it bundles. workers: None leaves all verifying
         to the block.
@@ -64,9 +82,10 @@ class Bundles:
         self._workers = workers
         self._own = own
         self._alarm = alarm
+        self._counters = counters
         self._met: dict[bytes, Met] = {}
         self._bytes = 0
-        self._shunned: dict[bytes, float] = {}
+        self._shunned: dict[bytes, _Shun] = {}  # of registered nodes alone, which are few
 
     def meet(self, raw: bytes) -> Met:
         """The bundle, judged now if it was not before. Raises Rejected (ledger.judge)."""
@@ -95,12 +114,12 @@ class Bundles:
             met.is_begun = True
             self._verify(met)
 
-    def begin_all(self, raws: Sequence[bytes]) -> None:
-        """Have what a proposal carries verified while the others vote, but for silenced nodes' bundles: the
-        block discards those unseen.
+    def begin_all(self, bundles: Sequence[Met]) -> None:
+        """Have what a proposal carries verified while the others vote, but for the bundles of nodes that are
+        silenced, which the block discards unseen, or shunned, of which it may see few.
         """
-        for met in [self.meet(raw) for raw in raws]:
-            if self._is_heard(met.judged):
+        for met in bundles:
+            if not self._is_shunned(met.judged.node) and self._is_heard(met.judged):
                 self.begin(met)
 
     def add(self, judged: Judged) -> None:
@@ -108,13 +127,22 @@ class Bundles:
         self._keep(hashlib.sha256(judged.raw).digest(), Met(judged, is_begun=True))
 
     async def verified(self, bundles: Iterable[Met]) -> None:
-        """Once the workers have answered for these bundles; what they leave open the block verifies."""
-        bundles = list(bundles)
+        """Once the workers have answered for these bundles, or said enough: behind a false signature the
+        block sees no more of the same node. What they leave open the block verifies.
+        """
+        trusted: list[Met] = []
+        suspect: dict[bytes, list[Met]] = {}
         for met in bundles:
+            node = met.judged.node
+            (suspect.setdefault(node, []) if self._is_shunned(node) else trusted).append(met)
+        for met in trusted:
             self.begin(met)
-        waiting = [met.verifying for met in bundles if met.verifying and not met.verifying.done()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=VERIFY_SECONDS_MAX)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(VERIFY_SECONDS_MAX):
+                for each in suspect.values():
+                    await self._verify_in_turn(each)
+                for met in trusted:
+                    await _answered(met)
 
     def forget(self, raws: Sequence[bytes]) -> None:
         """A block has decided these bundles."""
@@ -131,12 +159,30 @@ class Bundles:
         return True
 
     def _check_shunned(self, node: bytes) -> None:
-        """Raises Rejected BAD_SIGNATURE for a node of which a signature was false lately."""
-        until = self._shunned.get(node)
-        if until is not None:
-            if asyncio.get_running_loop().time() < until:
-                raise Rejected(LedgerError.BAD_SIGNATURE, node=node.hex())
-            del self._shunned[node]
+        """Raises Rejected NODE_DISTRUSTED for a node of which a signature was false lately."""
+        if self._is_shunned(node):
+            raise Rejected(LedgerError.NODE_DISTRUSTED, key_id=node.hex())
+
+    def _is_shunned(self, node: bytes) -> bool:
+        shun = self._shunned.get(node)
+        return shun is not None and asyncio.get_running_loop().time() < shun.until
+
+    def _shun(self, met: Met) -> None:
+        """A signature in a bundle is false."""
+        met.is_false = True
+        self._counters.false_bundles += 1
+        node, now = met.judged.node, asyncio.get_running_loop().time()
+        shun = self._shunned.get(node)
+        if shun is None or now > shun.until + FORGOTTEN_SECONDS:
+            shun = self._shunned[node] = _Shun(now, SHUNNED_SECONDS)
+        elif now >= shun.until:
+            shun.seconds = min(2 * shun.seconds, SHUNNED_SECONDS_MAX)
+        if now >= shun.until:
+            self._alarm(
+                f"node {node.hex()} handed on false signatures: the mempool takes nothing of it for "
+                f"{shun.seconds:.0f} s; governance can suspend it"
+            )
+        shun.until = now + shun.seconds
 
     def _keep(self, name: bytes, met: Met) -> Met:
         self._met[name] = met
@@ -146,30 +192,52 @@ class Bundles:
             self._bytes -= len(self._met.pop(oldest).judged.raw)
         return met
 
+    async def _verify_in_turn(self, bundles: Sequence[Met]) -> None:
+        """First one, then twice as many each time, up to where a signature is false."""
+        begun, count = 0, 1
+        while begun < len(bundles):
+            some = bundles[begun : begun + count]
+            for met in some:
+                self.begin(met)
+            for met in some:
+                await _answered(met)
+            if any(met.is_false for met in some):
+                return
+            begun, count = begun + count, 2 * count
+
     def _verify(self, met: Met) -> None:
-        """Ask the workers for the signatures of what could be decided now."""
+        """Ask the workers for the signatures of what could be decided now, up to one that is false."""
         if self._workers is None:
             return
         asked: list[Check] = []
-        for candidate in met.judged.candidates:
+        for check in self._checks(met.judged):
+            known = self._verifier.known(check)
+            if known is None:
+                asked.append(check)
+            elif not known:
+                self._shun(met)
+                break
+        if asked:
+            met.verifying = self._workers.verify(asked, until_false=True)
+            met.verifying.add_done_callback(partial(self._take, met, asked))
+
+    def _checks(self, judged: Judged) -> Iterator[Check]:
+        for candidate in judged.candidates:
             try:
-                asked.extend(self._ledger.check_at_door(candidate, 0))
+                yield from self._ledger.check_at_door(candidate, 0)
             except Rejected:  # the block will say so, by its own state
                 continue
-        checks = self._verifier.unknown(asked)
-        if checks:
-            met.verifying = self._workers.verify(checks)
-            met.verifying.add_done_callback(partial(self._answered, met.judged.node, checks))
 
-    def _answered(self, node: bytes, checks: Sequence[Check], verdicts: "asyncio.Future[list[bool]]") -> None:
+    def _take(self, met: Met, asked: Sequence[Check], verdicts: "asyncio.Future[list[bool]]") -> None:
         if verdicts.cancelled() or isinstance(verdicts.exception(), WorkersClosed):
             return
         answers = verdicts.result()
-        self._verifier.remember(checks, answers)
+        self._verifier.remember(asked[: len(answers)], answers)
         if not all(answers):
-            if node not in self._shunned:
-                self._alarm(
-                    f"node {node.hex()} handed on {answers.count(False)} false signatures in one bundle: the "
-                    f"mempool takes nothing of it for {SHUNNED_SECONDS:.0f} s; governance can suspend it"
-                )
-            self._shunned[node] = asyncio.get_running_loop().time() + SHUNNED_SECONDS
+            self._shun(met)
+
+
+async def _answered(met: Met) -> None:
+    """Once nothing of a bundle is with the workers."""
+    if met.verifying and not met.verifying.done():
+        await asyncio.wait([met.verifying])

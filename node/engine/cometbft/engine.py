@@ -12,7 +12,6 @@ too much is refused at once instead of waiting for long; nothing but Commit make
 """
 
 import asyncio
-import gc
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -63,7 +62,6 @@ RATE_SHARE: Final = 0.2
 """How much of the present rate goes into the one that is remembered, a block."""
 DRAIN_SECONDS: Final = 10.0
 """How long a node that stops waits for what it accepted."""
-COLLECT_ALL_EVERY: Final = 1_000
 
 log = structlog.get_logger("vostro.engine")
 
@@ -118,7 +116,9 @@ class CometEngine(RunningLedger):
         self._rpc = rpc
         self._home = home
         self._peers = tuple(peers)
-        self._bundles = Bundles(ledger, verifier, workers, own=signer.key_id, alarm=self.alarm)
+        self._bundles = Bundles(
+            ledger, verifier, workers, own=signer.key_id, alarm=self.alarm, counters=self.counters
+        )
         self._bundler = Bundler(
             ledger, self._bundles, signer, rpc,
             sequence=clock_ms() * 1_000_000, refused=self._door.answer_all,
@@ -249,7 +249,6 @@ class CometEngine(RunningLedger):
         if self._certificates:
             self._certificates.notice(height)
         self._blocks += 1
-        gc.collect(2 if self._blocks % COLLECT_ALL_EVERY == 0 else 0)
 
     def _restored(self) -> None:
         """A snapshot was taken in: readers and the door see it, and wait until CometBFT is level."""
