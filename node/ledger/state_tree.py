@@ -14,7 +14,7 @@ time; readers on any thread.
 """
 
 from bisect import bisect_left
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby, pairwise
 from operator import itemgetter
@@ -34,7 +34,7 @@ SIBLINGS_BYTES: Final = (FAN_OUT - 1) * HASH_BYTES
 DEPTH_MAX: Final = 63
 """Levels of inner nodes at most: 63 nibbles leave room for 16 keys, which are a leaf."""
 
-CACHED_LEAF_OVERHEAD_BYTES: Final = 200
+CACHED_LEAF_OVERHEAD_BYTES: Final = 270
 SUPERSEDED_KEPT_MAX: Final = 4
 """Commits for which a replaced leaf is kept for readers of older versions, as long as the cache has room."""
 PROVE_TRIES_MAX: Final = 16
@@ -363,46 +363,41 @@ class _Change:
 
 
 class _LeafCache:
-    """Leaves' contents by their hash, bounded in bytes.
-
-    Two generations, of which the older is dropped when the younger is full. Only the writer changes it;
-    readers ``get``.
+    """Leaves' contents by their hash, bounded in bytes: where there are too many, those go that were not used
+    for longest. Only the writer changes it; readers ``get``.
     """
 
     def __init__(self, bytes_max: int) -> None:
-        self._generation_max = bytes_max // 2
-        self._young: dict[bytes, bytes] = {}
-        self._young_bytes = 0
-        self._old: dict[bytes, bytes] = {}
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._leaves: OrderedDict[bytes, bytes] = OrderedDict()
 
     def get(self, hash_: bytes) -> bytes | None:
         """A leaf's content, if it is here."""
-        return self._young.get(hash_) or self._old.get(hash_)
+        return self._leaves.get(hash_)
 
     def take(self, hash_: bytes) -> bytes | None:
         """A leaf's content, if it is here; it stays for longer."""
-        content = self._young.get(hash_)
-        if content is None:
-            content = self._old.get(hash_)
-            if content is not None:
-                self.put(hash_, content)
+        content = self._leaves.get(hash_)
+        if content is not None:
+            self._leaves.move_to_end(hash_)
         return content
 
     def put(self, hash_: bytes, content: bytes) -> None:
         """Keep a leaf's content."""
-        self._young[hash_] = content
-        self._young_bytes += len(content) + CACHED_LEAF_OVERHEAD_BYTES
-        if self._young_bytes > self._generation_max:
-            self._old = self._young
-            self._young = {}
-            self._young_bytes = 0
+        if hash_ not in self._leaves:
+            self._bytes += len(content) + CACHED_LEAF_OVERHEAD_BYTES
+        self._leaves[hash_] = content
+        while self._bytes > self._bytes_max:
+            _, oldest = self._leaves.popitem(last=False)
+            self._bytes -= len(oldest) + CACHED_LEAF_OVERHEAD_BYTES
 
     def drop(self, hashes: Iterable[bytes]) -> None:
-        """Forget leaves that no current version needs; those of the old generation go with it."""
+        """Forget leaves that no current version needs."""
         for hash_ in hashes:
-            content = self._young.pop(hash_, None)
+            content = self._leaves.pop(hash_, None)
             if content is not None:
-                self._young_bytes -= len(content) + CACHED_LEAF_OVERHEAD_BYTES
+                self._bytes -= len(content) + CACHED_LEAF_OVERHEAD_BYTES
 
 
 def _grown(suite: Suite, data: bytes, depth: int, keep: Keep) -> _Subtree:

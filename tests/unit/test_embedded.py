@@ -1,15 +1,31 @@
-"""What the embedded engine knows of transactions long decided, and says where it cannot know."""
+"""What the embedded engine knows of transactions long decided, and says where it cannot know; for whom a
+block waits; and what is judged together.
+"""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from node.engine import telling
+from node.engine import door, embedded, telling
 from node.engine.errors import NodeError
+from node.keys.verify import InternationalVerifier
 from node.ledger.errors import LedgerError
-from tests.engine.kit import FACTORIES, LIMITS, NOW_MS, Bench, is_applied, is_error, running, transfer
+from node.ledger.ports import Check
+from tests.engine.kit import (
+    FACTORIES,
+    LIMITS,
+    NOW_MS,
+    SECONDS,
+    Bench,
+    is_applied,
+    is_error,
+    running,
+    transfer,
+)
 
 pytestmark = pytest.mark.asyncio
 MEMORY = FACTORIES[0]
@@ -106,3 +122,68 @@ async def test_receipts_that_are_forgotten_must_be_in_the_index_before_anything_
         assert is_error(await bench.one(never), NodeError.UNKNOWN_OUTCOME, decided=False)
         index.height = bench.engine.status().height
         assert is_error(await bench.one(never), LedgerError.EXPIRED, decided=True)
+
+
+async def test_a_block_waits_for_those_who_were_answered_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers, rounds = 8, 40
+    monkeypatch.setattr(embedded, "GATHER_SECONDS_EACH", 1.0)  # in vain for every block: 40 seconds
+    monkeypatch.setattr(embedded, "GATHER_SECONDS_MAX", 1.0)
+    async with running(MEMORY, tmp_path, overlap_min=2 * callers) as bench:
+
+        async def call() -> None:
+            for _ in range(rounds):
+                assert is_applied(await bench.one(transfer()))
+
+        before = bench.engine.counters.blocks
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(*[call() for _ in range(callers)])
+        assert rounds <= bench.engine.counters.blocks - before <= rounds + 2
+
+
+class CountingWorkers:
+    """Workers that verify at once and remember how many checks came together."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def verify(self, checks: Sequence[Check]) -> "asyncio.Future[list[bool]]":
+        self.asked.append(len(checks))
+        answers: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+        answers.set_result(InternationalVerifier().verify(checks))
+        return answers
+
+
+async def test_requests_that_come_together_are_judged_together_and_a_large_one_waits_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = CountingWorkers()
+    async with running(MEMORY, tmp_path, workers=workers) as bench:
+        for sizes, apart in (([1], 0.0), ([1] * 5, 0.1), ([door.TOGETHER_MAX], 3_600.0)):
+            monkeypatch.setattr(door, "TOGETHER_SECONDS", apart)
+            asked = [bench.engine.submit([transfer() for _ in range(size)]) for size in sizes]
+            outcomes = await asyncio.wait_for(asyncio.gather(*asked), SECONDS)
+            assert all(is_applied(outcome) for told in outcomes for outcome in told)
+        assert workers.asked == [1, 5, door.TOGETHER_MAX]
+
+
+async def test_a_request_that_cannot_be_judged_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, bad, last = transfer(), transfer(), transfer()
+    async with running(MEMORY, tmp_path) as bench:
+        read = bench.ledger.read
+
+        def reading(raw: bytes) -> Any:
+            if raw == bad:
+                raise KeyError("planted")
+            return read(raw)
+
+        monkeypatch.setattr(bench.ledger, "read", reading)
+        asked = [bench.engine.submit((raw,)) for raw in (first, bad, last)]
+        with pytest.raises(KeyError):
+            await asyncio.wait_for(asked[1], SECONDS)
+        for good in (asked[0], asked[2]):
+            assert all(map(is_applied, await asyncio.wait_for(good, SECONDS)))
+        assert bench.engine.status().pending == 0

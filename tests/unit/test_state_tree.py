@@ -18,6 +18,7 @@ from node.ledger.hashing import (
     Suite,
 )
 from node.ledger.state_tree import (
+    CACHED_LEAF_OVERHEAD_BYTES,
     LEAF_MAX,
     PROVE_TRIES_MAX,
     SUPERSEDED_KEPT_MAX,
@@ -203,16 +204,25 @@ def test_the_cache_stays_within_its_bytes() -> None:
     tree, pairs = tree_of(3_000, budget)
     for block in range(10):
         commit(tree, pairs, writes(*range(block * 300, block * 300 + 300), value=b"new"))
-        kept = [*tree._cache._young.values(), *tree._cache._old.values()]
-        assert 0 < sum(map(len, kept)) <= budget
+        assert 0 < sum(map(len, tree._cache._leaves.values())) <= budget
+
+
+def test_a_full_cache_lets_go_what_was_not_used_for_longest() -> None:
+    tree = StateTree(INTERNATIONAL, Pairs().scan, 3 * (CACHED_LEAF_OVERHEAD_BYTES + 1))
+    cache = tree._cache
+    for leaf in (b"a", b"b", b"c", b"c"):
+        cache.put(leaf, leaf)
+    assert cache.take(b"a") == b"a"
+    cache.put(b"d", b"d")
+    assert [cache.get(leaf) for leaf in (b"a", b"b", b"c", b"d")] == [b"a", None, b"c", b"d"]
 
 
 def test_replaced_leaves_leave_the_cache_after_a_few_commits() -> None:
     tree, pairs = tree_of(300)
-    leaves = len(tree._cache._young)
+    leaves = len(tree._cache._leaves)
     for block in range(3 * SUPERSEDED_KEPT_MAX):
         commit(tree, pairs, writes(*range(300), value=b"block %d" % block))
-    assert len(tree._cache._young) == leaves * (1 + SUPERSEDED_KEPT_MAX)
+    assert len(tree._cache._leaves) == leaves * (1 + SUPERSEDED_KEPT_MAX)
 
 
 def test_a_stored_leaf_that_is_not_what_the_root_commits_to_stops_the_node() -> None:
