@@ -22,7 +22,13 @@ from node.config import ConfigError, ConsortiumConfig, NodeConfig
 from node.engine.cometbft.abci import DecidedBlock
 from node.engine.cometbft.certificates import ValidatorCertificates
 from node.engine.cometbft.engine import CometEngine
-from node.engine.cometbft.home import HomeConfig, Peer, StateSync, load_initial_height, renew_settings
+from node.engine.cometbft.home import (
+    HomeConfig,
+    Peer,
+    StateSync,
+    load_initial_height,
+    renew_settings,
+)
 from node.engine.cometbft.identity import hold_against_chain, hold_back, look_for_ourselves
 from node.engine.cometbft.install import find_binary
 from node.engine.cometbft.light import comet_chain_id
@@ -207,6 +213,7 @@ async def consortium_start(
     peers = tuple([Peer.parse(text) for text in consortium.peers])
     doors = [PeerDoor(target, credentials_of(config)) for target in consortium.state_sync_peers]
     tunnels = [RpcTunnel(consortium.home / f"peer-{at}.sock", door.ask) for at, door in enumerate(doors)]
+    admits = admitted(consortium, peers)
     settings = home_config(consortium, opened.genesis, peers, from_snapshot=begins_from_snapshot(store))
     home = renew_settings(consortium.home, settings)
     rpc = RpcClient(settings.rpc)
@@ -225,6 +232,7 @@ async def consortium_start(
         version=VERSION,
         queue_max=config.queue_max,
         peers=peers,
+        admits=admits,
         index=index,
         snapshots=partial(LedgerSnapshots, ledger, store, Keeping(consortium.keep_blocks), settled),
         witness=partial(look_for_us, witnesses),
@@ -332,7 +340,13 @@ def home_config(
         state_sync=state_sync,
         heartbeat_ms=genesis.limits.heartbeat_ms,
         timeout_propose_ms=consortium.timeout_propose_ms,
+        filter_peers=consortium.closed,
     )
+
+
+def admitted(consortium: ConsortiumConfig, peers: Sequence[Peer]) -> frozenset[str] | None:
+    """The node ids whose CometBFT may connect; None: any that knows the chain."""
+    return frozenset([*[peer.node_id for peer in peers], *consortium.guests]) if consortium.closed else None
 
 
 def movements_of(event: Event) -> Iterator[Movement]:

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -37,8 +37,10 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     URI that votes through this node, and the record of what it signed last, outside data_dir and home;
     without them CometBFT votes with the key in its home. snapshot_blocks: a snapshot is made at each multiple
     of so many heights; 0: never. keep_blocks: heights below the head that are kept, at the least; 0: all.
-    state_sync_peers: host:port of two or more nodes' gRPC faces; with them a node whose directories are empty
-    begins from a snapshot, below the header of CometBFT's with this trust_height and trust_hash.
+    closed: whether nobody's CometBFT may connect but that of ``peers`` and ``guests``, node ids of 40
+    hexadecimal digits. state_sync_peers: host:port of two or more nodes' gRPC faces; with them a node whose
+    directories are empty begins from a snapshot, below the header of CometBFT's with this trust_height and
+    trust_hash.
     """
 
     home: Path
@@ -47,6 +49,8 @@ class ConsortiumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     listen: str
     external: str = ""
     peers: tuple[str, ...] = ()
+    closed: bool = False
+    guests: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{40}$")], ...] = ()
     moniker: str = "vostro"
     supervised: bool = True
     timeout_propose_ms: int = 1_000

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from node.engine.cometbft.abci import (
     Proposal,
     ValidatorPower,
 )
+from node.engine.cometbft.home import Keys, new_key, node_id, public_key
 from node.engine.cometbft.light import comet_chain_id
 from node.engine.cometbft.rpc import BroadcastKind
 from node.engine.cometbft.supervisor import wait_ready
@@ -110,6 +112,36 @@ async def test_a_copy_with_broken_signatures_ordered_first_burns_nothing() -> No
         (outcome,) = await honest.submit(good)
         assert applied(outcome)
         assert honest.balance("KB/main") == 7
+
+
+@pytest.mark.evidence(
+    "PRT7",
+    asset="blocks",
+    threat="a stranger's node connects to a consortium's",
+    mitigation="a closed node turns it away by its node id",
+)
+async def test_a_closed_node_turns_a_stranger_away_and_lets_a_guest_catch_up() -> None:
+    guest = Keys(new_key(), new_key())
+    named = node_id(public_key(guest.node))
+
+    def close(validator: Validator) -> None:
+        validator.config = replace(validator.config, filter_peers=True)
+        validator.options = {"admits": {named}}
+
+    async with consortium(adjust=close) as made:
+        (host,) = made.validators
+        stranger, known = made.add_observer(), made.add_observer()
+        known.keys = guest
+        for joining in (stranger, known):
+            joining.config = replace(joining.config, filter_peers=False)
+        await stranger.start()
+        await until(lambda: "query" in [call.name for call in host.trace], "it knocks")
+        await known.start()
+        height = host.ledger.info().height
+        await until(lambda: known.ledger.info().height == height > 0, "the guest catches up")
+        assert [peer.node_id for peer in await host.rpc.net_info()] == [named]
+        assert stranger.ledger.info().height == 0
+    print("a closed node: 2 nodes tried, the stranger turned away, the guest level")
 
 
 @pytest.mark.evidence(

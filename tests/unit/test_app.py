@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from node.app import NodeHalted, movements_of, open_offline, parts_of, run_node, running
-from node.config import NodeConfig
+from node.app import NodeHalted, admitted, movements_of, open_offline, parts_of, run_node, running
+from node.config import ConsortiumConfig, NodeConfig
+from node.engine.cometbft.home import Peer
 from node.engine.sequencer import Sequencer, SequencerRefused
 from node.genesis_file import save_genesis
 from node.keys.files import FileExposed
@@ -116,3 +117,16 @@ def test_a_key_of_the_vault_or_of_custody_that_others_can_read_is_refused(tmp_pa
         asyncio.run(run())
     key.chmod(0o600)
     asyncio.run(run())
+
+
+def test_a_closed_node_admits_its_peers_and_guests_and_an_open_one_everybody() -> None:
+    peer, guest = Peer("a" * 40, "h:1"), "b" * 40
+    told: dict[str, Any] = {
+        "home": Path("c"),
+        "node_key": Path("k"),
+        "node_passphrase_file": Path("p"),
+        "listen": "h:2",
+    }
+    closed = ConsortiumConfig(**told, closed=True, guests=(guest,))
+    assert admitted(closed, [peer]) == frozenset((peer.node_id, guest))
+    assert admitted(ConsortiumConfig(**told, guests=(guest,)), [peer]) is None

@@ -90,6 +90,15 @@ def test_what_keeps_the_past_or_begins_from_a_snapshot_is_whole_or_refused(
         loaded(tmp_path, *CONSORTIUM, *lines)
 
 
+@pytest.mark.parametrize("guest", ["b" * 39, "B" * 40, "b" * 40 + "@h:1", ""])
+def test_a_guest_is_a_node_id(tmp_path: Path, guest: str) -> None:
+    config = loaded(tmp_path, *CONSORTIUM, f'guests = ["{"b" * 40}"]')
+    assert config.consortium is not None
+    assert config.consortium.guests == ("b" * 40,)
+    with pytest.raises(ConfigError, match="guests"):
+        loaded(tmp_path, *CONSORTIUM, f'guests = ["{guest}"]')
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

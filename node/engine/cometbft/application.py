@@ -12,7 +12,7 @@ nothing, and Info says 0, so that a ledger can move here from the embedded engin
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -48,6 +48,8 @@ from node.ledger.transactions import Candidate
 from node.ledger.types import Authority, Block, Evidence, Height, Record, TimeMs
 
 NS_PER_MS: Final = 1_000_000
+PEERS: Final = "/p2p/filter/"
+"""Where CometBFT asks whether a peer may connect: ``addr/HOST:PORT`` and ``id/NODE_ID`` below it."""
 PLACE_BYTES: Final = 256
 PLACE: Final = "vostro-place"
 KINDS: Final = {
@@ -118,10 +120,12 @@ class LedgerApplication:
         restored: Callable[[], None],
         snapshots: Snapshots | None = None,
         witness: Callable[[DecidedBlock], None] = unwitnessed,
+        admits: Collection[str] | None = None,
     ) -> None:
         """home: CometBFT's directory. chain_id: as CometBFT has it. committed: told of every durable block
         (height, result, its transactions in order) on the event loop; restored: told there that the ledger
-        stands at a snapshot now. witness: sees every decided block. Raises RecordUnusable.
+        stands at a snapshot now. witness: sees every decided block. admits: the node ids of CometBFTs that
+        may connect; None: any. Raises RecordUnusable.
         """
         self._ledger = ledger
         self._store = store
@@ -135,6 +139,7 @@ class LedgerApplication:
         self._restored = restored
         self._snapshots = snapshots
         self._witness = witness
+        self._admits = admits
         self._place = self._opened()
         self._decided: tuple[DecidedBlock, Finalized, tuple[Candidate, ...]] | None = None
         if self._place and self._place.last.app_hash == ledger.info().app_hash.hex():
@@ -347,8 +352,15 @@ class LedgerApplication:
         return answer
 
     async def query(self, request: QueryRequest) -> QueryAnswer:
-        """Nothing is read here: the node's own API answers questions."""
-        return QueryAnswer(1, log="ask the node's gRPC API")
+        """Whether a peer may connect: by its id, for an address proves nothing. Nothing else is read here;
+        the node's own API answers questions.
+        """
+        if not request.path.startswith(PEERS):
+            return QueryAnswer(1, log="ask the node's gRPC API")
+        kind, _, peer = request.path.removeprefix(PEERS).partition("/")
+        if kind == "id" and self._admits is not None and peer not in self._admits:
+            return QueryAnswer(1, log=f"{peer} is neither a peer nor a guest of this node")
+        return QueryAnswer()
 
 
 def powers_of(authority: Sequence[Authority]) -> dict[bytes, int]:

@@ -12,7 +12,7 @@ too much is refused at once instead of waiting for long; nothing but Commit make
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -98,6 +98,7 @@ class CometEngine(RunningLedger):
         version: str,
         queue_max: int,
         peers: Sequence[Peer] = (),
+        admits: Collection[str] | None = None,
         index: Places | None = None,
         clock_ms: Callable[[], int] = now_ms,
         snapshots: MakeSnapshots | None = None,
@@ -105,9 +106,9 @@ class CometEngine(RunningLedger):
         trace: Callable[[Call], None] | None = None,
     ) -> None:
         """signer: signs this node's bundles. home: CometBFT's directory. abci_socket: where CometBFT calls.
-        peers: kept connected. queue_max: transactions, however fast the network is. snapshots: gives the part
-        that makes and takes them, told where its alarms go from any thread. witness: sees every decided block
-        before it runs. Raises RecordUnusable.
+        peers: kept connected. admits: the node ids that may connect; None: any. queue_max: transactions,
+        however fast the network is. snapshots: gives the part that makes and takes them, told where its
+        alarms go from any thread. witness: sees every decided block before it runs. Raises RecordUnusable.
         """
         super().__init__(
             ledger, store, verifier, workers, queue_max=queue_max, index=index, clock_ms=clock_ms
@@ -128,7 +129,7 @@ class CometEngine(RunningLedger):
             ledger, store, self._bundles, home,
             chain_id=comet_chain_id(ledger.chain.chain_id), version=version, on_decide=self._on_decide,
             committed=self._committed, alarm=self.alarm, restored=self._restored, snapshots=self._snapshots,
-            witness=witness,
+            witness=witness, admits=admits,
         )  # fmt: skip
         self._server = AbciServer(
             self._application, abci_socket, failed=self.halt, closed=self._lost, trace=trace

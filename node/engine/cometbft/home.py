@@ -101,7 +101,8 @@ class StateSync:
 class HomeConfig:
     """What differs between nodes, and what tests set. abci, rpc, signer: paths of unix sockets; without
     ``signer`` CometBFT signs with the key file in the home. listen: host:port for peers; external: the
-    host:port that peers are told. broadcast: whether the mempool relays to peers.
+    host:port that peers are told. broadcast: whether the mempool relays to peers. filter_peers: whether
+    CometBFT asks the application who may connect.
     """
 
     moniker: str
