@@ -102,7 +102,8 @@ async def test_more_accounts_than_a_contract_lists_at_once_are_all_reached(face:
 async def test_a_page_token_is_good_for_its_own_list_only(face: Face) -> None:
     accounts = face.client.accounts.ListAccounts
     token = (await accounts(account_pb2.ListAccountsRequest(member="PA", page_size=1))).next_page_token
-    altered = base64.urlsafe_b64encode(base64.urlsafe_b64decode(token)[:-1] + b"z").decode()
+    sound = base64.urlsafe_b64decode(token)
+    altered = base64.urlsafe_b64encode(sound[:-1] + bytes((sound[-1] ^ 1,))).decode()
     calls = [
         accounts(account_pb2.ListAccountsRequest(member="KB", page_token=token)),
         accounts(account_pb2.ListAccountsRequest(member="PA", page_token=altered)),
