@@ -27,6 +27,10 @@ from node.services.status import NotApplied, code_of, internal_status, status_of
 
 REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
 STATUS_DETAILS: Final = "grpc-status-details-bin"
+QUEUED_APART: Final = frozenset(
+    f"/vostro.transaction.v1.TransactionService/{name}" for name in ("Submit", "SubmitBatch")
+)
+"""Methods that many call at once, and whose calls must not stand before others."""
 
 Observer = Callable[[str, str, float], None]
 """Told of every call when it ends: method, gRPC status name, seconds."""
@@ -40,8 +44,9 @@ class Registrar(grpc.GenericRpcHandler):
     """Stands where generated code expects a server, wraps every handler that it is given, and has it for each
     call that comes.
 
-    A server is given this one handler for all methods. Of methods that are registered with a server gRPC
-    keeps a task each, and goes through them all at every call.
+    A server is given this one handler for all methods but those of QUEUED_APART. Of methods that are
+    registered with a server gRPC keeps a queue and a task each, and goes through all tasks at every call: of
+    seventy that would cost more than the call. Without any, reads would wait behind what is handed in.
     """
 
     def __init__(
@@ -71,6 +76,16 @@ class Registrar(grpc.GenericRpcHandler):
             for method, handler in ((f"/{service}/{name}", handler) for name, handler in handlers.items())
             if method in self._limits
         }
+
+    def serve(self, server: grpc.aio.Server) -> None:
+        """After the last service: have a server call what was taken."""
+        apart: dict[str, dict[str, Any]] = {}
+        for method in QUEUED_APART & self.handlers.keys():
+            _, service, name = method.split("/")
+            apart.setdefault(service, {})[name] = self.handlers[method]
+        for service, handlers in sorted(apart.items()):
+            server.add_registered_method_handlers(service, handlers)
+        server.add_generic_rpc_handlers((self,))
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a call; one that refuses it where nobody has its method."""

@@ -252,7 +252,7 @@ def build_server(
     health_pb2_grpc.add_HealthServicer_to_server(checks, registrar)
     add_reflection: Any = add_ServerReflectionServicer_to_server  # generated without annotations
     add_reflection(reflection.aio.ReflectionServicer(SERVICES), registrar)
-    server.add_generic_rpc_handlers((registrar,))
+    registrar.serve(server)
     return Face(server, _bind(server, config, files), checks, doors)
 
 

@@ -57,7 +57,7 @@ async def doors(validators: Sequence[Validator]) -> AsyncIterator[list[PeerDoor]
         registrar: Any = Registrar(limits, lambda *_: None, each.engine.halt, open_doors, access_log=False)
         shelf = HandoverShelf(each.folder / "data")
         add_ConsensusServiceServicer_to_server(ConsensusService(each.engine.ask, shelf.load), registrar)
-        server.add_generic_rpc_handlers((registrar,))
+        registrar.serve(server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         servers.append(server)

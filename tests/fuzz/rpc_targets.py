@@ -96,6 +96,9 @@ class Registered:
         """Keep what the registrar has; methods that nobody has are another test's affair."""
         self.handlers = handlers[0].handlers
 
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """The registrar has these, too."""
+
     def add_insecure_port(self, address: str) -> int:
         """No socket."""
         return 1
