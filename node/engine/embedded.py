@@ -35,6 +35,10 @@ GATHER_SECONDS_MAX: Final = 0.02
 """How long a block waits for whoever was answered last, since they are likely to come again: so much for each
 of them and of those that were under way meanwhile.
 """
+GATHER_SHARE: Final = 0.75
+"""Of those that were answered so many come again meanwhile, or it was waited in vain."""
+GATHER_AGAIN: Final = 16
+"""Blocks that do not wait after one that waited in vain."""
 
 
 class EmbeddedEngine(RunningLedger):
@@ -68,6 +72,10 @@ class EmbeddedEngine(RunningLedger):
         self._work = asyncio.Event()
         self._likely = 0
         """Transactions that were under way when the last block was told, and those that it told of."""
+        self._told = 0
+        """Transactions that the last block told of."""
+        self._unlikely = 0
+        """Blocks that still do not wait for anybody."""
         self._durability: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._disk = ThreadPoolExecutor(1, "disk")
@@ -158,15 +166,21 @@ class EmbeddedEngine(RunningLedger):
         self._durability.add_done_callback(self._ended)
 
     async def _gather(self) -> None:
-        """Wait a little for more, where more is likely: fewer and larger blocks serve many callers sooner."""
-        likely = self._likely
+        """Wait a little for more, where more is likely: fewer and larger blocks serve many callers sooner.
+        Where too few came, as callers do who do not wait for answers, the next blocks do not wait.
+        """
+        likely, told, before = self._likely, self._told, len(self._queue)
+        if self._unlikely:
+            self._unlikely -= 1
+            return
         try:
             async with asyncio.timeout(min(likely * GATHER_SECONDS_EACH, GATHER_SECONDS_MAX)):
                 while len(self._queue) < likely:
                     self._work.clear()
                     await self._work.wait()
         except TimeoutError:
-            return
+            if len(self._queue) - before < GATHER_SHARE * told:
+                self._unlikely = GATHER_AGAIN
 
     async def _all_durable(self) -> None:
         if self._durability:
@@ -218,7 +232,8 @@ class EmbeddedEngine(RunningLedger):
             self._door.answer_all(entries, NodeError.UNKNOWN_OUTCOME)
             raise
         self._tell(answers, finalized)
-        self._likely = self._door.pending + len(entries)
+        self._told = len(entries)
+        self._likely = self._door.pending + self._told
 
     def _sync(self, finalized: Finalized) -> None:
         """Thread *disk*: the commit point, then the record of the certificate."""

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from node.engine import door, embedded, telling
+from node.engine.door import Entry
 from node.engine.errors import NodeError
 from node.keys.verify import InternationalVerifier
 from node.ledger.errors import LedgerError
@@ -140,6 +141,28 @@ async def test_a_block_waits_for_those_who_were_answered_and_no_longer(
         async with asyncio.timeout(SECONDS):
             await asyncio.gather(*[call() for _ in range(callers)])
         assert rounds <= bench.engine.counters.blocks - before <= rounds + 2
+
+
+@pytest.mark.parametrize(("told", "came", "again"), [(8, 5, True), (8, 6, False), (1, 0, True)])
+async def test_after_a_wait_to_which_too_few_came_the_next_blocks_wait_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: int, came: int, again: bool
+) -> None:
+    monkeypatch.setattr(embedded, "GATHER_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(embedded, "GATHER_SECONDS_EACH", 1.0)
+    async with running(MEMORY, tmp_path) as bench:
+        engine, entry = bench.engine, cast("Entry", None)
+        engine._told, engine._likely = told, 10
+        async with engine._turn:  # no block takes what is put into the queue
+            waiting = asyncio.ensure_future(engine._gather())
+            await asyncio.sleep(0)
+            engine._queue.extend([entry] * came)
+            await waiting
+            engine._queue.clear()
+            assert engine._unlikely == (embedded.GATHER_AGAIN if again else 0)
+            monkeypatch.setattr(embedded, "GATHER_SECONDS_MAX", 2 * SECONDS)
+            async with asyncio.timeout(SECONDS):
+                while engine._unlikely:
+                    await engine._gather()
 
 
 class CountingWorkers:
