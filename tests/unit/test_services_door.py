@@ -23,6 +23,7 @@ from node.ledger.errors import Category, ErrorCode, InvariantViolated, Rejected
 from node.pb.vostro.account.v1 import account_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2
+from node.services.interceptors import QUEUED_APART
 from node.services.server import OPTIONS, RPCS, SERVICES, Parts, build_server
 from node.services.status import CODES, code_of, status_of, told
 from node.storage.errors import StorageCode, StorageError
@@ -113,6 +114,27 @@ async def test_a_text_that_is_not_utf8_is_malformed(face: Face) -> None:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+async def test_what_is_handed_in_queues_apart_from_everything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one queue with it no read came through beside an overload."""
+    apart: set[str] = set()
+    kind: Any = type(grpc.aio.server())
+    original = kind.add_registered_method_handlers
+
+    def noted(self: Any, service: str, handlers: Any) -> None:
+        apart.update(f"/{service}/{name}" for name in handlers)
+        original(self, service, handlers)
+
+    monkeypatch.setattr(kind, "add_registered_method_handlers", noted)
+    async with serving(tmp_path) as served:
+        assert apart == QUEUED_APART
+        assert apart < RPCS.keys()
+        await served.client.chain.GetStatus(ledger_pb2.GetStatusRequest(), timeout=WORD_SECONDS)
+        pending = served.client.transactions.Submit(transaction_pb2.SubmitRequest(), timeout=WORD_SECONDS)
+        assert (await refused(pending)).code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_method_that_does_not_exist_is_told_so_with_a_code(face: Face) -> None:
