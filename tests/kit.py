@@ -66,6 +66,11 @@ def using(suite: Suite) -> Iterator[None]:
         _SUITES.pop()
 
 
+def spoilt(data: bytes) -> bytes:
+    """The same bytes but for the last: of a signed transaction or bundle, with a signature that is false."""
+    return data[:-1] + bytes((data[-1] ^ 1,))
+
+
 def officer(name: str) -> SoftwareSigner:
     """The key that belongs to a name, in the suite in use."""
     return _key_of(_SUITES[-1].algorithms[0], name)

@@ -9,6 +9,7 @@ from node.demo.child import NodeProcess, free_port
 from node.keys.keystore import COST_MIN, save_signer
 from node.keys.signer import generate
 from tests.e2e.test_encryption_keys import openssl_pair
+from tests.kit import spoilt
 from tests.processes import PASSPHRASE, RunningNode, vostro, write_passphrase
 
 WORD: Final = b"terms and conditions of the certificate of deposit\n"
@@ -113,7 +114,7 @@ def test_a_document_is_kept_granted_read_held_and_destroyed(tmp_path: Path, suit
         (kept,) = [path for path in (tmp_path / "node" / "vault").rglob("*") if path.is_file()]
         whole = kept.read_bytes()
         assert "vault" in node.vostro("-o", "json", "doctor").out
-        kept.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        kept.write_bytes(spoilt(whole))
         assert node.vostro(*ab, "vault", "verify", named).code != 0
         kept.write_bytes(whole)
         print(f"{suite}: {nowhere(tmp_path / 'node', WORD)} files of the node, none with the content")

@@ -11,6 +11,7 @@ from node.keys.certificates import Role
 from node.keys.files import write_file
 from tests.certificates_kit import Pki, save
 from tests.e2e.test_vault import admitted, started
+from tests.kit import spoilt
 from tests.processes import Answer, vostro, write_passphrase
 
 CONTENT: Final = b"five per cent, actual over 360\n" * 5_000
@@ -92,7 +93,7 @@ def test_a_document_comes_from_its_owners_node_whole_or_not_at_all(tmp_path: Pat
 
         (lies,) = owner.lying()
         whole = lies.read_bytes()
-        lies.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        lies.write_bytes(spoilt(whole))
         wrong = other.get("CD", named, tmp_path / "no.txt", privates["CD"], *words["CD"])
         assert wrong.code != 0
         assert ((tmp_path / "no.txt").exists(), other.lying()) == (False, [])

@@ -36,7 +36,7 @@ from node.ledger.types import BundleBody, Genesis, Limits
 from node.storage.memory import MemoryStore
 from tests.comet_kit import new_keys
 from tests.engine.comet_bench import HereWorkers, founding
-from tests.kit import officer, op
+from tests.kit import officer, op, spoilt
 
 pytestmark = pytest.mark.asyncio
 
@@ -156,7 +156,7 @@ class World:
             )
             kind = self.chance.randrange(8)
             if kind == 0:
-                good = good[:-1] + bytes((good[-1] ^ 1,))
+                good = spoilt(good)
             elif kind == 1:
                 good = self.bundle(self.pay()[:-3])
             elif kind == 2:
@@ -165,7 +165,7 @@ class World:
                 good = self.bundle(self.pay(), node=9)
             elif kind == 4:
                 pay = self.pay()
-                good = self.bundle(pay[:-1] + bytes((pay[-1] ^ 1,)), node=2)
+                good = self.bundle(spoilt(pay), node=2)
             elif kind == 5 and made:
                 good = self.chance.choice(made)
             made.append(good)

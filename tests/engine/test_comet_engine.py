@@ -33,6 +33,7 @@ from node.ledger.types import Block, Leaf, Limits
 from node.storage.memory import MemoryStore
 from tests.engine.abci_order import check_order
 from tests.engine.comet_bench import Validator, applied, consortium, until
+from tests.kit import spoilt
 
 pytestmark = pytest.mark.asyncio
 
@@ -107,7 +108,7 @@ async def test_a_copy_with_broken_signatures_ordered_first_burns_nothing() -> No
     async with consortium(2) as made:
         honest, _ = made.validators
         good = made.pay(7)
-        broken = good[:-1] + bytes((good[-1] ^ 1,))
+        broken = spoilt(good)
         await honest.rpc.broadcast_sync(made.bundle(broken, node=1))
         (outcome,) = await honest.submit(good)
         assert applied(outcome)
@@ -268,7 +269,7 @@ async def test_proposals_with_wrong_oversized_or_doubled_content_are_not_voted_f
         tried = [
             (good, good),
             (b"garbage",),
-            (good[:-1] + bytes((good[-1] ^ 1,)),),
+            (spoilt(good),),
             (good, made.bundle(b"\x90")),
             (bytes(600_000),),
             tuple(heavy),
@@ -290,7 +291,7 @@ async def test_a_node_that_hands_on_false_signatures_is_shunned_by_the_others_me
     async with consortium(4) as made:
         first, *others = made.validators
         good = made.pay()
-        false = made.bundle(good[:-1] + bytes((good[-1] ^ 1,)), node=1)
+        false = made.bundle(spoilt(good), node=1)
         assert (await first.rpc.broadcast_sync(false)).kind is BroadcastKind.ACCEPTED
         await until(lambda: "false signatures" in " ".join(first.engine.status().alarms), "an alarm")
         said = await first.rpc.broadcast_sync(made.bundle(made.pay(), node=1, sequence=2))

@@ -24,7 +24,7 @@ from tests.engine.kit import (
     until,
     world,
 )
-from tests.kit import officer, op, pay
+from tests.kit import officer, op, pay, spoilt
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -192,9 +192,6 @@ async def test_nobody_is_told_of_a_time_before_the_receipts_up_to_it(
 async def test_dead_and_spent_bytes_are_not_ordered_with_broken_signatures(
     factory: Factory, tmp_path: Path
 ) -> None:
-    def broken(raw: bytes) -> bytes:
-        return raw[:-1] + bytes((raw[-1] ^ 1,))
-
     spent = world.make("PA", op("members", "revoke_key", officer("PA-officer").key_id))
     dead = transfer(valid_until_ms=NOW_MS - 1)
     stranger = world.sign(
@@ -202,7 +199,7 @@ async def test_dead_and_spent_bytes_are_not_ordered_with_broken_signatures(
     )
     async with running(factory, tmp_path) as bench:
         assert is_applied(await bench.one(spent))
-        for raw in (broken(dead), broken(spent)):
+        for raw in (spoilt(dead), spoilt(spent)):
             assert is_error(await bench.one(raw), LedgerError.BAD_SIGNATURE, decided=False)
         assert is_error(await bench.one(stranger), LedgerError.UNKNOWN_KEY, decided=False)
         assert bench.engine.counters.discarded == 0
@@ -215,7 +212,7 @@ async def test_a_copy_with_stripped_or_broken_signatures_burns_nothing(
 ) -> None:
     body = world.body("PA", pay("PA/main", "KB/main", 1))
     good = world.sign(body, "PA-officer")
-    broken = good[:-1] + bytes((good[-1] ^ 1,))
+    broken = spoilt(good)
     stranger = world.sign(body, "KB-officer")
     async with running(factory, tmp_path) as bench:
         outcomes = await bench.submit(broken, stranger, good)

@@ -26,7 +26,7 @@ from tests.engine.comet_bench import HereWorkers
 from tests.engine.kit import FACTORIES, LIMITS, NOW_MS, running, transfer
 from tests.engine.kit import world as banks
 from tests.engine.test_abci_requirements import Process, World
-from tests.kit import officer, op
+from tests.kit import officer, op, spoilt
 
 pytestmark = pytest.mark.asyncio
 
@@ -38,13 +38,9 @@ async def world(tmp_path: Path) -> World:
     return await World(tmp_path).begin()
 
 
-def false(raw: bytes) -> bytes:
-    return raw[:-1] + bytes((raw[-1] ^ 1,))
-
-
 def lies(world: World, count: int, items: int = 10) -> list[bytes]:
     """Bundles of the liar in which no signature is true, and none was seen before."""
-    return [world.bundle(*[false(world.pay()) for _ in range(items)], node=LIAR) for _ in range(count)]
+    return [world.bundle(*[spoilt(world.pay()) for _ in range(items)], node=LIAR) for _ in range(count)]
 
 
 def chance_block(world: World) -> list[bytes]:
@@ -54,7 +50,7 @@ def chance_block(world: World) -> list[bytes]:
         node = world.chance.randrange(4)
         raws = [world.pay() for _ in range(world.chance.randrange(1, 6))]
         if node == LIAR:
-            raws = [false(raw) if world.chance.random() < 0.3 else raw for raw in raws]
+            raws = [spoilt(raw) if world.chance.random() < 0.3 else raw for raw in raws]
         made.append(world.bundle(*raws, node=node))
     return made
 
@@ -166,7 +162,7 @@ async def test_a_node_is_shunned_twice_as_long_each_time_and_forgotten_in_the_en
 
 
 async def test_a_lie_that_is_known_already_is_one_all_the_same(world: World) -> None:
-    lie, before = false(world.pay()), world.q.workers.looked_at
+    lie, before = spoilt(world.pay()), world.q.workers.looked_at
     for _ in range(2):
         world.q.bundles._shunned.clear()
         await world.q.application.check_tx(world.bundle(lie, world.pay(), node=LIAR), recheck=False)
@@ -178,7 +174,7 @@ async def test_a_lie_that_is_known_already_is_one_all_the_same(world: World) -> 
 
 async def test_who_claims_to_be_another_node_does_not_have_it_shunned(world: World) -> None:
     for raw in lies(world, 5):
-        answer = await world.q.application.check_tx(false(raw), recheck=False)
+        answer = await world.q.application.check_tx(spoilt(raw), recheck=False)
         assert answer.code == LedgerError.BAD_SIGNATURE.code
     await asyncio.sleep(0)
     assert not world.q.bundles._shunned
@@ -191,7 +187,7 @@ async def test_who_claims_to_be_another_node_does_not_have_it_shunned(world: Wor
 
 def tampered(raw: bytes) -> list[bytes]:
     """The same transaction with its signature spoilt in several ways."""
-    return [false(raw), raw[:-64] + bytes(64), raw[:-1] + b"\xff"]
+    return [spoilt(raw), raw[:-64] + bytes(64), raw[:-1] + b"\xff"]
 
 
 def note(entered: list[Entry], enter: Callable[[list[Entry]], None], entries: list[Entry]) -> None:

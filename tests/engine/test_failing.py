@@ -32,7 +32,7 @@ from tests.engine.kit import (
     until,
     world,
 )
-from tests.kit import op
+from tests.kit import op, spoilt
 
 pytestmark = pytest.mark.asyncio
 every_engine = pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.name)
@@ -256,7 +256,7 @@ async def test_a_verify_worker_that_dies_loses_nothing(factory: Factory, tmp_pat
     workers = VerifyWorkers("international", 2)
     await workers.start()
     raws = [transfer() for _ in range(300)]
-    broken = raws[0][:-1] + bytes((raws[0][-1] ^ 1,))
+    broken = spoilt(raws[0])
     try:
         async with running(factory, tmp_path, workers=workers, queue_max=2_000) as bench:
             calls = [asyncio.create_task(bench.submit(*raws[at : at + 50])) for at in range(0, 300, 50)]

@@ -20,7 +20,7 @@ from node.ledger.errors import LedgerError
 from node.ledger.types import BundleBody, Limits
 from tests.comet_checks import check_consortium
 from tests.engine.comet_bench import Consortium, Validator, applied, consortium, until
-from tests.kit import officer, op
+from tests.kit import officer, op, spoilt
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(150)]
 
@@ -125,7 +125,7 @@ async def test_what_a_malicious_proposer_proposes_is_not_voted_for_and_the_next_
 def falsified(made: Consortium, count: int) -> list[bytes]:
     """Payments whose signatures are false."""
     raws = [made.pay() for _ in range(count)]
-    return [raw[:-1] + bytes((raw[-1] ^ 1,)) for raw in raws]
+    return [spoilt(raw) for raw in raws]
 
 
 async def flood(made: Consortium, node: Validator, until_set: asyncio.Event) -> int:

@@ -36,6 +36,7 @@ from node.storage.errors import StorageError
 from node.storage.handovers import HandoverShelf
 from tests.engine.comet_bench import Consortium, Validator, applied, consortium, op, until
 from tests.engine.test_comet_engine import check_exactly_once, decode_leaf
+from tests.kit import spoilt
 
 pytestmark = pytest.mark.asyncio
 
@@ -232,7 +233,7 @@ def lie_once(validator: Validator, lied: list[int]) -> None:
             if lied or not data:
                 return data
             lied.append(chunk)
-        return data[:-1] + bytes((data[-1] ^ 1,))
+        return spoilt(data)
 
     snapshots.load = changed
 
@@ -385,7 +386,7 @@ async def test_hand_overs_from_before_the_snapshot_are_inherited_and_a_false_one
             async def forged() -> Sequence[tuple[int, bytes]]:
                 asked.append("forged")
                 (height, content), *rest = await true()
-                return [(height, content[:-1] + bytes((content[-1] ^ 1,))), *rest]
+                return [(height, spoilt(content)), *rest]
 
             async def gap() -> Sequence[tuple[int, bytes]]:
                 asked.append("gap")

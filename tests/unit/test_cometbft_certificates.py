@@ -27,6 +27,7 @@ from node.receipts import verify_receipt_file
 from node.storage import layout
 from node.storage.handovers import HandoverShelf
 from tests.cometbft_answers import RecordedRpc, commit_of, validators_of
+from tests.kit import spoilt
 from tests.vectors import golden, golden_cometbft
 from tests.vectors.golden_cometbft import A, B, C, Powers, authority, header, signed
 
@@ -403,7 +404,7 @@ async def test_what_a_peer_hands_out_is_believed_only_as_a_whole_from_genesis_on
     weak = replace(other, votes=other.votes[:1])
     tried = {
         "is missing": [[second, third], [(first, content), third]],
-        "does not verify": [[(first, content[:-1] + bytes((content[-1] ^ 1,))), second, third]],
+        "does not verify": [[(first, spoilt(content)), second, third]],
         "no hand-over of that height": [[(first + 1, content)], [(first, b"x" + content)], [(first, b"")]],
         "another chain's": [[(first, b"v" + codec.encode(stranger))]],
         "not over two thirds": [[(first, b"v" + codec.encode(weak)), second, third]],

@@ -17,7 +17,7 @@ from node.ledger.ports import Check
 from node.ledger.running import contents
 from node.ledger.types import Block, Node, Receipt
 from node.storage.memory import MemoryStore
-from tests.kit import ADMINISTRATOR, Consortium, make_genesis, officer, op, pay
+from tests.kit import ADMINISTRATOR, Consortium, make_genesis, officer, op, pay, spoilt
 
 FALSE = LedgerError.BAD_SIGNATURE.name
 UNSEEN = LedgerError.NODE_DISTRUSTED.name
@@ -47,7 +47,7 @@ class Counting(InternationalVerifier):
 
 def payment(world: Consortium, *, true: bool = True) -> bytes:
     raw = world.make("PA", pay("PA/main", "KB/main", 1))
-    return raw if true else raw[:-1] + bytes((raw[-1] ^ 1,))
+    return raw if true else spoilt(raw)
 
 
 def run(world: Consortium, *bundles: tuple[bytes, Sequence[bytes]]) -> list[str]:
@@ -122,7 +122,7 @@ def test_what_the_state_says_of_an_item_is_no_ones_fault(world: Consortium) -> N
     """Its key was changed between the door and the block, it is dead, spent, or its member is suspended."""
     spent = payment(world)
     world.block(spent)
-    falsely_spent = spent[:-1] + bytes((spent[-1] ^ 1,))
+    falsely_spent = spoilt(spent)
     revocation = world.make("KB", op("members", "revoke_key", officer("KB-officer").key_id))
     late = world.make("KB", pay("KB/main", "PA/main", 1))
     dead = world.make("PA", pay("PA/main", "KB/main", 1), created_ms=world.time_ms - 10**9)
