@@ -29,6 +29,9 @@ Part = str | int | bytes
 
 _UNREAD: Any = object()
 
+HEADS_MAX = 64
+"""Prefixes of which is remembered where they begin."""
+
 TEXT, INTEGER = 0, 8
 """Kinds of a key's part; bytes have minus their length."""
 
@@ -75,6 +78,8 @@ class Delta:
         self._journal: list[tuple[bytes, Any]] = []
         self._sorted: list[bytes] = []
         self._sorted_count = 0
+        self._written: list[bytes] = []
+        self._heads: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes, decode: Decode) -> Any:
         """The record under ``key``, or None."""
@@ -98,11 +103,27 @@ class Delta:
         fresh = sorted(
             (key for key in changed if (key <= first if reverse else key >= first)), reverse=reverse
         )
-        stored = (key for key, _ in self._reader.scan(prefix, start, reverse=reverse) if key not in changed)
+        rows = (
+            self._reader.scan(prefix, start, reverse=reverse) if start or reverse else self._from_head(prefix)
+        )
+        stored = (key for key, _ in rows if key not in changed)
         for key in heapq.merge(stored, fresh, reverse=reverse):
             record = self.get(key, decode)
             if record is not None:
                 yield key, record
+
+    def _from_head(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The stored rows under ``prefix``, ascending. The first is remembered until a block writes under the
+        prefix: every block looks where its queues begin, and most of them are empty or not due.
+        """
+        head = self._heads.get(prefix, _UNREAD)
+        if head is _UNREAD:
+            if len(self._heads) == HEADS_MAX:
+                self._heads.clear()
+            head = self._heads[prefix] = next((key for key, _ in self._reader.scan(prefix)), None)
+        if head is not None:
+            yield head, b""
+            yield from islice(self._reader.scan(prefix, head), 1, None)
 
     def _changed(self, prefix: bytes) -> Iterator[bytes]:
         """Keys under ``prefix`` that this block changed, ascending, and perhaps some that it changed back.
@@ -138,11 +159,10 @@ class Delta:
     def writes(self) -> tuple[Write, ...]:
         """The block's write set, ascending by key."""
         records, encode = self._records, codec.encode
-        result: list[Write] = []
-        for key in sorted(dict.fromkeys([key for key, _ in self._journal])):
-            record = records[key]
-            result.append((key, None if record is None else encode(record)))
-        return tuple(result)
+        self._written = sorted(dict.fromkeys([key for key, _ in self._journal]))
+        return tuple(
+            [(key, None if (record := records[key]) is None else encode(record)) for key in self._written]
+        )
 
     def settle(self) -> None:
         """The store has the write set: begin the next block, and let the oldest records go where there are
@@ -151,15 +171,26 @@ class Delta:
         self._journal.clear()
         self._sorted.clear()
         self._sorted_count = 0
+        self._forget_heads()
         surplus = len(self._records) - self._capacity
         if surplus > 0:
             for key in list(islice(self._records, surplus + self._capacity // 8)):
                 del self._records[key]
 
+    def _forget_heads(self) -> None:
+        """What begins elsewhere since the block wrote there is to be read again."""
+        written = self._written
+        for prefix in list(self._heads):
+            at = bisect_left(written, prefix)
+            if at < len(written) and written[at].startswith(prefix):
+                del self._heads[prefix]
+        self._written = []
+
     def forget(self) -> None:
         """Begin anew above a store that holds something else now."""
         self.settle()
         self._records.clear()
+        self._heads.clear()
 
 
 class View:

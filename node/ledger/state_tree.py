@@ -14,9 +14,9 @@ time; readers on any thread.
 """
 
 from bisect import bisect_left
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, groupby, pairwise
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, groupby, pairwise, repeat
 from operator import itemgetter
 from typing import Annotated, Final, NamedTuple
 
@@ -34,7 +34,7 @@ SIBLINGS_BYTES: Final = (FAN_OUT - 1) * HASH_BYTES
 DEPTH_MAX: Final = 63
 """Levels of inner nodes at most: 63 nibbles leave room for 16 keys, which are a leaf."""
 
-CACHED_LEAF_OVERHEAD_BYTES: Final = 270
+CACHED_LEAF_OVERHEAD_BYTES: Final = 200
 SUPERSEDED_KEPT_MAX: Final = 4
 """Commits for which a replaced leaf is kept for readers of older versions, as long as the cache has room."""
 PROVE_TRIES_MAX: Final = 16
@@ -214,8 +214,7 @@ class StateTree:
             raise InvariantViolated(
                 "changes of the state tree were applied to another version than the current one"
             )
-        for hash_, content in applied.leaves.items():
-            self._cache.put(hash_, content)
+        self._cache.put_all(applied.leaves)
         self._version = applied.version
         self._superseded.append(applied.replaced)
         if len(self._superseded) > SUPERSEDED_KEPT_MAX:
@@ -260,7 +259,7 @@ class StateTree:
         """
         if hash_ == ZERO_HASH:
             return b""
-        content = self._cache.take(hash_)
+        content = self._cache.get(hash_)
         if content is None:
             content = self._stored(k, depth)
             if _leaf_hash(self._suite, content) != hash_:
@@ -363,41 +362,46 @@ class _Change:
 
 
 class _LeafCache:
-    """Leaves' contents by their hash, bounded in bytes: where there are too many, those go that were not used
-    for longest. Only the writer changes it; readers ``get``.
+    """Leaves' contents by their hash, bounded in bytes: where there are too many, the oldest go, which are
+    those that were not changed for longest. Only the writer changes it; readers ``get``.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._leaves: OrderedDict[bytes, bytes] = OrderedDict()
+        self._leaves: dict[bytes, bytes] = {}
 
     def get(self, hash_: bytes) -> bytes | None:
         """A leaf's content, if it is here."""
         return self._leaves.get(hash_)
 
-    def take(self, hash_: bytes) -> bytes | None:
-        """A leaf's content, if it is here; it stays for longer."""
-        content = self._leaves.get(hash_)
-        if content is not None:
-            self._leaves.move_to_end(hash_)
-        return content
-
     def put(self, hash_: bytes, content: bytes) -> None:
         """Keep a leaf's content."""
-        if hash_ not in self._leaves:
-            self._bytes += len(content) + CACHED_LEAF_OVERHEAD_BYTES
-        self._leaves[hash_] = content
-        while self._bytes > self._bytes_max:
-            _, oldest = self._leaves.popitem(last=False)
-            self._bytes -= len(oldest) + CACHED_LEAF_OVERHEAD_BYTES
+        self.put_all({hash_: content})
+
+    def put_all(self, leaves: Mapping[bytes, bytes]) -> None:
+        """Keep leaves' contents, by their hash."""
+        kept = self._leaves
+        self.drop(kept.keys() & leaves.keys())
+        kept.update(leaves)
+        self._bytes += sum(map(len, leaves.values())) + CACHED_LEAF_OVERHEAD_BYTES * len(leaves)
+        if self._bytes > self._bytes_max:
+            self._make_room(self._bytes - self._bytes_max + self._bytes_max // 16)
 
     def drop(self, hashes: Iterable[bytes]) -> None:
         """Forget leaves that no current version needs."""
-        for hash_ in hashes:
-            content = self._leaves.pop(hash_, None)
-            if content is not None:
-                self._bytes -= len(content) + CACHED_LEAF_OVERHEAD_BYTES
+        gone = [content for content in map(self._leaves.pop, hashes, repeat(None)) if content is not None]
+        self._bytes -= sum(map(len, gone)) + CACHED_LEAF_OVERHEAD_BYTES * len(gone)
+
+    def _make_room(self, count: int) -> None:
+        """Let the oldest go, ``count`` bytes or a little more."""
+        oldest: list[bytes] = []
+        for hash_, content in self._leaves.items():
+            if count <= 0:
+                break
+            oldest.append(hash_)
+            count -= len(content) + CACHED_LEAF_OVERHEAD_BYTES
+        self.drop(oldest)
 
 
 def _grown(suite: Suite, data: bytes, depth: int, keep: Keep) -> _Subtree:

@@ -26,7 +26,7 @@ _Ranked = tuple[bytes, int, bytes | None]
 
 PARTITION_NULS: Final = 3
 
-_MISSING: Final[Any] = object()
+MISSING: Final[Any] = object()
 _RECORD: Final = layout.RECORD
 _TREE: Final = layout.TREE
 _TREE_END: Final = bytes((_TREE[0] + 1,))
@@ -51,7 +51,17 @@ def home_of(stored: bytes, shards: int) -> int:
 class Layer:
     """What one block changed, sorted by shard: stored key -> value, None where it was deleted."""
 
-    __slots__ = ("_keys", "byte_count", "height", "history", "position", "shards", "spent", "time_ms")
+    __slots__ = (
+        "_keys",
+        "byte_count",
+        "height",
+        "history",
+        "position",
+        "shards",
+        "spent",
+        "time_ms",
+        "writes",
+    )
 
     def __init__(
         self,
@@ -68,6 +78,7 @@ class Layer:
         self.height = record.height
         self.time_ms = record.time_ms
         self.spent = spent
+        self.writes = record.writes
         self.history = {(level, index): node for level, index, node in record.history}
         self.shards: tuple[dict[bytes, bytes | None], ...] = tuple({} for _ in range(shards))
         self._keys: list[Sequence[bytes] | None] = [None] * shards
@@ -111,16 +122,21 @@ class Records:
 
     def get(self, key: bytes) -> bytes | None:
         """The record's encoding, or None. Raises StorageError SHARD_DAMAGED."""
-        sources = self.sources
-        shard = shard_of(key, len(sources))
+        shard = shard_of(key, len(self.sources))
         stored = _RECORD + key
         for layer in self.layers:
-            value = layer.shards[shard].get(stored, _MISSING)
-            if value is not _MISSING:
+            value = layer.shards[shard].get(stored, MISSING)
+            if value is not MISSING:
                 found: bytes | None = value
                 return found
+        return self.below(key)
+
+    def below(self, key: bytes) -> bytes | None:
+        """The record's encoding below the layers. Raises StorageError SHARD_DAMAGED."""
+        sources = self.sources
+        shard = shard_of(key, len(sources))
         try:
-            found = sources[shard].get(stored, verify_checksums=True)
+            found: bytes | None = sources[shard].get(_RECORD + key, verify_checksums=True)
         except (plyvel.Error, RuntimeError) as error:
             raise self._parts[shard].damage(error) from error
         return found

@@ -11,6 +11,7 @@ or FLUSH_BYTES bytes have passed and no single ``sync`` pays for all.
 """
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from node.storage.errors import StorageCode, StorageError
 from node.storage.install import fill, settle_install
 from node.storage.keeping import KeptSnapshots
 from node.storage.log import CHECKED_ON_OPEN, BlockLog
-from node.storage.records import Layer, Records
+from node.storage.records import MISSING, Layer, Records
 from node.storage.shards import SHARDS_DEFAULT, Shards, checked_count
 from node.storage.snapshots import SnapshotFolder
 from node.storage.spent import SpentIds, lifetime_of, spent_key, spent_of_leaves
@@ -72,6 +73,8 @@ class ShardedStore(Records, DurableBlocks, KeptSnapshots):
         self._staged: tuple[tuple[Any, bytes, Layer], ...] = ()
         self.layers = ()
         self._recent_ids: dict[bytes, Spent] = {}
+        self._newest: dict[bytes, bytes | None] = {}
+        """What the layers together say of records."""
         self._head: BlockRecord | None = None
         self._count = self._durable = 0
         self._turn = 0
@@ -143,6 +146,13 @@ class ShardedStore(Records, DurableBlocks, KeptSnapshots):
         """The last staged block without leaves, bodies, receipts and writes; None before genesis."""
         return self._head
 
+    def get(self, key: bytes) -> bytes | None:
+        """The record's encoding, or None, staged blocks included: as Records, with one look instead of one a
+        layer. Raises StorageError SHARD_DAMAGED.
+        """
+        found = self._newest.get(key, MISSING)
+        return self.below(key) if found is MISSING else found
+
     def stage(self, record: BlockRecord) -> None:
         """Take a finished block: visible at once, durable after ``sync``. Raises StorageError STOPPED or
         OUT_OF_ORDER.
@@ -159,7 +169,7 @@ class ShardedStore(Records, DurableBlocks, KeptSnapshots):
         batch = self.log.prepared(record, position - 1)
         self._recent_ids.update(spent)
         with self._swap:
-            self.layers = (layer, *self.layers)
+            self._cover(layer)
             self._staged = (*self._staged, (batch, record.app_hash, layer))
         self._count = position
         self._head = _head_of(record)
@@ -319,11 +329,24 @@ class ShardedStore(Records, DurableBlocks, KeptSnapshots):
                 self.shard_count,
             )
             self._recent_ids.update(layer.spent)
-            self.layers = (layer, *self.layers)
+            self._cover(layer)
             self._durable = position
             self._publish(layer)
             self._flush_in_turn(layer)
         self._head_file.write(self._count, b"" if self._head is None else self._head.app_hash)
+
+    def _cover(self, layer: Layer) -> None:
+        """Put a block's writes above all others."""
+        self.layers = (layer, *self.layers)
+        self._newest.update(layer.writes)
+
+    def _uncover(self, layers: Iterable[Layer]) -> None:
+        """Take away what all parts have, but for what newer blocks wrote again."""
+        newest = self._newest
+        for layer in layers:
+            for key, value in layer.writes:
+                if newest.get(key, MISSING) is value:
+                    del newest[key]
 
     def _publish(self, layer: Layer) -> None:
         """Let snapshots see a block that is durable."""
@@ -401,6 +424,7 @@ class ShardedStore(Records, DurableBlocks, KeptSnapshots):
         with self._swap:
             dropped = [layer for layer in self.layers if layer.position <= floor]
             self.layers = tuple(layer for layer in self.layers if layer.position > floor)
+            self._uncover(dropped)
         for layer in dropped:
             for key in layer.spent:
                 self._recent_ids.pop(key, None)

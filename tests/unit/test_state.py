@@ -1,6 +1,7 @@
 """The overlay of a block over a store: savepoints, scans and the write set; and the keys of typed tables."""
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -153,6 +154,72 @@ def test_what_the_cache_forgets_is_read_again(capacity: int) -> None:
     expected = {f"n{name}": max(b for b in range(20) if b % 7 > name) for name in range(6)}
     assert dict(found(notes)) == expected
     assert {name: notes.by_text.get(name).number for name in expected} == expected  # type: ignore[union-attr]
+
+
+class Counted(MemoryReader):
+    """A reader that counts the scans it is asked for."""
+
+    scans = 0
+
+    def scan(
+        self, prefix: bytes, start: bytes = b"", *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """As MemoryReader."""
+        self.scans += 1
+        return super().scan(prefix, start, reverse=reverse)
+
+
+def test_where_a_queue_begins_is_read_again_only_after_a_block_wrote_there() -> None:
+    rows = Rows()
+    reader = Counted(0, rows)
+    delta, notes = over(reader)
+
+    def block(*changes: tuple[str, int]) -> list[tuple[Any, int]]:
+        begins = found(notes)[:1]
+        for name, number in changes:
+            notes.by_text.put(Note(number), name)
+        notes.by_two.put(Note(0), "a", "x")  # another table
+        rows.put(delta.writes())
+        delta.settle()
+        return begins
+
+    assert [block() for _ in range(3)] == [[], [], []]
+    assert reader.scans == 1
+    notes.by_text.put(Note(9), "a")
+    assert found(notes) == [("a", 9)]
+    delta.rollback()
+    assert block(("b", 2)) == []
+    assert reader.scans == 1, "what was undone was never there"
+    assert block(("a", 1)) == [("b", 2)]
+    assert block() == [("a", 1)]
+    notes.by_text.delete("a")
+    rows.put(delta.writes())
+    delta.settle()
+    assert block() == [("b", 2)]
+    delta.forget()
+    assert block() == [("b", 2)]
+
+
+def test_blocks_of_random_changes_scan_like_a_dictionary() -> None:
+    chance = random.Random(11)
+    rows, model = Rows(), dict[str, int]()
+    delta, notes = over(MemoryReader(0, rows), 3)
+    for _ in range(400):
+        before = dict(model)
+        for _ in range(chance.randrange(3)):
+            assert found(notes) == sorted(model.items())
+            name = f"k{chance.randrange(4)}"
+            if chance.random() < 0.5:
+                model[name] = chance.randrange(100)
+                notes.by_text.put(Note(model[name]), name)
+            else:
+                model.pop(name, None)
+                notes.by_text.delete(name)
+        if chance.random() < 0.3:
+            delta.rollback()
+            model = before
+        rows.put(delta.writes())
+        delta.settle()
 
 
 def test_random_changes_answer_like_a_dictionary_that_is_copied_at_savepoints() -> None:

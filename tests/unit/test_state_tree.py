@@ -207,14 +207,15 @@ def test_the_cache_stays_within_its_bytes() -> None:
         assert 0 < sum(map(len, tree._cache._leaves.values())) <= budget
 
 
-def test_a_full_cache_lets_go_what_was_not_used_for_longest() -> None:
-    tree = StateTree(INTERNATIONAL, Pairs().scan, 3 * (CACHED_LEAF_OVERHEAD_BYTES + 1))
-    cache = tree._cache
-    for leaf in (b"a", b"b", b"c", b"c"):
-        cache.put(leaf, leaf)
-    assert cache.take(b"a") == b"a"
-    cache.put(b"d", b"d")
-    assert [cache.get(leaf) for leaf in (b"a", b"b", b"c", b"d")] == [b"a", None, b"c", b"d"]
+def test_a_full_cache_lets_go_what_was_not_changed_for_longest() -> None:
+    leaves = {b"%c" % letter: b"%c" % letter for letter in range(97, 117)}
+    cache = StateTree(INTERNATIONAL, Pairs().scan, 20 * (CACHED_LEAF_OVERHEAD_BYTES + 1))._cache
+    cache.put_all(leaves)
+    cache.put(b"a", b"a")
+    assert [*cache._leaves] == [*list(leaves)[1:], b"a"]
+    cache.put(b"z", b"z")
+    assert [cache.get(leaf) for leaf in (b"a", b"b", b"t", b"z")] == [b"a", None, b"t", b"z"]
+    assert cache._bytes == len(cache._leaves) * (CACHED_LEAF_OVERHEAD_BYTES + 1)
 
 
 def test_replaced_leaves_leave_the_cache_after_a_few_commits() -> None:

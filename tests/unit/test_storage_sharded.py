@@ -83,6 +83,7 @@ def test_layers_are_dropped_once_every_shard_has_them(tmp_path: Path) -> None:
             store.sync()
             most = max(most, len(store.layers))
         assert most <= 40
+        assert store._newest == {key: store.get(key) for layer in store.layers for key, _ in layer.writes}
 
 
 @pytest.mark.parametrize("shards", [1, 3, 8, 256])
