@@ -330,14 +330,14 @@ async def test_many_balances_are_of_one_block_while_money_moves_between_them(gua
 
         moving = asyncio.create_task(move())
         while not moving.done():
-            request = fund_pb2.GetBalancesRequest(keys=keys * 100)
+            request = fund_pb2.GetBalancesRequest(keys=keys * 500)
             answer = await reader.funds.GetBalances(request, timeout=SECONDS)
             posted = [entry.balance.posted for entry in answer.entries]
-            assert posted == posted[:2] * 100
+            assert posted == posted[:2] * 500
             sums.append(sum(posted[:2]))
             heights.append(answer.height)
         await moving
-    print(f"one block: {len(sums)} answers of 200 balances each, at {len(set(heights))} heights")
+    print(f"one block: {len(sums)} answers of 1,000 balances each, at {len(set(heights))} heights")
     assert len(set(sums)) == 1
     assert len(set(heights)) > 5
     assert heights == sorted(heights)

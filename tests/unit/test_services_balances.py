@@ -122,10 +122,10 @@ async def test_a_still_state_is_shared_until_the_next_one_is_published_and_let_g
     assert (height, ask(key).posted) == (world.height, 1_000)
     world.apply("PA", pay("PA/main", "KB/main", 7))
     assert (ask(key).posted, ledger.query("assets", "get_balance", key).posted) == (1_000, 993)
-    assert ledger.still("assets", "get_balance")[1](key).posted == 993
     del ask
     gc.collect()
     assert seen() is None, "a snapshot that nobody reads any more is held"
+    assert ledger.still("assets", "get_balance")[1](key).posted == 993
     with pytest.raises(Rejected) as unknown:
         ledger.still("assets", "steal")
     assert unknown.value.error is LedgerError.UNKNOWN_METHOD
