@@ -36,7 +36,7 @@ CHECKERS: Final = frozenset({Role.CHECKER})
 CUSTODIANS: Final = frozenset({Role.MAKER, Role.CHECKER, Role.AUDITOR, Role.OPERATOR})
 OPERATORS: Final = frozenset({Role.OPERATOR})
 BALANCES_A_CALL: Final = 10
-"""So many balances of one request count as a call: they cost no more than what surrounds one."""
+"""So many balances of one request count as a call: read from the disk they cost about as much as one."""
 ANYBODY: Final = None
 """No role and no certificate: health alone."""
 
