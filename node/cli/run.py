@@ -13,7 +13,7 @@ from node.ledger.errors import InvariantViolated
 
 PR_SET_DUMPABLE: Final = 4
 SWITCH_SECONDS: Final = 0.000_5
-"""How long a thread may keep the interpreter where another wants it, instead of Python's 5 ms: a read must not
+"""How long a thread keeps the interpreter where another wants it, in place of Python's 5 ms: a read must not
 wait for so much of a block.
 """
 
