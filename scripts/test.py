@@ -29,6 +29,12 @@ PYTEST_FINE: Final = (0, 5)  # all passed; nothing selected
 STOP_SECONDS: Final = 15.0  # what pytest gets to end its children before it is killed
 
 
+LONG_HELP: Final = (
+    "many more random and fault cases, soak; without FOLDER and -k also the mutation score\n"
+    "of node/ledger and contracts (scripts/mutation.py, about 40 minutes)"
+)
+
+
 class Folder(NamedTuple):
     """One place of tests. group: the name under which its minutes are budgeted. spread: what two processes
     share out, tests (``load``) or files (``loadfile``); empty: one process runs them all.
@@ -83,18 +89,22 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, _raise_stopped)
     outcomes: list[Outcome] = []
     stopped = False
+    score = ""
     try:
         outcomes.extend(run_folder(folder, options) for folder in folders)
+        if options.long and not options.folders and not options.expression:
+            outcome, score = run_mutation()
+            outcomes.append(outcome)
     except Stopped:
         stopped = True
-    return conclude(outcomes, stopped=stopped, bounded=not options.long)
+    return conclude(outcomes, stopped=stopped, bounded=not options.long, score=score)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; an unknown folder or need ends the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="a folder of tests/; default: all")
-    parser.add_argument("--long", action="store_true", help="many more random and fault cases, soak")
+    parser.add_argument("--long", action="store_true", help=LONG_HELP)
     parser.add_argument(
         "--without",
         action="append",
@@ -183,6 +193,22 @@ def run_folder(folder: Folder, options: argparse.Namespace) -> Outcome:
     return Outcome(folder.name, folder.group, (time.monotonic() - started) / 60, passed, failed, skipped)
 
 
+def run_mutation() -> tuple[Outcome, str]:
+    """Judge mutants of the ledger and the contracts; with the outcome, the lines of the score.
+
+    A low score fails nothing: 85% is a goal. That none could be had is one failure. Raises Stopped.
+    """
+    print("\n== mutation", flush=True)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="vostro-test-") as scratch:
+        report = Path(scratch) / "score.txt"
+        script = environment.ROOT / "scripts" / "mutation.py"
+        code = run_child([sys.executable, str(script), f"--report={report}"])
+        score = report.read_text(encoding="utf-8") if report.exists() else ""
+    minutes = (time.monotonic() - started) / 60
+    return Outcome("mutation", "mutation", minutes, 0, int(code != 0 or not score), 0), score
+
+
 def run_child(command: Sequence[str]) -> int:
     """Run a command in a process group of its own; end the whole group if this process is told to stop."""
     with subprocess.Popen(command, cwd=environment.ROOT, start_new_session=True) as process:
@@ -226,8 +252,8 @@ def read_report(report: Path, code: int) -> tuple[int, int, int]:
     return passed, failed or int(code not in PYTEST_FINE), skipped
 
 
-def conclude(outcomes: Sequence[Outcome], *, stopped: bool, bounded: bool) -> int:
-    """Print minutes against budgets and, last, the totals. Returns the exit code."""
+def conclude(outcomes: Sequence[Outcome], *, stopped: bool, bounded: bool, score: str = "") -> int:
+    """Print minutes against budgets, the mutation score and, last, the totals. Returns the exit code."""
     print(f"\n{'folder':<14}{'minutes':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
     for outcome in outcomes:
         print(
@@ -240,6 +266,7 @@ def conclude(outcomes: Sequence[Outcome], *, stopped: bool, bounded: bool) -> in
         late = "  OVER ITS BUDGET" if bounded and spent > budget else ""
         print(f"{spent:6.1f} of {budget:4.0f} minutes  {', '.join(names)}{late}")
     print(f"{minutes:6.1f} of {sum(BUDGET_MINUTES.values()):4.0f} minutes  in all")
+    print(score, end="")
     passed = sum(outcome.passed for outcome in outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
     skipped = sum(outcome.skipped for outcome in outcomes)

@@ -244,6 +244,15 @@ def test_a_long_run_may_take_its_time() -> None:
     )
 
 
+def test_the_mutation_score_stands_before_the_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = [runner.Outcome("unit", "logic", 1.0, 1, 0, 0)]
+    assert runner.conclude(outcomes, stopped=False, bounded=False, score="mutation score: 90%\n") == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "mutation score: 90%",
+        "1 passed, 0 failed, 0 skipped",
+    ]
+
+
 def test_folders_are_run_in_the_fixed_order_whatever_order_they_are_named_in() -> None:
     options = runner.parse(["tests/vectors/", "unit", "-k", "x"])
     assert [folder.name for folder in runner.choose(options.folders)] == ["unit", "vectors"]
