@@ -163,7 +163,8 @@ class Bench:
     def judge(self, mutant: Mutant) -> str:
         """One of the verdicts; STOPPED if stop was called meanwhile."""
         tree = self._free.get()
-        file, source = tree / mutant.path, (ROOT / mutant.path).read_bytes()
+        file = tree / mutant.path
+        source = file.read_bytes()
         try:
             self._write(file, mutant.apply(source))
             for expression, tests in stages(mutant.path):
