@@ -1,6 +1,7 @@
 """The small faults that scripts/mutation.py puts into a source, each at its exact place.
 
-Left out is what changes no behaviour that a test should hold: annotations, docstrings, sentences for people.
+Left out is what changes no behaviour that a test should hold: annotations, docstrings, sentences for people,
+and that a record is frozen.
 """
 
 import ast
@@ -25,6 +26,7 @@ TOKENS: Final = {  # an operator as a pattern, and what takes its place
     ast.Add: (r"\+", "-"),
     ast.Sub: ("-", "+"),
 }
+UNSEEN: Final = {"frozen", "slots", "kw_only", "gc"}  # what a class refuses or saves, which mypy holds
 OPPOSITES: Final = (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
 
 
@@ -68,8 +70,10 @@ class Finder:
             result = ast.unparse(node.returns) if node.returns else ""
             may_be_none = "None" in re.split(r"\W+", result) and result != "None"
         yield from self._of(node, may_be_none=may_be_none)
-        if isinstance(node, ast.Raise | ast.JoinedStr):
-            return  # sentences for people
+        if isinstance(node, ast.Raise | ast.JoinedStr) or (
+            isinstance(node, ast.keyword) and node.arg in UNSEEN
+        ):
+            return
         for name, field in ast.iter_fields(node):
             if name not in {"annotation", "returns"}:
                 children = field if isinstance(field, list) else [field]

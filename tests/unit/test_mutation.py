@@ -17,6 +17,7 @@ SOURCE = '''def f(a: int, *, b: bool = True) -> int | None:
     g(a)
     x: Final[Literal[3]] = "é" if (a) is not None else a - b
     return x
+class Sum(Record, frozen=True): ...
 '''
 
 
