@@ -124,6 +124,14 @@ def test_what_comes_before_its_time_waits_aside_and_enters_when_it_has_come(worl
     assert _states(world, "PA", 4)[3] == "settled"
 
 
+def test_what_has_lapsed_at_the_head_keeps_no_new_instruction_waiting(world: ClearedConsortium) -> None:
+    _give(world, "PA", order("KB", 3_000, latest=world.time_ms // 60_000 % 1_440 + 20))
+    assert _states(world, "PA", 1) == ["queued"]
+    later = world.time_ms + 21 * 60_000
+    world.apply("PA", instruct(order("KB", 10)), time_ms=later, created_ms=later)
+    assert _states(world, "PA", 2) == ["lapsed", "settled"]
+
+
 def test_a_cycle_settles_what_no_bank_could_pay_alone_and_its_report_adds_up(
     world: ClearedConsortium,
 ) -> None:
