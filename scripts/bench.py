@@ -19,7 +19,7 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import uvloop
@@ -55,6 +55,7 @@ SECONDS: Final = 6.0
 SMALL: Final = 10_000
 LARGE: Final = 1_000_000
 MOVEMENTS_PAGE: Final = 100
+BALANCES_A_CALL: Final = 100
 SHARDS_ACCOUNTS: Final = 100_000
 
 Row = dict[str, Any]
@@ -279,6 +280,22 @@ async def balances(node: BenchNode, seconds: float, clients: int, accounts: int 
         return await closed(read, range(10_000_000), clients, seconds)
 
 
+async def many_balances(node: BenchNode, seconds: float, clients: int, accounts: int) -> Measured:
+    """As ``balances``, BALANCES_A_CALL with each call."""
+    async with Load(node.target) as load:
+        stubs = [fund_pb2_grpc.FundServiceStub(channel) for channel in load.channels]
+
+        async def read(number: int, at: int) -> tuple[int, int]:
+            numbers = range(number * BALANCES_A_CALL, (number + 1) * BALANCES_A_CALL)
+            keys = [fund_pb2.BalanceKey(account=f"PA/{n * 7919 % accounts}", asset="CZK") for n in numbers]
+            request = fund_pb2.GetBalancesRequest(keys=keys)
+            answer = await stubs[at % len(stubs)].GetBalances(request, timeout=30)
+            told = sum(entry.HasField("balance") for entry in answer.entries)
+            return told, len(keys) - told
+
+        return await closed(read, range(10_000_000), clients, seconds)
+
+
 def state_growth(bench: Bench) -> None:
     """A million accounts drawn uniformly with a cache of 100,000 records, against ten thousand."""
     rates = {}
@@ -303,29 +320,29 @@ def state_growth(bench: Bench) -> None:
 def reads(bench: Bench) -> None:
     """Balance reads beside half the write load, a page of a million movements, opening after SIGKILL."""
     node = bench.node("large", LARGE)
-    raws = sign_sends(node, int(12_000 * bench.seconds * 2), accounts=LARGE)
+    raws = sign_sends(node, int(12_000 * bench.seconds * 3), accounts=LARGE)
     requests = batched(raws, 100)
-    peak = bench.load(node, requests[: len(requests) // 2], lambda load: load.batch, 24)
+    share = len(requests) // 3
+    peak = bench.load(node, requests[:share], lambda load: load.batch, 24)
 
-    async def beside() -> tuple[Measured, Measured]:
+    async def beside(part: list[Any], reading: Coroutine[Any, Any, Measured]) -> tuple[Measured, Measured]:
         async with Load(node.target) as load:
-            writes = paced(
-                load.batch,
-                requests[len(requests) // 2 :],
-                len(peak.latencies) / peak.seconds / 2,
-                bench.seconds,
-            )
-            return await asyncio.gather(writes, balances(node, bench.seconds, 16, LARGE))
+            writes = paced(load.batch, part, len(peak.latencies) / peak.seconds / 2, bench.seconds)
+            return await asyncio.gather(writes, reading)
 
-    written, read = uvloop.run(beside())
-    bench.tell(
-        "reads: balances beside half load",
-        read.rate,
-        "reads/s",
-        read.percentile(0.5),
-        read.percentile(0.99),
-        writes=round(written.rate),
-    )
+    for case, part, reading in (
+        ("balances", requests[share : 2 * share], balances),
+        (f"balances, {BALANCES_A_CALL} a call,", requests[2 * share :], many_balances),
+    ):
+        written, read = uvloop.run(beside(part, reading(node, bench.seconds, 16, LARGE)))
+        bench.tell(
+            f"reads: {case} beside half load",
+            read.rate,
+            "reads/s",
+            read.percentile(0.5),
+            read.percentile(0.99),
+            writes=round(written.rate),
+        )
     page = uvloop.run(pages(node))
     bench.tell(
         "reads: page of 1,000,000 movements",

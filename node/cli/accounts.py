@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from contracts.positions import NamedAccount, NamedPosition
+from contracts.positions import NamedAccount, NamedPosition, Position
 from node.cli.output import Row, usage, when
 from node.cli.session import session_of
-from node.client import BlockingClient
+from node.client import BalanceAt, BlockingClient, Declined
 
 app = typer.Typer(no_args_is_help=True, help="Accounts: MEMBER/local, one balance an asset.")
 
@@ -59,6 +59,34 @@ def show(ctx: typer.Context, account: AccountArgument) -> None:
     session.output.record(account, _row(found))
     columns = {"asset": "Asset", "posted": "Posted", "held": "Held", "available": "Available"}
     session.output.rows("Balances", columns, balances, numbers=("posted", "held", "available"))
+
+
+@app.command("balances")
+def balances(
+    ctx: typer.Context,
+    asset: Annotated[str, typer.Argument(help="The asset.")],
+    accounts: Annotated[list[str], typer.Argument(help="MEMBER/local, up to 1,000.")],
+) -> None:
+    """Show what accounts have of one asset, all after the same block.
+
+    Example: `vostro accounts balances EUR AB/1 AB/2`
+    """
+    session = session_of(ctx)
+    with session.client() as client:
+        found = client.balances([(account, asset) for account in accounts])
+        rows: list[Row] = [
+            {"account": account, "refusal": told.code}
+            if isinstance(told, Declined)
+            else {
+                "account": account,
+                **_amounts(session.told_amount, client, asset, told),
+                "height": told.height,
+            }
+            for account, told in zip(accounts, found, strict=True)
+        ]
+    names = ("account", "posted", "held", "available", "height", "refusal")
+    columns = {name: name.capitalize() for name in names}
+    session.output.rows(f"Balances of {asset}", columns, rows, numbers=names[1:5])
 
 
 @app.command("statement")
@@ -141,12 +169,18 @@ def _balances(client: BlockingClient, account: str) -> list[NamedPosition]:
 def _balance(
     told: Callable[[BlockingClient, str, int], str], client: BlockingClient, entry: NamedPosition
 ) -> Row:
-    posted, held = entry.position.posted, entry.position.held
+    return {"asset": entry.asset, **_amounts(told, client, entry.asset, entry.position)}
+
+
+def _amounts(
+    told: Callable[[BlockingClient, str, int], str],
+    client: BlockingClient,
+    asset: str,
+    position: Position | BalanceAt,
+) -> Row:
+    posted, held = position.posted, position.held
     amounts = {"posted": posted, "held": held, "available": posted - held}
-    return {
-        "asset": entry.asset,
-        **{name: told(client, entry.asset, minor) for name, minor in amounts.items()},
-    }
+    return {name: told(client, asset, minor) for name, minor in amounts.items()}
 
 
 def _row(named: NamedAccount) -> dict[str, object]:

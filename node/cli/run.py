@@ -2,6 +2,7 @@
 
 import ctypes
 import resource
+import sys
 from typing import Final
 
 import typer
@@ -11,6 +12,10 @@ from node.cli.session import session_of
 from node.ledger.errors import InvariantViolated
 
 PR_SET_DUMPABLE: Final = 4
+SWITCH_SECONDS: Final = 0.000_5
+"""How long a thread keeps the interpreter where another wants it, in place of Python's 5 ms: a read must not
+wait for so much of a block.
+"""
 
 
 def forbid_core_dumps() -> None:
@@ -36,6 +41,7 @@ def run(ctx: typer.Context) -> None:
 
     config = session_of(ctx).config
     forbid_core_dumps()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvloop.run(run_node(config))
     except (SequencerRefused, InvariantViolated) as error:

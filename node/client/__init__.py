@@ -8,10 +8,20 @@ from node.client.connection import Tls
 from node.client.errors import ClientError, Declined, Refused, Unknown, Unreachable, WrongChain
 from node.client.keys import load_key
 from node.client.outcome import Outcome
-from node.client.reads import BlockContent, Cursor, EventAt, Head, Movement, NodeStatus, TransactionRecord
+from node.client.reads import (
+    BalanceAt,
+    BlockContent,
+    Cursor,
+    EventAt,
+    Head,
+    Movement,
+    NodeStatus,
+    TransactionRecord,
+)
 from node.client.signing import operation
 
 __all__ = [
+    "BalanceAt",
     "BlockContent",
     "BlockingClient",
     "Client",

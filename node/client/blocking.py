@@ -20,6 +20,7 @@ from node.client.clearing import ClearingReads, Instruction
 from node.client.client import SECONDS_DEFAULT, Client, Signed
 from node.client.connection import Tls
 from node.client.custody import Custody
+from node.client.errors import Declined
 from node.client.market import Market
 from node.client.outcome import Outcome
 from node.client.reads import (
@@ -215,6 +216,10 @@ class BlockingClient:
     def balance(self, account: str, asset: str) -> BalanceAt:
         """As Client.balance."""
         return self._loop.run(self._client.balance(account, asset))
+
+    def balances(self, keys: Iterable[tuple[str, str]]) -> list[BalanceAt | Declined]:
+        """As Client.balances."""
+        return self._loop.run(self._client.balances(keys))
 
     def positions(self, member: str) -> dict[str, tuple[int, int]]:
         """As Client.positions."""

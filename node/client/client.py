@@ -32,6 +32,7 @@ from node.client.reads import (
     Movement,
     NodeStatus,
     TransactionRecord,
+    balance_from,
     cursor_from,
     head_from,
     movement_from,
@@ -288,6 +289,15 @@ class Client:
         request = fund_pb2.GetBalanceRequest(account=account, asset=asset)
         answer = await ask(self._funds.GetBalance, request, target=self.target, seconds=self.seconds)
         return BalanceAt(answer.balance.posted, answer.balance.held, answer.height, answer.time_ms)
+
+    async def balances(self, keys: Iterable[tuple[str, str]]) -> list[BalanceAt | Declined]:
+        """The balances of up to 1,000 (account, asset), all after one block, in their order; in the place of
+        one that is not there, or not the caller's to read, why.
+        """
+        named = [fund_pb2.BalanceKey(account=account, asset=asset) for account, asset in keys]
+        request = fund_pb2.GetBalancesRequest(keys=named)
+        answer = await ask(self._funds.GetBalances, request, target=self.target, seconds=self.seconds)
+        return [balance_from(entry, answer.height, answer.time_ms) for entry in answer.entries]
 
     async def positions(self, member: str) -> dict[str, tuple[int, int]]:
         """What a member has over all its accounts: asset -> (posted, held), in minor units."""

@@ -4,6 +4,7 @@ amounts minor units.
 
 from dataclasses import dataclass
 
+from node.client.errors import Declined
 from node.ledger.types import Event, Receipt
 from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
@@ -176,6 +177,14 @@ def transaction_from(message: transaction_pb2.Transaction, receipt: Receipt | No
         message.signed_transaction,
         receipt,
     )
+
+
+def balance_from(message: fund_pb2.BalanceEntry, height: int, time_ms: int) -> BalanceAt | Declined:
+    """One of many balances, or why the node does not tell it."""
+    if message.HasField("error"):
+        error = message.error
+        return Declined(error.codespace, error.code, details=error.details)
+    return BalanceAt(message.balance.posted, message.balance.held, height, time_ms)
 
 
 def movement_from(message: fund_pb2.Movement) -> Movement:

@@ -17,12 +17,12 @@ from typing import Any, Final, NamedTuple
 
 from node.ledger import codec, hashing
 from node.ledger.bundles import Judged, check_bundle, is_acceptable, prepare
-from node.ledger.contract import Contract
+from node.ledger.contract import Bound, Contract
 from node.ledger.errors import ErrorCode, InvariantViolated, LedgerError, Rejected
 from node.ledger.genesis import suite_of
 from node.ledger.intake import SnapshotVerbs
 from node.ledger.merkle import History, merkle_root
-from node.ledger.ports import Check, Spent, Store, Verifier
+from node.ledger.ports import Check, Reader, Spent, Store, Verifier
 from node.ledger.proofs import SuiteProofs
 from node.ledger.running import SYSTEM_LEAF, Pass, Runner, bound
 from node.ledger.standing import NO_KEEPERS, Standing, changes, keepers_of, standing_of
@@ -43,6 +43,9 @@ PROTOCOL: Final = 1
 """The rules of a chain that begins with this release. A header carries the number of those that hold."""
 PROTOCOLS: Final = (PROTOCOL,)
 """All rules that this release has; where a chain goes on under others, it stops and says so."""
+
+Query = Callable[[bytes], Any]
+"""Encoded arguments -> a contract's answer. Raises Rejected BAD_ARGUMENTS, or the query's own refusals."""
 
 
 class Info(NamedTuple):
@@ -121,8 +124,9 @@ class Ledger(SnapshotVerbs):
             genesis, self.suite, assemble(), self._delta, SuiteProofs(self.suite, verifier), protocols
         )
         self.view = View(store.snapshot())
-        reading = assemble()
-        self.door = bound(reading, self.view)
+        self._assemble = assemble
+        self._still: tuple[Reader, Bound] | None = None
+        self.door = bound(assemble(), self.view)
         """The contracts over the published state."""
         self.readers = self.door.contracts
         self._keepers = keepers_of(genesis, self.readers)
@@ -274,17 +278,31 @@ class Ledger(SnapshotVerbs):
     def publish(self) -> None:
         """Let queries and the door see the last durable block."""
         self.view.move(self._store.snapshot())
+        self._still = None  # what nobody asks any more is not to hold a snapshot
 
     def query(self, contract: str, name: str, arguments: bytes) -> Any:
         """Ask a contract about the published state. Raises Rejected UNKNOWN_METHOD, BAD_ARGUMENTS, or the
         query's own refusals.
         """
-        reader = self.readers.get(contract)
+        return self._asking(self.door, self.view.reader.height, contract, name)(arguments)
+
+    def still(self, contract: str, name: str) -> tuple[int, Query]:
+        """A query over the state that is published now, and its height: it stays when others are published.
+        Any thread asks, as often as it likes. Raises Rejected UNKNOWN_METHOD.
+        """
+        reader = self.view.reader
+        still = self._still
+        if still is None or still[0] is not reader:
+            still = self._still = reader, bound(self._assemble(), View(reader))
+        return reader.height, self._asking(still[1], reader.height, contract, name)
+
+    def _asking(self, door: Bound, height: int, contract: str, name: str) -> Query:
+        reader = door.contracts.get(contract)
         method = reader.queries.get(name) if reader and contract in self.contracts() else None
         if reader is None or method is None:
             raise Rejected(LedgerError.UNKNOWN_METHOD, method=f"{contract}.{name}")
-        ctx = self._runner.reading(self.door, self.view.reader.height, self.time_ms)
-        return method.function(reader, ctx, *method.decode(arguments))
+        ctx = self._runner.reading(door, height, self.time_ms)
+        return lambda arguments: method.function(reader, ctx, *method.decode(arguments))
 
     def contracts(self) -> dict[str, int]:
         """The contracts of this chain that this release has, in the order of scheduled work, each with the

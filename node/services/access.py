@@ -22,7 +22,7 @@ Show = Callable[[Reading, Identity, Any], Any]
 NOT_PERMITTED.
 """
 Weigh = Callable[[Any], int]
-"""How many transactions a request brings."""
+"""How much a request is in its quota: transactions, or calls."""
 
 ANY_ROLE: Final = frozenset(Role)
 READERS: Final = frozenset({Role.READER, Role.AUDITOR, Role.REGULATOR})
@@ -35,13 +35,16 @@ TRADERS: Final = READERS | MAKERS
 CHECKERS: Final = frozenset({Role.CHECKER})
 CUSTODIANS: Final = frozenset({Role.MAKER, Role.CHECKER, Role.AUDITOR, Role.OPERATOR})
 OPERATORS: Final = frozenset({Role.OPERATOR})
+BALANCES_A_CALL: Final = 10
+"""So many balances of one request count as a call: read from the disk they cost about as much as one."""
 ANYBODY: Final = None
 """No role and no certificate: health alone."""
 
 
 class Access(NamedTuple):
-    """A row. roles: any of which opens the RPC; None: it takes none. reads: what it shows, in words. waits:
-    whether a call may last, so that it ends when its certificate does.
+    """A row. roles: any of which opens the RPC; None: it takes none. reads: what it shows, in words. weigh:
+    the transactions that a request brings. counts: the calls for which it counts, where that is not one.
+    waits: whether a call may last, so that it ends when its certificate does.
     """
 
     roles: frozenset[Role] | None
@@ -49,6 +52,7 @@ class Access(NamedTuple):
     ask: Ask | None = None
     show: Show | None = None
     weigh: Weigh | None = None
+    counts: Weigh | None = None
     waits: bool = False
 
     def check_role(self, identity: Identity) -> None:
@@ -129,6 +133,10 @@ def _query(reading: Reading, identity: Identity, request: Any) -> None:
     reading.check_query(identity, request.contract, request.query, arguments)
 
 
+def _balances(request: Any) -> int:
+    return -(-len(request.keys) // BALANCES_A_CALL)
+
+
 def _transaction(reading: Reading, identity: Identity, response: Any) -> Any:
     told = response.transaction
     events = [Event(event.contract, event.event, event.fields) for event in told.events]
@@ -189,6 +197,8 @@ ACCESS: Final[Mapping[str, Access]] = {
     "/vostro.trading.v1.TradingService/ListCycles": Access(ANY_ROLE, _SHARED),
     "/vostro.trading.v1.TradingService/PrepareStep": Access(TRADERS, _OFFERS, ask=_member),
     "/vostro.fund.v1.FundService/GetBalance": Access(READERS, _OWN_ACCOUNTS, ask=_account),
+    # its service looks at each account, and tells in its place what is not permitted
+    "/vostro.fund.v1.FundService/GetBalances": Access(READERS, _OWN_ACCOUNTS, counts=_balances),
     "/vostro.fund.v1.FundService/ListBalances": Access(READERS, _OWN_ACCOUNTS, ask=_account),
     "/vostro.fund.v1.FundService/GetHold": Access(
         READERS, "holds in its own accounts, or to be paid to them", ask=_hold

@@ -130,6 +130,8 @@ class Doors:
                 row.ask(self.reading, caller.identity, request)
             if row.weigh:
                 self._quotas.of(caller.identity.member).transactions(row.weigh(request))
+            if row.counts and caller.quota:
+                caller.quota.owe(row.counts(request) - 1)
         except Degraded as refusal:
             self.refusals[refusal.error.name] += 1
             raise

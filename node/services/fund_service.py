@@ -1,24 +1,34 @@
 """FundService: balances and holds from the published state, movements from the index."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Final
 
+from node.engine.engine import Outcome
+from node.engine.errors import Degraded, NodeError
+from node.ledger.errors import Rejected
 from node.pb.vostro.fund.v1 import fund_pb2 as pb
 from node.pb.vostro.fund.v1 import fund_pb2_grpc
 from node.services import convert
 from node.services.history import History
+from node.services.identity import CALLER, Identity
 from node.services.ports import Blocks, Call
 from node.services.published import QUERY_PAGE_MAX, Published
+from node.services.reading import Reading
 
 MOVEMENTS_PAGE_MAX = 1_000
+BALANCES_MAX: Final = 1_000
 
 
 class FundService(fund_pb2_grpc.FundServiceServicer):
     """See proto/vostro/fund/v1."""
 
-    def __init__(self, published: Published, blocks: Blocks, history: History) -> None:
+    def __init__(self, published: Published, blocks: Blocks, history: History, reading: Reading) -> None:
         self._published = published
         self._blocks = blocks
         self._history = history
+        self._reading = reading
+        self._turn = asyncio.Lock()
 
     async def GetBalance(self, request: pb.GetBalanceRequest, call: Call) -> pb.GetBalanceResponse:
         """A balance. Raises Rejected ACCOUNT_UNKNOWN."""
@@ -26,6 +36,17 @@ class FundService(fund_pb2_grpc.FundServiceServicer):
         height, time_ms = self._published.stand()
         balance = convert.balance(request.asset, position)
         return pb.GetBalanceResponse(balance=balance, height=height, time_ms=time_ms)
+
+    async def GetBalances(self, request: pb.GetBalancesRequest, call: Call) -> pb.GetBalancesResponse:
+        """Many balances after one block, each or why not. Raises Degraded BAD_REQUEST for their number."""
+        if not 1 <= len(request.keys) <= BALANCES_MAX:
+            raise Degraded(
+                NodeError.BAD_REQUEST,
+                reason=f"a request has 1 to {BALANCES_MAX} keys",
+                keys=len(request.keys),
+            )
+        async with self._turn:  # one thread at a time: many would keep the event loop from the interpreter
+            return await asyncio.to_thread(self._named, CALLER.get(), request.keys)
 
     async def ListBalances(self, request: pb.ListBalancesRequest, call: Call) -> pb.ListBalancesResponse:
         """An account's balances. Raises Rejected ACCOUNT_UNKNOWN."""
@@ -107,6 +128,21 @@ class FundService(fund_pb2_grpc.FundServiceServicer):
             height=height,
             time_ms=time_ms,
         )
+
+    def _named(self, caller: Identity, keys: Sequence[pb.BalanceKey]) -> pb.GetBalancesResponse:
+        (height, time_ms), ask = self._published.still("assets", "get_balance")
+        response = pb.GetBalancesResponse(height=height, time_ms=time_ms)
+        add = response.entries.add
+        for key in keys:
+            try:
+                self._reading.check_account(caller, key.account)
+                position = ask(key.account, key.asset)
+            except (Degraded, Rejected) as refused:
+                told = Outcome(error=refused.error, details=refused.details, height=height)
+                convert.fill_error(add().error, refused.error, told)
+            else:
+                add().balance.CopyFrom(convert.balance(key.asset, position))
+        return response
 
     def _balances(self, account: str) -> list[tuple[str, int, int]]:
         """All balances of an account: (asset, posted, held)."""

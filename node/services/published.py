@@ -26,7 +26,7 @@ class Stand(NamedTuple):
 
 
 class Published:
-    """Reads the published state. Called on the event loop's thread."""
+    """Reads the published state. Called on the event loop's thread, but for ``still``."""
 
     def __init__(self, ledger: Ledger, blocks: Blocks) -> None:
         self._ledger = ledger
@@ -36,19 +36,22 @@ class Published:
 
     def stand(self) -> Stand:
         """The block after which a read made now speaks."""
-        height = self._ledger.view.reader.height
-        if height != self._stand.height:
-            found = self._blocks.headers(height, 1)
-            self._stand = Stand(height, found[0].time_ms if found else self._ledger.genesis.time_ms)
-        return self._stand
+        return self._stand_at(self._ledger.view.reader.height)
 
     def ask(self, contract: str, query: str, *arguments: Any) -> Any:
         """A contract's answer. Raises Rejected, and Degraded STARTING where the chain has not begun here: a
         node that takes a snapshot in has nothing yet that a contract counts on.
         """
-        if not any(self._ledger.info().app_hash):
-            raise Degraded(NodeError.STARTING)
+        self._check_begun()
         return self._ledger.query(contract, query, codec.encode(arguments))
+
+    def still(self, contract: str, query: str) -> tuple[Stand, Callable[..., Any]]:
+        """``ask`` for one query over one block's state, for whoever asks much in a thread; and that block.
+        Raises Degraded STARTING, Rejected UNKNOWN_METHOD.
+        """
+        self._check_begun()
+        height, ask = self._ledger.still(contract, query)
+        return self._stand_at(height), lambda *arguments: ask(codec.encode(arguments))
 
     def page(
         self,
@@ -70,6 +73,17 @@ class Published:
         shown = list(rows[:size])
         more = len(rows) > size or len(rows) == QUERY_PAGE_MAX
         return shown, self.pages.token(after(shown[-1]), *query, *leading) if more else ""  # type: ignore[arg-type]
+
+    def _check_begun(self) -> None:
+        if not any(self._ledger.info().app_hash):
+            raise Degraded(NodeError.STARTING)
+
+    def _stand_at(self, height: int) -> Stand:
+        stand = self._stand
+        if height != stand.height:
+            found = self._blocks.headers(height, 1)
+            stand = self._stand = Stand(height, found[0].time_ms if found else self._ledger.genesis.time_ms)
+        return stand
 
 
 def checked_id(tx_id: bytes) -> bytes:

@@ -45,6 +45,10 @@ class Bucket:
             return 0.0
         return (needed - self._tokens) / self._rate
 
+    def owe(self, count: int) -> None:
+        """Take so many, whether they are there or not: what comes next waits for them."""
+        self._tokens -= count
+
 
 class Quota:
     """What one member may ask. Rates of 0 are none."""
@@ -73,6 +77,11 @@ class Quota:
         """Count a call. Raises Degraded QUOTA_USED_UP."""
         if self._calls and (wait := self._calls.take(1)):
             raise _used_up("calls", wait)
+
+    def owe(self, calls: int) -> None:
+        """Count a call that was let in for so many more."""
+        if self._calls:
+            self._calls.owe(max(calls, 0))
 
     def transactions(self, count: int) -> None:
         """Count transactions. Raises Degraded QUOTA_USED_UP."""

@@ -119,6 +119,7 @@ RPCS: Final = {
     "/vostro.trading.v1.TradingService/ListCycles": _READS,
     "/vostro.trading.v1.TradingService/PrepareStep": _READS,
     "/vostro.fund.v1.FundService/GetBalance": _READS,
+    "/vostro.fund.v1.FundService/GetBalances": _READS,
     "/vostro.fund.v1.FundService/ListBalances": _READS,
     "/vostro.fund.v1.FundService/GetHold": _READS,
     "/vostro.fund.v1.FundService/ListHolds": _READS,
@@ -281,7 +282,7 @@ def register_services(registrar: Any, parts: Parts, reading: Reading) -> None:
     add_AccountServiceServicer_to_server(AccountService(published), registrar)
     add_ProductServiceServicer_to_server(ProductService(published), registrar)
     add_TradingServiceServicer_to_server(TradingService(ledger, published), registrar)
-    add_FundServiceServicer_to_server(FundService(published, blocks, history), registrar)
+    add_FundServiceServicer_to_server(FundService(published, blocks, history, reading), registrar)
     reconciliation = ReconciliationService(engine, published, history, ledger.suite)
     add_ReconciliationServiceServicer_to_server(reconciliation, registrar)
     add_ClearingServiceServicer_to_server(ClearingService(published), registrar)

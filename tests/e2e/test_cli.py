@@ -110,6 +110,16 @@ def test_a_statement_tells_every_movement(bank: Bank) -> None:
     ]
 
 
+def test_balances_of_many_accounts_are_of_one_block_and_an_unknown_one_says_why(bank: Bank) -> None:
+    main, none, other = bank.node.json("accounts", "balances", "CZK", "PA/main", "PA/none", "AB/main")
+    assert none == {"account": "PA/none", "refusal": "assets/9 ACCOUNT_UNKNOWN"}
+    assert (main["account"], other["account"], main["height"]) == ("PA/main", "AB/main", other["height"])
+    shown = balance(bank, "PA/main")
+    assert {name: main[name] for name in ("posted", "held", "available")} == {
+        name: shown[name] for name in ("posted", "held", "available")
+    }
+
+
 def test_a_hold_is_reserved_posted_in_part_and_another_voided(bank: Bank) -> None:
     before = balance(bank, "PA/main")
     hold = bank.by("PA", "holds", "reserve", "PA/main", "AB/main", "10.00", "CZK")["events"][0]["hold"]

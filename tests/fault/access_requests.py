@@ -47,6 +47,7 @@ def requests(member: str, tx_id: bytes) -> dict[str, Any]:
         "GetAccount": account_pb2.GetAccountRequest(account=account),
         "ListAccounts": account_pb2.ListAccountsRequest(member=member),
         "GetBalance": fund_pb2.GetBalanceRequest(account=account, asset="CZK"),
+        "GetBalances": fund_pb2.GetBalancesRequest(keys=[fund_pb2.BalanceKey(account=account, asset="CZK")]),
         "ListBalances": fund_pb2.ListBalancesRequest(account=account),
         "GetHold": hold,
         "ListHolds": fund_pb2.ListHoldsRequest(account=account),

@@ -291,6 +291,58 @@ async def test_every_query_is_read_as_its_scope_says(guarded: Guarded) -> None:
     assert counts[NodeError.NOT_PERMITTED.name] >= 10
 
 
+@pytest.mark.evidence(
+    "RD1", asset="confidentiality", threat="reading what is another's", mitigation="reading rules"
+)
+async def test_of_many_balances_each_is_told_or_refused_as_if_it_were_read_alone(guarded: Guarded) -> None:
+    accounts = ("PA/0", "KB/0", "PA/none", "KB/none", "", "CNB/1", "PA/1")
+    tried = 0
+    for member, role in (("PA", Role.READER), ("KB", Role.AUDITOR), ("REG", Role.REGULATOR)):
+        async with guarded.stubs(member, role) as stubs:
+            alone = []
+            for account in accounts:
+                request = fund_pb2.GetBalanceRequest(account=account, asset="CZK").SerializeToString()
+                alone.append(await probe(stubs, "/vostro.fund.v1.FundService/GetBalance", request))
+            keys = [fund_pb2.BalanceKey(account=account, asset="CZK") for account in accounts]
+            answer = await stubs.funds.GetBalances(fund_pb2.GetBalancesRequest(keys=keys), timeout=SECONDS)
+        together = [entry.error.name or "OK" for entry in answer.entries]
+        assert together == alone, member
+        assert {"OK", "ACCOUNT_UNKNOWN"} <= set(together)
+        assert ("NOT_PERMITTED" in together) == (member != "REG")
+        tried += len(together)
+    async with guarded.stubs("PA", Role.SUBMITTER) as stubs:
+        data = fund_pb2.GetBalancesRequest(keys=keys).SerializeToString()
+        found = await probe(stubs, "/vostro.fund.v1.FundService/GetBalances", data)
+    assert found == NodeError.NOT_PERMITTED.name
+    print(f"many balances: {tried} entries by 3 members, each as GetBalance answers")
+
+
+async def test_many_balances_are_of_one_block_while_money_moves_between_them(guarded: Guarded) -> None:
+    keys = [fund_pb2.BalanceKey(account=account, asset="CZK") for account in ("PA/0", "KB/0")]
+    sums: list[int] = []
+    heights: list[int] = []
+    async with guarded.stubs("PA", Role.SUBMITTER) as payer, guarded.stubs("REG", Role.REGULATOR) as reader:
+
+        async def move() -> None:
+            for _ in range(40):
+                raw = WORLD.make("PA", pay("PA/0", "KB/0", 1), use_id=new_request_id())
+                await payer.submit(raw)
+
+        moving = asyncio.create_task(move())
+        while not moving.done():
+            request = fund_pb2.GetBalancesRequest(keys=keys * 500)
+            answer = await reader.funds.GetBalances(request, timeout=SECONDS)
+            posted = [entry.balance.posted for entry in answer.entries]
+            assert posted == posted[:2] * 500
+            sums.append(sum(posted[:2]))
+            heights.append(answer.height)
+        await moving
+    print(f"one block: {len(sums)} answers of 1,000 balances each, at {len(set(heights))} heights")
+    assert len(set(sums)) == 1
+    assert len(set(heights)) > 5
+    assert heights == sorted(heights)
+
+
 # --- quotas -----------------------------------------------------------------------------------------------
 
 
@@ -346,6 +398,18 @@ async def test_a_member_that_floods_is_told_when_to_come_back_and_others_are_ser
             except grpc.aio.AioRpcError as error:
                 await asyncio.sleep(_pause(error))
         assert codes["again"] == 1
+
+
+@pytest.mark.evidence(
+    "PRT6", asset="availability", threat="a member that floods", mitigation="quotas by member"
+)
+async def test_a_call_for_many_balances_counts_for_many_calls(narrow: Guarded) -> None:
+    method = "/vostro.fund.v1.FundService/GetBalances"
+    keys = [fund_pb2.BalanceKey(account="REG/0", asset="CZK")] * 1_000
+    data = fund_pb2.GetBalancesRequest(keys=keys).SerializeToString()
+    async with narrow.stubs("REG", Role.READER) as stubs:
+        found = [await probe(stubs, method, data) for _ in range(3)]
+    assert found == ["OK", "OK", NodeError.QUOTA_USED_UP.name], "100 calls each, and two seconds hold 120"
 
 
 @pytest.mark.evidence(

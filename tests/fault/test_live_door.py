@@ -73,13 +73,15 @@ def told(error: grpc.aio.AioRpcError) -> tuple[str, float]:
     return info.reason, retry.retry_delay.ToMilliseconds()
 
 
-async def called(stubs: Stubs, method: str, data: bytes) -> str:
-    """The outcome of a call with raw bytes: the reason, the gRPC status where there is none, or OK."""
+async def called(stubs: Stubs, method: str, data: bytes, seconds: float = 0.3) -> str:
+    """The outcome of a call with raw bytes: the reason, the gRPC status where there is none, or OK. seconds:
+    by default few, since a stream may have nothing to say.
+    """
     call: Any = stubs.channel.unary_stream(method)
     if method.endswith(("SubmitStream", "ReflectionInfo")):
         call = stubs.channel.stream_stream(method)
         data = iter([data])  # type: ignore[assignment]
-    answers = call(data, timeout=0.3)
+    answers = call(data, timeout=seconds)
     try:
         async for answer in answers:
             assert isinstance(answer, bytes)
@@ -139,7 +141,7 @@ async def test_oversized_messages_are_refused_and_the_next_call_works(stubs: Stu
             length = size.to_bytes(4, "little")
             varint = bytes((b & 0x7F) | 0x80 for b in (size, size >> 7, size >> 14)) + bytes((size >> 21,))
             assert len(length) == 4
-            outcomes[await called(stubs, method, b"\x0a" + varint + bytes(size))] += 1
+            outcomes[await called(stubs, method, b"\x0a" + varint + bytes(size), SECONDS)] += 1
             await good(stubs)
     print(f"oversized messages: {outcomes.total()} tried, {outcomes.total()} held: {dict(outcomes)}")
     assert set(outcomes) <= {
@@ -147,7 +149,6 @@ async def test_oversized_messages_are_refused_and_the_next_call_works(stubs: Stu
         "gRPC RESOURCE_EXHAUSTED",
         "TOO_LARGE",
         "OK",
-        "gRPC DEADLINE_EXCEEDED",
     }
     assert outcomes["gRPC RESOURCE_EXHAUSTED"] >= 4
 

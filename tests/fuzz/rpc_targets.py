@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from node.engine.errors import NodeError
 from node.ledger.errors import InvariantViolated
 from node.pb.vostro.contract.v1 import contract_pb2
+from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.ledger.v1 import ledger_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2
 from node.services.interceptors import STATUS_DETAILS, Registrar
@@ -147,6 +148,11 @@ def requests() -> list[bytes]:
             transaction_pb2.SubmitStreamRequest(correlation=2, signed_transactions=[first[:-1]]),
         ],
         "TransactionService/GetTransaction": [transaction_pb2.GetTransactionRequest(tx_id=bytes(32))],
+        "FundService/GetBalances": [
+            fund_pb2.GetBalancesRequest(
+                keys=[fund_pb2.BalanceKey(account=name, asset="CZK") for name in ("PA/main", "PA/no", "\0")]
+            )
+        ],
         "ContractService/Query": [
             contract_pb2.QueryRequest(
                 contract="members", query="get_member", arguments_json='{"member":"PA"}'

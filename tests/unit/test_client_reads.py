@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.positions import Position
-from node.client import BlockingClient, Client, Declined, Unreachable, load_key
+from node.client import BalanceAt, BlockingClient, Client, Declined, Unreachable, load_key
 from node.keys.keystore import COST_MIN, PassphraseRefused, save_signer
 from node.keys.signer import SoftwareSigner, generate
 from tests.client_kit import FakeNode, fake_node
@@ -101,6 +101,29 @@ async def test_a_position_is_the_sum_over_all_pages_of_accounts(tmp_path: Path) 
         face.world.apply("CNB", op("assets", "issue", "CZK", "PA/z120", 3, ""))
         assert (await client.positions("PA"))["CZK"] == (1_108, 250)
         assert await client.positions("GONE") == {}
+
+
+async def test_many_balances_are_of_one_block_and_what_is_not_told_says_why(tmp_path: Path) -> None:
+    async with serving(tmp_path) as face:
+        target = f"127.0.0.1:{face.port}"
+        keys = [("PA/main", "CZK"), ("PA/no", "CZK"), ("KB/main", "CZK"), ("KB/main", "EUR")]
+
+        def use() -> list[BalanceAt | Declined]:
+            with BlockingClient.connect(target) as client:
+                return client.balances(keys)
+
+        async with await Client.connect(target) as client:
+            found = await client.balances(keys)
+            alone = [await client.balance(*key) for key in keys if key[0] != "PA/no"]
+            with pytest.raises(Declined) as refused:
+                await client.balances(keys * 251)
+        blocking = await asyncio.to_thread(use)
+    missing = found.pop(1)
+    assert isinstance(missing, Declined)
+    assert (missing.code, missing.details) == ("assets/9 ACCOUNT_UNKNOWN", {"account": "PA/no"})
+    assert found == alone
+    assert [each for each in blocking if isinstance(each, BalanceAt)] == found
+    assert refused.value.code == "node/7 BAD_REQUEST"
 
 
 async def test_the_blocking_client_does_the_same_from_any_thread(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from node.keys.certificates import Role
 from node.keys.files import check_private, write_file
 from node.keys.keystore import KeystoreError
 from node.keys.pem import load_crls
+from node.pb.vostro.fund.v1 import fund_pb2
 from node.pb.vostro.transaction.v1 import transaction_pb2
 from node.services.access import ACCESS, CLOSED, Access, row_of
 from node.services.doors import Doors, Lasting
@@ -218,6 +219,25 @@ def test_a_bucket_lets_a_burst_pass_then_its_rate_and_says_when_to_come_back() -
     now[0] += 1_000
     assert bucket.take(500) == 0.0, "a full bucket lets a large request pass"
     assert bucket.take(1) == pytest.approx(48.1)
+
+
+def test_a_call_that_counts_for_many_is_let_in_and_the_next_ones_wait_for_it() -> None:
+    now = [0.0]
+    quota = Quotas(10, 0, 0, lambda: now[0]).of("PA")
+    quota.call()
+    quota.owe(99)
+    with pytest.raises(Degraded) as refused:
+        quota.call()
+    assert refused.value.error is NodeError.QUOTA_USED_UP
+    assert int(refused.value.details["retry_ms"]) == 8_100, "100 of the 20 that were there, and one more"
+    now[0] += 8.1
+    quota.call()
+    Quotas(0, 0, 0).of("PA").owe(10**9)
+    counts = row_of("/vostro.fund.v1.FundService/GetBalances").counts
+    assert counts is not None
+    for keys, calls in ((1, 1), (10, 1), (11, 2), (1_000, 100)):
+        request = fund_pb2.GetBalancesRequest(keys=[fund_pb2.BalanceKey()] * keys)
+        assert counts(request) == calls, keys
 
 
 def test_members_have_quotas_of_their_own_and_zero_is_none() -> None:

@@ -22,47 +22,56 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from node.pb.vostro.transaction.v1 import transaction_pb2 as vostro_dot_transaction_dot_v1_dot_transaction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vostro/fund/v1/fund.proto\x12\x0evostro.fund.v1\"I\n\x07\x42\x61lance\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0e\n\x06posted\x18\x02 \x01(\x04\x12\x0c\n\x04held\x18\x03 \x01(\x04\x12\x11\n\tavailable\x18\x04 \x01(\x04\"\xa2\x01\n\x04Hold\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t\x12\r\n\x05\x61sset\x18\x04 \x01(\t\x12\x0e\n\x06\x61mount\x18\x05 \x01(\x04\x12\x12\n\nexpires_ms\x18\x06 \x01(\x04\x12\x15\n\rend_to_end_id\x18\x07 \x01(\t\x12\x0e\n\x06status\x18\x08 \x01(\t\x12\x0e\n\x06posted\x18\t \x01(\x04\"\xa2\x01\n\x08Movement\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\x12\x0f\n\x07\x61\x63\x63ount\x18\x05 \x01(\t\x12\r\n\x05\x61sset\x18\x06 \x01(\t\x12\x0e\n\x06\x61mount\x18\x07 \x01(\x03\x12\x14\n\x0c\x63ounterparty\x18\x08 \x01(\t\x12\x11\n\treference\x18\t \x01(\t\"7\n\x08Position\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0e\n\x06posted\x18\x02 \x01(\x04\x12\x0c\n\x04held\x18\x03 \x01(\x04\"3\n\x11GetBalanceRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\r\n\x05\x61sset\x18\x02 \x01(\t\"_\n\x12GetBalanceResponse\x12(\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x17.vostro.fund.v1.Balance\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"M\n\x13ListBalancesRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"{\n\x14ListBalancesResponse\x12)\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x17.vostro.fund.v1.Balance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"/\n\x0eGetHoldRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0c\n\x04hold\x18\x02 \x01(\x0c\"V\n\x0fGetHoldResponse\x12\"\n\x04hold\x18\x01 \x01(\x0b\x32\x14.vostro.fund.v1.Hold\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"J\n\x10ListHoldsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"r\n\x11ListHoldsResponse\x12#\n\x05holds\x18\x01 \x03(\x0b\x32\x14.vostro.fund.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"\x7f\n\x14ListMovementsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x04\x12\r\n\x05to_ms\x18\x03 \x01(\x04\x12\x0f\n\x07reverse\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"\x94\x01\n\x15ListMovementsResponse\x12+\n\tmovements\x18\x01 \x03(\x0b\x32\x18.vostro.fund.v1.Movement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cindex_height\x18\x03 \x01(\x04\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x0f\n\x07time_ms\x18\x05 \x01(\x04\"M\n\x14ListPositionsRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x95\x01\n\x15ListPositionsResponse\x12+\n\tpositions\x18\x01 \x03(\x0b\x32\x18.vostro.fund.v1.Position\x12\x15\n\raccount_count\x18\x02 \x01(\r\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x0f\n\x07time_ms\x18\x05 \x01(\x04\x32\x97\x04\n\x0b\x46undService\x12S\n\nGetBalance\x12!.vostro.fund.v1.GetBalanceRequest\x1a\".vostro.fund.v1.GetBalanceResponse\x12Y\n\x0cListBalances\x12#.vostro.fund.v1.ListBalancesRequest\x1a$.vostro.fund.v1.ListBalancesResponse\x12J\n\x07GetHold\x12\x1e.vostro.fund.v1.GetHoldRequest\x1a\x1f.vostro.fund.v1.GetHoldResponse\x12P\n\tListHolds\x12 .vostro.fund.v1.ListHoldsRequest\x1a!.vostro.fund.v1.ListHoldsResponse\x12\\\n\rListMovements\x12$.vostro.fund.v1.ListMovementsRequest\x1a%.vostro.fund.v1.ListMovementsResponse\x12\\\n\rListPositions\x12$.vostro.fund.v1.ListPositionsRequest\x1a%.vostro.fund.v1.ListPositionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19vostro/fund/v1/fund.proto\x12\x0evostro.fund.v1\x1a\'vostro/transaction/v1/transaction.proto\"I\n\x07\x42\x61lance\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0e\n\x06posted\x18\x02 \x01(\x04\x12\x0c\n\x04held\x18\x03 \x01(\x04\x12\x11\n\tavailable\x18\x04 \x01(\x04\"\xa2\x01\n\x04Hold\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t\x12\r\n\x05\x61sset\x18\x04 \x01(\t\x12\x0e\n\x06\x61mount\x18\x05 \x01(\x04\x12\x12\n\nexpires_ms\x18\x06 \x01(\x04\x12\x15\n\rend_to_end_id\x18\x07 \x01(\t\x12\x0e\n\x06status\x18\x08 \x01(\t\x12\x0e\n\x06posted\x18\t \x01(\x04\"\xa2\x01\n\x08Movement\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\x12\x0f\n\x07\x61\x63\x63ount\x18\x05 \x01(\t\x12\r\n\x05\x61sset\x18\x06 \x01(\t\x12\x0e\n\x06\x61mount\x18\x07 \x01(\x03\x12\x14\n\x0c\x63ounterparty\x18\x08 \x01(\t\x12\x11\n\treference\x18\t \x01(\t\"7\n\x08Position\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0e\n\x06posted\x18\x02 \x01(\x04\x12\x0c\n\x04held\x18\x03 \x01(\x04\"3\n\x11GetBalanceRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\r\n\x05\x61sset\x18\x02 \x01(\t\"_\n\x12GetBalanceResponse\x12(\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x17.vostro.fund.v1.Balance\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\",\n\nBalanceKey\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\r\n\x05\x61sset\x18\x02 \x01(\t\"r\n\x0c\x42\x61lanceEntry\x12*\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x17.vostro.fund.v1.BalanceH\x00\x12-\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1c.vostro.transaction.v1.ErrorH\x00\x42\x07\n\x05\x65ntry\">\n\x12GetBalancesRequest\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x1a.vostro.fund.v1.BalanceKey\"e\n\x13GetBalancesResponse\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.vostro.fund.v1.BalanceEntry\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"M\n\x13ListBalancesRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"{\n\x14ListBalancesResponse\x12)\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x17.vostro.fund.v1.Balance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"/\n\x0eGetHoldRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0c\n\x04hold\x18\x02 \x01(\x0c\"V\n\x0fGetHoldResponse\x12\"\n\x04hold\x18\x01 \x01(\x0b\x32\x14.vostro.fund.v1.Hold\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\"J\n\x10ListHoldsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"r\n\x11ListHoldsResponse\x12#\n\x05holds\x18\x01 \x03(\x0b\x32\x14.vostro.fund.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x0f\n\x07time_ms\x18\x04 \x01(\x04\"\x7f\n\x14ListMovementsRequest\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x04\x12\r\n\x05to_ms\x18\x03 \x01(\x04\x12\x0f\n\x07reverse\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\"\x94\x01\n\x15ListMovementsResponse\x12+\n\tmovements\x18\x01 \x03(\x0b\x32\x18.vostro.fund.v1.Movement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0cindex_height\x18\x03 \x01(\x04\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x0f\n\x07time_ms\x18\x05 \x01(\x04\"M\n\x14ListPositionsRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x95\x01\n\x15ListPositionsResponse\x12+\n\tpositions\x18\x01 \x03(\x0b\x32\x18.vostro.fund.v1.Position\x12\x15\n\raccount_count\x18\x02 \x01(\r\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x0f\n\x07time_ms\x18\x05 \x01(\x04\x32\xef\x04\n\x0b\x46undService\x12S\n\nGetBalance\x12!.vostro.fund.v1.GetBalanceRequest\x1a\".vostro.fund.v1.GetBalanceResponse\x12V\n\x0bGetBalances\x12\".vostro.fund.v1.GetBalancesRequest\x1a#.vostro.fund.v1.GetBalancesResponse\x12Y\n\x0cListBalances\x12#.vostro.fund.v1.ListBalancesRequest\x1a$.vostro.fund.v1.ListBalancesResponse\x12J\n\x07GetHold\x12\x1e.vostro.fund.v1.GetHoldRequest\x1a\x1f.vostro.fund.v1.GetHoldResponse\x12P\n\tListHolds\x12 .vostro.fund.v1.ListHoldsRequest\x1a!.vostro.fund.v1.ListHoldsResponse\x12\\\n\rListMovements\x12$.vostro.fund.v1.ListMovementsRequest\x1a%.vostro.fund.v1.ListMovementsResponse\x12\\\n\rListPositions\x12$.vostro.fund.v1.ListPositionsRequest\x1a%.vostro.fund.v1.ListPositionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'node.pb.vostro.fund.v1.fund_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BALANCE']._serialized_start=45
-  _globals['_BALANCE']._serialized_end=118
-  _globals['_HOLD']._serialized_start=121
-  _globals['_HOLD']._serialized_end=283
-  _globals['_MOVEMENT']._serialized_start=286
-  _globals['_MOVEMENT']._serialized_end=448
-  _globals['_POSITION']._serialized_start=450
-  _globals['_POSITION']._serialized_end=505
-  _globals['_GETBALANCEREQUEST']._serialized_start=507
-  _globals['_GETBALANCEREQUEST']._serialized_end=558
-  _globals['_GETBALANCERESPONSE']._serialized_start=560
-  _globals['_GETBALANCERESPONSE']._serialized_end=655
-  _globals['_LISTBALANCESREQUEST']._serialized_start=657
-  _globals['_LISTBALANCESREQUEST']._serialized_end=734
-  _globals['_LISTBALANCESRESPONSE']._serialized_start=736
-  _globals['_LISTBALANCESRESPONSE']._serialized_end=859
-  _globals['_GETHOLDREQUEST']._serialized_start=861
-  _globals['_GETHOLDREQUEST']._serialized_end=908
-  _globals['_GETHOLDRESPONSE']._serialized_start=910
-  _globals['_GETHOLDRESPONSE']._serialized_end=996
-  _globals['_LISTHOLDSREQUEST']._serialized_start=998
-  _globals['_LISTHOLDSREQUEST']._serialized_end=1072
-  _globals['_LISTHOLDSRESPONSE']._serialized_start=1074
-  _globals['_LISTHOLDSRESPONSE']._serialized_end=1188
-  _globals['_LISTMOVEMENTSREQUEST']._serialized_start=1190
-  _globals['_LISTMOVEMENTSREQUEST']._serialized_end=1317
-  _globals['_LISTMOVEMENTSRESPONSE']._serialized_start=1320
-  _globals['_LISTMOVEMENTSRESPONSE']._serialized_end=1468
-  _globals['_LISTPOSITIONSREQUEST']._serialized_start=1470
-  _globals['_LISTPOSITIONSREQUEST']._serialized_end=1547
-  _globals['_LISTPOSITIONSRESPONSE']._serialized_start=1550
-  _globals['_LISTPOSITIONSRESPONSE']._serialized_end=1699
-  _globals['_FUNDSERVICE']._serialized_start=1702
-  _globals['_FUNDSERVICE']._serialized_end=2237
+  _globals['_BALANCE']._serialized_start=86
+  _globals['_BALANCE']._serialized_end=159
+  _globals['_HOLD']._serialized_start=162
+  _globals['_HOLD']._serialized_end=324
+  _globals['_MOVEMENT']._serialized_start=327
+  _globals['_MOVEMENT']._serialized_end=489
+  _globals['_POSITION']._serialized_start=491
+  _globals['_POSITION']._serialized_end=546
+  _globals['_GETBALANCEREQUEST']._serialized_start=548
+  _globals['_GETBALANCEREQUEST']._serialized_end=599
+  _globals['_GETBALANCERESPONSE']._serialized_start=601
+  _globals['_GETBALANCERESPONSE']._serialized_end=696
+  _globals['_BALANCEKEY']._serialized_start=698
+  _globals['_BALANCEKEY']._serialized_end=742
+  _globals['_BALANCEENTRY']._serialized_start=744
+  _globals['_BALANCEENTRY']._serialized_end=858
+  _globals['_GETBALANCESREQUEST']._serialized_start=860
+  _globals['_GETBALANCESREQUEST']._serialized_end=922
+  _globals['_GETBALANCESRESPONSE']._serialized_start=924
+  _globals['_GETBALANCESRESPONSE']._serialized_end=1025
+  _globals['_LISTBALANCESREQUEST']._serialized_start=1027
+  _globals['_LISTBALANCESREQUEST']._serialized_end=1104
+  _globals['_LISTBALANCESRESPONSE']._serialized_start=1106
+  _globals['_LISTBALANCESRESPONSE']._serialized_end=1229
+  _globals['_GETHOLDREQUEST']._serialized_start=1231
+  _globals['_GETHOLDREQUEST']._serialized_end=1278
+  _globals['_GETHOLDRESPONSE']._serialized_start=1280
+  _globals['_GETHOLDRESPONSE']._serialized_end=1366
+  _globals['_LISTHOLDSREQUEST']._serialized_start=1368
+  _globals['_LISTHOLDSREQUEST']._serialized_end=1442
+  _globals['_LISTHOLDSRESPONSE']._serialized_start=1444
+  _globals['_LISTHOLDSRESPONSE']._serialized_end=1558
+  _globals['_LISTMOVEMENTSREQUEST']._serialized_start=1560
+  _globals['_LISTMOVEMENTSREQUEST']._serialized_end=1687
+  _globals['_LISTMOVEMENTSRESPONSE']._serialized_start=1690
+  _globals['_LISTMOVEMENTSRESPONSE']._serialized_end=1838
+  _globals['_LISTPOSITIONSREQUEST']._serialized_start=1840
+  _globals['_LISTPOSITIONSREQUEST']._serialized_end=1917
+  _globals['_LISTPOSITIONSRESPONSE']._serialized_start=1920
+  _globals['_LISTPOSITIONSRESPONSE']._serialized_end=2069
+  _globals['_FUNDSERVICE']._serialized_start=2072
+  _globals['_FUNDSERVICE']._serialized_end=2695
 # @@protoc_insertion_point(module_scope)

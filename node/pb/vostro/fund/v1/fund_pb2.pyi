@@ -1,3 +1,4 @@
+from node.pb.vostro.transaction.v1 import transaction_pb2 as _transaction_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -89,6 +90,38 @@ class GetBalanceResponse(_message.Message):
     height: int
     time_ms: int
     def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ..., height: _Optional[int] = ..., time_ms: _Optional[int] = ...) -> None: ...
+
+class BalanceKey(_message.Message):
+    __slots__ = ("account", "asset")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    asset: str
+    def __init__(self, account: _Optional[str] = ..., asset: _Optional[str] = ...) -> None: ...
+
+class BalanceEntry(_message.Message):
+    __slots__ = ("balance", "error")
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    balance: Balance
+    error: _transaction_pb2.Error
+    def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ..., error: _Optional[_Union[_transaction_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class GetBalancesRequest(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[BalanceKey]
+    def __init__(self, keys: _Optional[_Iterable[_Union[BalanceKey, _Mapping]]] = ...) -> None: ...
+
+class GetBalancesResponse(_message.Message):
+    __slots__ = ("entries", "height", "time_ms")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[BalanceEntry]
+    height: int
+    time_ms: int
+    def __init__(self, entries: _Optional[_Iterable[_Union[BalanceEntry, _Mapping]]] = ..., height: _Optional[int] = ..., time_ms: _Optional[int] = ...) -> None: ...
 
 class ListBalancesRequest(_message.Message):
     __slots__ = ("account", "page_size", "page_token")

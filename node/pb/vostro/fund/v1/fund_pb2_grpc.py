@@ -40,6 +40,11 @@ class FundServiceStub:
                 request_serializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalanceResponse.FromString,
                 _registered_method=True)
+        self.GetBalances = channel.unary_unary(
+                '/vostro.fund.v1.FundService/GetBalances',
+                request_serializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalancesRequest.SerializeToString,
+                response_deserializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalancesResponse.FromString,
+                _registered_method=True)
         self.ListBalances = channel.unary_unary(
                 '/vostro.fund.v1.FundService/ListBalances',
                 request_serializer=vostro_dot_fund_dot_v1_dot_fund__pb2.ListBalancesRequest.SerializeToString,
@@ -73,6 +78,13 @@ class FundServiceServicer:
 
     def GetBalance(self, request, context):
         """An account's balance of one asset; zero where it never had any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBalances(self, request, context):
+        """Up to 1,000 balances, all after one block; each is answered in its place, or told why not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +132,11 @@ def add_FundServiceServicer_to_server(servicer, server):
                     servicer.GetBalance,
                     request_deserializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalanceRequest.FromString,
                     response_serializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalanceResponse.SerializeToString,
+            ),
+            'GetBalances': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBalances,
+                    request_deserializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalancesRequest.FromString,
+                    response_serializer=vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalancesResponse.SerializeToString,
             ),
             'ListBalances': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBalances,
@@ -175,6 +192,33 @@ class FundService:
             '/vostro.fund.v1.FundService/GetBalance',
             vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalanceRequest.SerializeToString,
             vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBalances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vostro.fund.v1.FundService/GetBalances',
+            vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalancesRequest.SerializeToString,
+            vostro_dot_fund_dot_v1_dot_fund__pb2.GetBalancesResponse.FromString,
             options,
             channel_credentials,
             insecure,
