@@ -255,11 +255,14 @@ def main(arguments: Sequence[str]) -> int:
     paths = [Path(file).resolve().relative_to(ROOT).as_posix() for file in options.files] or every
     mutants = draw(paths, options.count, random.Random(options.seed))  # noqa: S311 - a sample, no secret
     print(f"{len(mutants)} mutants, --count {options.count} --seed {options.seed}", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     verdicts: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory(prefix="vostro-mutation-") as folder, ThreadPoolExecutor(COPIES) as pool:
         bench = Bench(Path(folder), options.seed)
         try:
             if unfit := bench.prove(paths, pool):
+                bench.stop()
                 print(unfit)
                 return 1
             waiting = {pool.submit(bench.judge, mutant): mutant for mutant in mutants}
