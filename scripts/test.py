@@ -94,7 +94,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; an unknown folder or need ends the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="a folder of tests/; default: all")
-    parser.add_argument("--long", action="store_true", help="many more random and fault cases, soak")
+    parser.add_argument("--long", action="store_true", help="many more cases, and half an hour of mixed load")
     parser.add_argument(
         "--without",
         action="append",
