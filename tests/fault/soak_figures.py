@@ -113,6 +113,13 @@ def slope(samples: Sequence[Sample], of: Callable[[Sample], float]) -> float:
     return statistics.linear_regression(times, [of(sample) for sample in samples]).slope * HOUR
 
 
+def growth(phase: Sequence[Sample]) -> float:
+    """Bytes of its own memory that a transaction added in the second half of a phase, by least squares."""
+    half = phase[len(phase) // 2 :]
+    done = [sample.transactions for sample in half]
+    return statistics.linear_regression(done, [sample.own for sample in half]).slope * MIB
+
+
 def phases(samples: Sequence[Sample]) -> list[list[Sample]]:
     """The samples of each phase."""
     numbers = sorted({sample.phase for sample in samples})
@@ -162,6 +169,8 @@ def _slopes(samples: Sequence[Sample]) -> Iterator[str]:
         grown = slope(samples, lambda s: s.disk[part] / MIB)  # noqa: B023 - called here
         each = (samples[-1].disk[part] - samples[0].disk[part]) / done
         yield f"{part}: {grown:+.1f} MiB an hour, {each:.0f} bytes a transaction"
+    grown = growth(phases(samples)[-1])
+    yield f"own memory: {grown:.0f} bytes a transaction in the second half of the last phase"
 
 
 def _median(samples: Sequence[Sample], of: Callable[[Sample], float]) -> float:
