@@ -3,6 +3,7 @@ and the command itself.
 """
 
 import ctypes
+import gc
 import json
 import os
 import select
@@ -13,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
 from typer.testing import CliRunner
 
+import node
 from node.cli.main import app
 from node.config import OTHER_PASSPHRASE_FILE, PASSPHRASE_FILE
 from node.demo.child import NodeProcess, free_port
@@ -71,8 +75,8 @@ def vostro(
 ) -> Answer:
     """Run the command to its end, in a process of its own, in ``clean_environment``.
 
-    The process is forked from one that has imported the command and done nothing else: to import it takes
-    longer than most commands do. It dies with this process.
+    The process is forked from one that has imported whatever a command may import and done nothing else: that
+    takes longer than most commands do. It dies with this process.
     """
     environment = clean_environment(passphrase, other)
     with TemporaryDirectory() as place:
@@ -116,6 +120,9 @@ def _wait(pid: int, words: list[str]) -> None:
 def serve() -> None:
     """Fork for each line of stdin, until it ends: with whoever started this."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended children are gone
+    for module in walk_packages(node.__path__, "node."):
+        import_module(module.name)
+    gc.freeze()  # a child that ends does not look through all this for garbage
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

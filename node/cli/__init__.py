@@ -1,3 +1,3 @@
-"""The ``vostro`` command: one file a noun, assembled in main.py. No business rule lives here: it signs,
-asks, and shows.
+"""The ``vostro`` command: one file a noun, listed in nouns.py, assembled in main.py. No business rule lives
+here: it signs, asks, and shows.
 """

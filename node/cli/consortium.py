@@ -9,7 +9,6 @@ import typer
 
 from node.cli.output import Exit, Failure, usage
 from node.cli.session import Session, SuiteOption, session_of
-from node.keys.token_uri import is_token_uri
 from node.ledger import hashing
 
 if TYPE_CHECKING:
@@ -217,6 +216,7 @@ def refusals() -> Iterator[None]:
 
 def _officers(session: Session) -> "list[Officer]":
     """The keys of --key. A file's name is its holder; a token's key has a number."""
+    from node.keys.token_uri import is_token_uri
     from node.network.bank import Officer
 
     if not session.key_paths:

@@ -1,70 +1,15 @@
-"""The ``vostro`` command, assembled: the global options, every noun, and what an exception means for the
-exit code.
-"""
+"""The ``vostro`` command, assembled: the global options, the nouns, and how a failure ends it."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from node.cli import (
-    accounts,
-    approvals,
-    assets,
-    audit,
-    backup,
-    blacklist,
-    blocks,
-    ca,
-    clearing,
-    consortium,
-    custody,
-    cycles,
-    deals,
-    doctor,
-    engine,
-    exchange,
-    files,
-    governance,
-    holds,
-    initialise,
-    keys,
-    members,
-    network,
-    offers,
-    offsets,
-    payday,
-    policy,
-    receipt,
-    reconcile,
-    register,
-    reshard,
-    run,
-    servicing,
-    snapshot,
-    status,
-    support,
-    transfer,
-    trust,
-    validator,
-    validators,
-    vault,
-    verify,
-)
-from node.cli.output import EXIT_CODES_TOLD, Exit, Failure, Format, Output
+from node.cli.nouns import NOUNS, command_of
+from node.cli.output import EXIT_CODES_TOLD, Failure, Format, Output
 from node.cli.session import SECONDS_DEFAULT, Session
-from node.client import Declined, Refused, Unknown, Unreachable, WrongChain
-from node.config import ConfigError
-from node.genesis_file import GenesisRefused
-from node.keys.audit import AuditDamaged
-from node.keys.custody_policy import PolicyRefused
-from node.keys.custody_queue import QueueDamaged
-from node.keys.keystore import KeystoreError
-from node.keys.unsound import UnsoundLibrary
-from node.ledger.errors import InvariantViolated, StoreFailed
 
 GLOBAL: Final = (
     "--config",
@@ -101,11 +46,22 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
 
 
 class Root(TyperGroup):
-    """Lets global options stand anywhere, and ends every failure with its sentence and exit code."""
+    """Imports no noun but the one asked for, lets global options stand anywhere, and ends every failure with
+    its sentence and exit code.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {name: TyperCommand(name, help=told) for name, (_, told) in NOUNS.items()}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Global options first."""
         return super().parse_args(ctx, hoisted(args))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The noun itself, where the group holds what the list says of it."""
+        name, _listed, rest = super().resolve_command(ctx, args)
+        return name, command_of(name) if name else None, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; the one place where an exception becomes an exit code."""
@@ -113,37 +69,19 @@ class Root(TyperGroup):
             return super().invoke(ctx)
         except Failure as failure:
             _output(ctx).fail(failure)
-        except Refused as refused:
-            _output(ctx).fail(_refusal(refused))
-        except (Unknown, Unreachable) as error:
-            fields = {"tx_id": error.tx_id} if isinstance(error, Unknown) else {}
-            _output(ctx).fail(Failure(Exit.UNAVAILABLE, str(error), **fields))
-        except (InvariantViolated, AuditDamaged, QueueDamaged) as error:
-            _output(ctx).fail(Failure(Exit.UNVERIFIED, str(error)))
-        except (
-            ConfigError,
-            GenesisRefused,
-            KeystoreError,
-            PolicyRefused,
-            StoreFailed,
-            UnsoundLibrary,
-            WrongChain,
-            OSError,
-        ) as error:
-            _output(ctx).fail(Failure(Exit.LOCAL, str(error)))
+        except (typer.Abort, typer.Exit, typer.TyperException):
+            raise  # typer's own: help was shown, or the usage was wrong
+        except _told() as error:
+            from node.cli.exits import failure_of
+
+            _output(ctx).fail(failure_of(error))
 
 
-def _refusal(refused: Refused) -> Failure:
-    fields: dict[str, object] = {
-        "code": refused.code,
-        "decided": not isinstance(refused, Declined),
-        "details": refused.details,
-    }
-    if refused.tx_id:
-        fields["tx_id"] = refused.tx_id
-    if refused.receipt is not None:
-        fields["height"] = refused.receipt.height
-    return Failure(Exit.REFUSED, str(refused), **fields)
+def _told() -> tuple[type[Exception], ...]:
+    """Imported when something was raised, not before: it knows the errors of every part."""
+    from node.cli.exits import TOLD
+
+    return TOLD
 
 
 def _output(ctx: Any) -> Output:
@@ -153,6 +91,8 @@ def _output(ctx: Any) -> Output:
 
 def _tell_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         typer.echo(f"vostro {version('vostro')}")
         raise typer.Exit
 
@@ -212,52 +152,3 @@ def root(
     """
     tls = (tls_ca, tls_certificate, tls_key)
     ctx.obj = Session(Output(output), config, node, member, tuple(key or ()), tls, seconds)
-
-
-app.command("init")(initialise.init)
-app.command("run")(run.run)
-app.command("status")(status.status)
-app.add_typer(payday.app, name="demo")
-for name, noun in (
-    ("keys", keys),
-    ("ca", ca),
-    ("validator", validator),
-    ("members", members),
-    ("governance", governance),
-    ("approvals", approvals),
-    ("custody", custody),
-    ("policy", policy),
-    ("audit", audit),
-    ("assets", assets),
-    ("accounts", accounts),
-    ("transfer", transfer),
-    ("holds", holds),
-    ("register", register),
-    ("servicing", servicing),
-    ("offers", offers),
-    ("deals", deals),
-    ("cycles", cycles),
-    ("offsets", offsets),
-    ("exchange", exchange),
-    ("reconcile", reconcile),
-    ("clearing", clearing),
-    ("blacklist", blacklist),
-    ("vault", vault),
-    ("blocks", blocks),
-    ("receipt", receipt),
-    ("backup", backup),
-    ("engine", engine),
-    ("consortium", consortium),
-    ("network", network),
-    ("snapshot", snapshot),
-):
-    app.add_typer(noun.app, name=name)
-app.command("validators")(validators.validators)
-app.command("trust")(trust.trust)
-app.command("import")(files.import_)
-app.command("export")(files.export)
-app.command("verify")(verify.verify)
-app.command("reshard")(reshard.reshard)
-app.command("prune")(snapshot.prune)
-app.command("doctor")(doctor.doctor)
-app.command("support-bundle")(support.support_bundle)

@@ -11,15 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from node.cli.output import Exit, Failure, Output, usage
-from node.client import BlockingClient, Outcome, Tls
-from node.client.amounts import BadAmount, format_amount, parse_amount
-from node.client.describe import event_fields
-from node.client.signing import operation
 from node.config import (
     OTHER_PASSPHRASE_FILE,
     PASSPHRASE_FILE,
@@ -28,11 +24,12 @@ from node.config import (
     other_passphrase_file,
     passphrase_file,
 )
-from node.keys.keystore import read_passphrase
-from node.keys.loader import load_signer
-from node.keys.signer import Signer
 from node.ledger.hashing import INTERNATIONAL, SUITES, Suite
 from node.ledger.types import Operation, Receipt
+
+if TYPE_CHECKING:
+    from node.client import BlockingClient, Outcome, Tls
+    from node.keys.signer import Signer
 
 CONFIG_DEFAULT: Final = Path("node.toml")
 NODE_DEFAULT: Final = "127.0.0.1:7600"
@@ -77,7 +74,7 @@ class Session:
         return self.config.listen if self.has_config else NODE_DEFAULT
 
     @property
-    def tls(self) -> Tls | None:
+    def tls(self) -> "Tls | None":
         """The three files of mutual TLS, or None."""
         ca, certificate, key = self.tls_paths
         if not any(self.tls_paths):
@@ -93,14 +90,18 @@ class Session:
                     "or set operator_certificate and operator_key in its configuration"
                 )
         if ca and certificate and key:
+            from node.client import Tls
+
             return Tls(ca, certificate, key)
         if ca or certificate or key:
             raise usage("mutual TLS takes all three of --tls-ca, --tls-certificate and --tls-key")
         return None
 
     @contextmanager
-    def client(self) -> Iterator[BlockingClient]:
+    def client(self) -> "Iterator[BlockingClient]":
         """A connection; pinned to the chain of the configuration's genesis where there is one."""
+        from node.client import BlockingClient
+
         chain = b""
         if not self.node and self.has_config and self.config.genesis.is_file():
             chain = pinned_chain(self.config)
@@ -129,25 +130,32 @@ class Session:
         return self.member_id
 
     @cached_property
-    def signers(self) -> list[Signer]:
+    def signers(self) -> "list[Signer]":
         """The officers' keys of ``--key``; asks for a passphrase where no file gives it."""
         if not self.key_paths:
             raise usage("name the key that signs with --key FILE (several officers: --key FILE --key FILE)")
         return [self._signer(path) for path in self.key_paths]
 
-    def _signer(self, path: Path) -> Signer:
+    def _signer(self, path: Path) -> "Signer":
         """A token with a ``pin-source`` asks nobody."""
+        from node.keys.loader import load_signer
+
         return load_signer(path, lambda: self.passphrase_bytes(f"Passphrase of {path}"))
 
     def passphrase_bytes(self, prompt: str, *, confirm: bool = False) -> bytes:
         """From the file of ``VOSTRO_PASSPHRASE_FILE``, or typed. Raises KeystoreError, Failure."""
-        file = passphrase_file()
-        return read_passphrase(file) if file else self.typed(prompt, confirm=confirm)
+        return self._secret(passphrase_file(), prompt, confirm=confirm)
 
     def other_passphrase_bytes(self, prompt: str, *, confirm: bool = False) -> bytes:
         """As above, where a command takes a second one: ``VOSTRO_OTHER_PASSPHRASE_FILE``."""
-        file = other_passphrase_file()
-        return read_passphrase(file) if file else self.typed(prompt, confirm=confirm)
+        return self._secret(other_passphrase_file(), prompt, confirm=confirm)
+
+    def _secret(self, file: Path | None, prompt: str, *, confirm: bool) -> bytes:
+        if not file:
+            return self.typed(prompt, confirm=confirm)
+        from node.keys.keystore import read_passphrase
+
+        return read_passphrase(file)
 
     def typed(self, prompt: str, *, confirm: bool = False) -> bytes:
         """A secret typed at the terminal. Raises Failure where nobody can type."""
@@ -161,36 +169,42 @@ class Session:
 
     # --- acting -------------------------------------------------------------------------------------------
 
-    def act(self, client: BlockingClient, contract: str, method: str, *arguments: Any) -> Receipt:
+    def act(self, client: "BlockingClient", contract: str, method: str, *arguments: Any) -> Receipt:
         """Sign one operation, send it, wait for the decision and show it. Raises what the client raises."""
+        from node.client.signing import operation
+
         return self.act_many(client, [operation(contract, method, *arguments)])
 
-    def act_many(self, client: BlockingClient, operations: Sequence[Operation]) -> Receipt:
+    def act_many(self, client: "BlockingClient", operations: Sequence[Operation]) -> Receipt:
         """As ``act``, with operations that are applied together or not at all."""
         receipt = self.submit(client, operations)
         self.output.record("Applied", told_receipt(receipt))
         return receipt
 
-    def submit(self, client: BlockingClient, operations: Sequence[Operation]) -> Receipt:
+    def submit(self, client: "BlockingClient", operations: Sequence[Operation]) -> Receipt:
         """As ``act_many``, and shows nothing: for a command that has more to show."""
         signed = client.sign(self.member, operations, self.signers)
         return client.submit(signed.raw, seconds=self.seconds)
 
-    def decimals(self, client: BlockingClient, asset: str) -> int:
+    def decimals(self, client: "BlockingClient", asset: str) -> int:
         """How many decimals an asset has."""
         if asset not in self._decimals:
             self._decimals[asset] = client.query("assets", "get_asset", asset).decimals
         return self._decimals[asset]
 
-    def amount(self, client: BlockingClient, asset: str, text: str) -> int:
+    def amount(self, client: "BlockingClient", asset: str, text: str) -> int:
         """Minor units of an amount as typed. Raises Failure."""
+        from node.client.amounts import BadAmount, parse_amount
+
         try:
             return parse_amount(text, self.decimals(client, asset))
         except BadAmount as error:
             raise usage(str(error)) from error
 
-    def told_amount(self, client: BlockingClient, asset: str, minor: int) -> str:
+    def told_amount(self, client: "BlockingClient", asset: str, minor: int) -> str:
         """An amount as people and programs read it."""
+        from node.client.amounts import format_amount
+
         return format_amount(minor, self.decimals(client, asset))
 
 
@@ -219,6 +233,8 @@ def pinned_chain(config: NodeConfig) -> bytes:
 
 def told_receipt(receipt: Receipt) -> dict[str, object]:
     """A receipt's fields under their stable names."""
+    from node.client.describe import event_fields
+
     return {
         "tx_id": receipt.tx_id,
         "outcome": "applied" if receipt.code == 0 else "refused",
@@ -231,7 +247,7 @@ def told_receipt(receipt: Receipt) -> dict[str, object]:
     }
 
 
-def told_outcome(outcome: Outcome) -> dict[str, object]:
+def told_outcome(outcome: "Outcome") -> dict[str, object]:
     """An outcome's fields under their stable names."""
     fields: dict[str, object] = {"tx_id": outcome.tx_id, "outcome": outcome.word}
     if outcome.receipt is not None:

@@ -8,7 +8,6 @@ import typer
 
 from node.cli.output import Exit, Failure, usage
 from node.cli.session import session_of, told_receipt
-from node.client.signing import operation
 
 app = typer.Typer(no_args_is_help=True, help="Transfers: one, or all of a CSV file.")
 
@@ -31,6 +30,8 @@ def send(
     Example: `vostro --member PA --key pa.json transfer send PA/1 YZ/87144583 2452.00 CZK --id 29401
     --purpose SIPO`
     """
+    from node.client.signing import operation
+
     session = session_of(ctx)
     with session.client() as client:
         minor = session.amount(client, asset, amount)

@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from node.cli.main import app
+from node.cli.nouns import NOUNS, command_of
 from node.config import OTHER_PASSPHRASE_FILE, PASSPHRASE_FILE, other_passphrase_file, passphrase_file
 from node.keys.keystore import COST_MIN, load_signer, save_signer
 from node.keys.signer import generate
@@ -95,6 +96,7 @@ def options_of(command: Any, name: str) -> list[tuple[str, str]]:
 )
 def test_no_option_of_any_command_takes_a_passphrase_or_its_file() -> None:
     every = options_of(typer.main.get_command(app), "vostro")
+    every += [pair for noun in NOUNS for pair in options_of(command_of(noun), f"vostro {noun}")]
     assert len(every) > 200
     named = [pair for pair in every if {"passphrase", "password", "pin"} & set(pair[1].split("-"))]
     assert named == []

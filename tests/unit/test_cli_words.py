@@ -1,6 +1,9 @@
 """The command's own words: where options may stand, what JSON holds, what a support bundle leaves out."""
 
+import inspect
 import json
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,12 @@ from typer.testing import CliRunner
 
 from node.cli.main import app, hoisted
 from node.cli.members import _rule
+from node.cli.nouns import NOUNS, command_of
 from node.cli.output import Exit, Failure, Format, Output, hex_bytes, when
 from node.cli.support import redacted
-from node.client import Declined, Refused
+from node.client import Declined, Refused, Unknown, Unreachable, WrongChain
 from node.config import ConfigError
+from node.ledger.errors import InvariantViolated
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,10 @@ class Raised(Exception):
     [
         (Refused("assets", 14), 1),
         (Declined("ledger", 13), 1),
+        (Unknown(b"\x01", "x"), 3),
+        (Unreachable("x"), 3),
+        (InvariantViolated("x"), 4),
+        (WrongChain("x"), 5),
         (Failure(Exit.USAGE, "x"), 2),
         (ConfigError("x"), 5),
         (FileNotFoundError(2, "x"), 5),
@@ -137,3 +146,30 @@ def test_a_policy_rule_is_read_in_the_assets_own_units() -> None:
 def test_the_release_is_told_without_a_node() -> None:
     told = CliRunner().invoke(app, ["--version"])
     assert (told.exit_code, told.output) == (0, f"vostro {version('vostro')}\n")
+
+
+def test_the_list_of_nouns_says_of_each_how_its_own_help_begins() -> None:
+    told = {noun: told for noun, (_, told) in NOUNS.items()}
+    own = {noun: inspect.cleandoc(command_of(noun).help).split("\n\n")[0] for noun in NOUNS}
+    assert told == {noun: begin.replace("\n", " ") for noun, begin in own.items()}
+    print(f"nouns: {len(NOUNS)} in the list, each with the first paragraph of its own help")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--version", version("vostro")),
+        ("--help", "support-bundle"),
+        ("transfer send --help", "--uetr"),
+        ("keys", "drill"),
+        ("stauts", "Did you mean 'status'?"),
+    ],
+)
+def test_what_asks_no_node_is_told_without_importing_what_speaks_to_one(words: str, told: str) -> None:
+    program = "import sys; from node.cli.main import app\ntry: app()\nfinally: print(*sys.modules)"
+    command = [sys.executable, "-c", program, *words.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert told in done.stdout + done.stderr
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "node.cli.nouns" in imported
+    assert not {"contracts", "grpc", "node.app", "node.client"} & imported
