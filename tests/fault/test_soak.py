@@ -81,9 +81,12 @@ LONG_MARKS: Final = (pytest.mark.long, pytest.mark.timeout(2 * sum(LONG.phases) 
 
 
 @pytest.mark.asyncio
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize(
-    "plan", [pytest.param(SHORT, id="seconds"), pytest.param(LONG, id="half an hour", marks=LONG_MARKS)]
+    "plan",
+    [
+        pytest.param(SHORT, id="seconds", marks=pytest.mark.timeout(200)),
+        pytest.param(LONG, id="half an hour", marks=LONG_MARKS),
+    ],
 )
 async def test_mixed_load_and_restarts_lose_nothing_and_leak_nothing(
     plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
