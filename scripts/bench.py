@@ -330,17 +330,18 @@ def reads(bench: Bench) -> None:
             writes = paced(load.batch, part, len(peak.latencies) / peak.seconds / 2, bench.seconds)
             return await asyncio.gather(writes, reading)
 
-    for case, part, reading in (
-        ("balances", requests[share : 2 * share], balances),
-        (f"balances, {BALANCES_A_CALL} a call,", requests[2 * share :], many_balances),
+    for case, part, reading, callers in (
+        ("balances", requests[share : 2 * share], balances, 16),
+        (f"balances, {BALANCES_A_CALL} a call,", requests[2 * share :], many_balances, 2),
     ):
-        written, read = uvloop.run(beside(part, reading(node, bench.seconds, 16, LARGE)))
+        written, read = uvloop.run(beside(part, reading(node, bench.seconds, callers, LARGE)))
         bench.tell(
             f"reads: {case} beside half load",
             read.rate,
             "reads/s",
             read.percentile(0.5),
             read.percentile(0.99),
+            callers=callers,
             writes=round(written.rate),
         )
     page = uvloop.run(pages(node))
