@@ -55,7 +55,9 @@ write buffers of its databases (one full, one being written), the places of its 
 buckets of a lifetime's spent ids. Whatever goes beyond that is a leak.
 """
 GROWTH_BYTES: Final = 1_000
-"""What a transaction may add when all but the places of receipts has filled up."""
+"""What a transaction may add when all but the places of receipts has filled up: with buffers that rise and
+fall, 500 were seen over 88,000 transactions.
+"""
 MORE_DESCRIPTORS: Final = 12
 MORE_THREADS: Final = 4
 LATENCY_TIMES: Final = 3.0
