@@ -14,7 +14,7 @@ settings.register_profile("long", settings.get_profile("bounded"), max_examples=
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="many more random and fault cases, soak")
+    parser.addoption("--long", action="store_true", help="many more cases, and half an hour of mixed load")
     parser.addoption(
         "--without", action="append", default=[], metavar="NAME", help="skip tests marked needs(NAME)"
     )
