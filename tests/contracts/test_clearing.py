@@ -15,7 +15,8 @@ from contracts.calendars import (
     time_of,
 )
 from contracts.clearing import CYCLE_MAX_MS, Clearing
-from contracts.instructions import Limit
+from contracts.cycles import Sums, Walk, flows
+from contracts.instructions import EVERYBODY, LANES, Cap, Limit
 from node.client.netting import ALL, Bound, Claim, Participant, solve
 from node.ledger import codec
 from node.ledger.types import Receipt
@@ -355,3 +356,12 @@ def test_cycles_are_numbered_and_only_one_is_sealed(world: ClearedConsortium) ->
         assert cycle_of(world) == number
         assert world.record("participants", "scheme", "CZK").sealed == 0
         assert world.record("participants", "tails", "CZK") is None
+
+
+def test_a_limit_on_a_seat_that_came_after_the_sealing_asks_nothing_of_the_cycle() -> None:
+    walks = tuple(Walk(1, 1, 0, pays, 1, (0,) * LANES, 0) for pays in ((0, 70), (20, 0)))
+    caps = tuple(Cap(seat, 100, 0, 0) for seat in (0, 1, 2, EVERYBODY))
+    assert flows(Sums(walks, (70, 20), (20, 70)), 0, caps) == (
+        {0: 0, 1: 70, EVERYBODY: 70},
+        {0: 0, 1: 20, EVERYBODY: 20},
+    )
