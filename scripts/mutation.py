@@ -37,7 +37,7 @@ FOLDERS: Final = {  # the tests that judge a package, those that kill most first
     "contracts": ("contracts", "unit"),
     "node/ledger": ("unit", "vectors", "property", "contracts"),
 }
-LONG_COUNT: Final = 40  # what two cores judge in about 40 minutes
+LONG_COUNT: Final = 40  # a minute each is expected on two cores, and was not measured
 COPIES: Final = 2  # mutants judged at once, each by one process
 SLOWER: Final = 6.0  # a mutant's tests may take so many times those of the unmutated code
 TEST_SECONDS: Final = 60  # one test of a mutant that hangs

@@ -31,7 +31,7 @@ STOP_SECONDS: Final = 15.0  # what pytest gets to end its children before it is 
 
 LONG_HELP: Final = (
     "many more cases, and half an hour of mixed load; without FOLDER and -k also the mutation\n"
-    "score of node/ledger and contracts (scripts/mutation.py, about 40 minutes)"
+    "score of node/ledger and contracts (scripts/mutation.py)"
 )
 
 
