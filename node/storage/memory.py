@@ -93,6 +93,7 @@ class MemoryStore(MemoryReader):
         self._staged: list[BlockRecord] = []
         self._blocks: list[BlockRecord] = []
         self._positions: dict[int, int] = {}
+        self._spent_floor = 0
         self._absent = 0
         self._base_height = -1
         self._first_leaves: dict[int, bytes] = {}
@@ -140,7 +141,9 @@ class MemoryStore(MemoryReader):
             self._durable.put(record.writes)
         if self._staged:
             floor = floor_minute(self._staged[-1].time_ms, self._lifetime_ms)
-            self._spent = {key: spent for key, spent in self._spent.items() if minute_of(key) >= floor}
+            if floor != self._spent_floor:
+                self._spent_floor = floor
+                self._spent = {key: spent for key, spent in self._spent.items() if minute_of(key) >= floor}
         self._staged.clear()
         return self._blocks[-1].height if self._blocks else 0
 
