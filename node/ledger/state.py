@@ -103,27 +103,28 @@ class Delta:
         fresh = sorted(
             (key for key in changed if (key <= first if reverse else key >= first)), reverse=reverse
         )
-        rows = (
-            self._reader.scan(prefix, start, reverse=reverse) if start or reverse else self._from_head(prefix)
-        )
-        stored = (key for key, _ in rows if key not in changed)
+        stored = (key for key in self._stored(prefix, start, reverse=reverse) if key not in changed)
         for key in heapq.merge(stored, fresh, reverse=reverse):
             record = self.get(key, decode)
             if record is not None:
                 yield key, record
 
-    def _from_head(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The stored rows under ``prefix``, ascending. The first is remembered until a block writes under the
-        prefix: every block looks where its queues begin, and most of them are empty or not due.
+    def _stored(self, prefix: bytes, start: bytes, *, reverse: bool) -> Iterator[bytes]:
+        """Keys that the store has under ``prefix`` from ``start`` on. Where all of them begin is remembered
+        until a block writes there: every block looks where its queues begin, and most are empty or not due.
         """
+        scan = self._reader.scan
+        if start or reverse:
+            yield from (key for key, _ in scan(prefix, start, reverse=reverse))
+            return
         head = self._heads.get(prefix, _UNREAD)
         if head is _UNREAD:
             if len(self._heads) == HEADS_MAX:
                 self._heads.clear()
-            head = self._heads[prefix] = next((key for key, _ in self._reader.scan(prefix)), None)
+            head = self._heads[prefix] = next((key for key, _ in scan(prefix)), None)
         if head is not None:
-            yield head, b""
-            yield from islice(self._reader.scan(prefix, head), 1, None)
+            yield head
+            yield from (key for key, _ in islice(scan(prefix, head), 1, None))
 
     def _changed(self, prefix: bytes) -> Iterator[bytes]:
         """Keys under ``prefix`` that this block changed, ascending, and perhaps some that it changed back.

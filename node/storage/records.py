@@ -129,14 +129,12 @@ class Records:
             if value is not MISSING:
                 found: bytes | None = value
                 return found
-        return self.below(key)
+        return self.below(shard, key)
 
-    def below(self, key: bytes) -> bytes | None:
+    def below(self, shard: int, key: bytes) -> bytes | None:
         """The record's encoding below the layers. Raises StorageError SHARD_DAMAGED."""
-        sources = self.sources
-        shard = shard_of(key, len(sources))
         try:
-            found: bytes | None = sources[shard].get(_RECORD + key, verify_checksums=True)
+            found: bytes | None = self.sources[shard].get(_RECORD + key, verify_checksums=True)
         except (plyvel.Error, RuntimeError) as error:
             raise self._parts[shard].damage(error) from error
         return found

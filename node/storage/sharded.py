@@ -28,7 +28,7 @@ from node.storage.errors import StorageCode, StorageError
 from node.storage.install import fill, settle_install
 from node.storage.keeping import KeptSnapshots
 from node.storage.log import CHECKED_ON_OPEN, BlockLog
-from node.storage.records import MISSING, Layer, Records
+from node.storage.records import MISSING, Layer, Records, shard_of
 from node.storage.shards import SHARDS_DEFAULT, Shards, checked_count
 from node.storage.snapshots import SnapshotFolder
 from node.storage.spent import SpentIds, lifetime_of, spent_key, spent_of_leaves
@@ -151,7 +151,7 @@ class ShardedStore(Records, DurableBlocks, KeptSnapshots):
         layer. Raises StorageError SHARD_DAMAGED.
         """
         found = self._newest.get(key, MISSING)
-        return self.below(key) if found is MISSING else found
+        return self.below(shard_of(key, self.shard_count), key) if found is MISSING else found
 
     def stage(self, record: BlockRecord) -> None:
         """Take a finished block: visible at once, durable after ``sync``. Raises StorageError STOPPED or
